@@ -1,0 +1,49 @@
+# Everything below runs in .venv, which `make` makes when it is needed. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT := out
+
+.PHONY: run test lint storm storm-large bench clean
+.DELETE_ON_ERROR:
+
+# Label the example tickets against the built-in endpoint; no key needed.
+run: $(READY)
+	@mkdir -p $(OUT)
+	$(BIN)/batchjob start examples/tickets.csv --labels-file examples/labels.txt --sandbox --rpm 0 \
+		--db $(OUT)/tickets.db --output $(OUT)/tickets-labelled.csv
+	@echo
+	@head -n 6 $(OUT)/tickets-labelled.csv
+	@echo
+	$(BIN)/batchjob status --db $(OUT)/tickets.db
+	@echo
+	@echo "Go on: the same command again sends nothing. All labels: $(OUT)/tickets-labelled.csv"
+	@echo "Your own file: $(BIN)/batchjob start FILE --labels a,b,c --base-url https://host/v1 --model NAME"
+
+# Lint, types, layers, tests.
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Many kills against an outside ledger; KILLS and SEED may be given.
+storm: $(READY)
+	$(BIN)/python -m pytest -m storm -s tests/storm $(STORM)
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchjob needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[sandbox]" --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

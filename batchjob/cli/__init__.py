@@ -1,0 +1,87 @@
+"""The command line. A command is a module here with a click command named `command`, and a line in COMMANDS.
+
+A module is imported when its command is asked for: `--help` and `status` should not wait for an HTTP library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from batchjob import __version__
+from batchjob.errors import BatchjobError
+from batchjob.printable import printable
+
+COMMANDS = {
+    "start": "Ingest INPUT and label it; the same command again resumes.",
+    "resume": "Continue the unfinished rows of a job.",
+    "retry": "Put failed rows back and run only those.",
+    "status": "Progress, from any process at any time.",
+    "errors": "Failed and unconfirmed rows by kind, and what to do.",
+    "export": "Labels in input order, to a file or stdout.",
+    "jobs": "The jobs in this database.",
+    "init": "Write a commented job.toml.",
+    "sandbox": "A local endpoint to try things on, with a billing ledger.",
+    "doctor": "Python, SQLite, disk, endpoint: what is fine and what is not.",
+}
+
+
+class _Commands(click.Group):
+    """The commands of COMMANDS, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"batchjob.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="batchjob")
+def group() -> None:
+    """Label a big file through an OpenAI-compatible endpoint: resumable, and never paid twice."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; a known error is one sentence on stderr."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        result: Any = group.main(arguments, prog_name="batchjob", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BatchjobError as error:
+        _say(f"batchjob: {error}")
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("batchjob: interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("BATCHJOB_DEBUG"):
+            raise
+        _say(f"batchjob: defect: {type(error).__name__}: {error}. Please report it; BATCHJOB_DEBUG=1 shows where")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _say(text: str) -> None:
+    click.echo(printable(text), err=True)

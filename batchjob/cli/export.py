@@ -1,0 +1,130 @@
+"""batchjob export: labels in input order, beside what the input had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from batchjob.cli.options import database, db_option, job_argument
+from batchjob.model import ExportRow, Job, RequestRecord
+from batchjob.outputs import open_output
+from batchjob.stores.reading import StoreReader
+
+RESULT_COLUMNS = ("label", "source", "state", "error")
+DETAIL_COLUMNS = ("attempts", "request_id", "answer", "input_tokens", "cached_input_tokens", "output_tokens")
+
+
+@click.command("export")
+@job_argument
+@db_option
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to; - is stdout")
+@click.option("--format", "format_", metavar="NAME", help="csv, tsv, jsonl or parquet  [default: by the suffix]")
+@click.option("--details", is_flag=True, help="Also attempts, request ID, raw answer and tokens of each row")
+@click.option("--requests", is_flag=True, help="Instead of rows, every request sent: to check the bill against")
+def command(job: str | None, db: str | None, output: str, format_: str | None, details: bool, requests: bool) -> int:
+    """Write the labels of JOB (the latest, if not named) in input order.
+
+    Each row of the input stands there once, with its other columns; where there is no label, state and error say why.
+    """
+    with StoreReader(database(db)) as reader:
+        found = reader.job(job) if job else reader.latest()
+        if requests:
+            open_output(output, format_).write(RequestRecord._fields, reader.requests(found))
+            return 0
+        labelled, total = export_job(reader, found, output, format_, details=details)
+    if labelled < total or not found.ingested:
+        more = "" if found.ingested else " read so far"
+        click.echo(f"{labelled:,} of {total:,} rows{more} have a label; the others say why not in `state`", err=True)
+    return 0
+
+
+def export_job(reader: StoreReader, job: Job, output: str, format_: str | None, *, details: bool) -> tuple[int, int]:
+    """Write a job's rows; how many have a label, and how many there are."""
+    labelled = 0
+
+    def cells() -> Iterator[Sequence[object]]:
+        nonlocal labelled
+        cells_of = _cells_of(job, details=details)
+        for record in reader.export_rows(job):
+            if record[_LABEL] is not None:
+                labelled += 1
+            yield cells_of(record)
+
+    total = open_output(output, format_).write(header(job, details=details), cells())
+    return labelled, total
+
+
+_LABEL = ExportRow._fields.index("label")
+_MASK = (1 << 40) - 1
+
+
+def header(job: Job, *, details: bool) -> list[str]:
+    """The columns of an export: the input's, an `id` where it had none, and ours; an input's that is named like one of
+    ours is called input_NAME.
+    """
+    source = job.source
+    ours = RESULT_COLUMNS + (DETAIL_COLUMNS if details else ())
+    theirs = source.columns if source.id_column else ("id", *source.columns)
+    taken = set(ours) | set(theirs)
+    names: list[str] = []
+    for name in theirs:
+        while name in ours or (name == "id" and source.id_column is None and names):
+            name = f"input_{name}"
+            if name not in taken:
+                break
+        names.append(name)
+    return [*names, *ours]
+
+
+def _cells_of(job: Job, *, details: bool) -> Any:
+    """A function from a record to its cells, in the order of `header`."""
+    source = job.source
+    id_at = source.columns.index(source.id_column) if source.id_column else None
+    text_at = source.columns.index(source.text_column)
+    others = [at for at in range(len(source.columns)) if at not in (id_at, text_at)]
+    decode = msgspec.json.Decoder().decode
+    by_name = source.format in ("jsonl", "parquet")
+    width = len(source.columns)
+    own_id = id_at is None
+
+    def cells(record: tuple[Any, ...]) -> list[Any]:
+        id_, key, text, rest, label, from_, state, kind, error, answer, attempts, *request = record
+        row: list[Any] = [None] * width
+        if rest is not None:
+            values = decode(rest)
+            if isinstance(values, list):
+                for at, value in zip(others, values, strict=False):
+                    row[at] = value
+            elif by_name:
+                for at in others:
+                    row[at] = values.get(source.columns[at])
+        row[text_at] = text
+        if own_id:
+            row.insert(0, id_ & _MASK)
+        else:
+            row[id_at or 0] = key
+        row += (label, from_, state, f"{kind}: {error}" if kind and state != "done" else None)
+        if details:
+            row += _details(id_ & _MASK, answer, attempts, request)
+        return row
+
+    return cells
+
+
+def _details(number: int, answer: str | None, attempts: int, request: Sequence[Any]) -> list[Any]:
+    request_id, rows, *tokens = request
+    if rows is None:
+        return [attempts, None, answer, None, None, None]
+    numbers = msgspec.json.decode(rows, type=list[int])
+    return [attempts, request_id, answer, *(share(total, numbers, number) for total in tokens)]
+
+
+def share(total: int | None, numbers: Sequence[int], number: int) -> int | None:
+    """A row's part of its request's tokens: equal parts whose sum is the total."""
+    if total is None or number not in numbers:
+        return None
+    place, count = numbers.index(number), len(numbers)
+    return total * (place + 1) // count - total * place // count

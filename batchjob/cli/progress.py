@@ -1,0 +1,75 @@
+"""What a person sees while a job runs: a live line in a terminal, sparse lines in a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import Any
+
+from batchjob.logs import Logger
+from batchjob.runner import Runner
+from batchjob.states import State
+
+TICK_SECONDS = 0.25
+SPARSE_SECONDS = 30.0
+
+
+def _line(runner: Runner) -> dict[str, Any]:
+    """The figures worth a line, the same in a terminal and in a log."""
+    counts, rate = runner.counts, runner.rows_per_second
+    total = sum(counts.values())
+    figures: dict[str, Any] = {"rows": f"{runner.settled:,}/{total:,}"}
+    if rate:
+        figures["rows_per_second"] = round(rate, 1)
+        figures["eta_seconds"] = round((total - runner.settled) / rate)
+    failed = counts[State.FAILED] + counts[State.UNCONFIRMED]
+    if failed:
+        figures["failed"] = failed
+    if runner.pacing:
+        figures["pacing"] = runner.pacing
+    return figures
+
+
+async def show_progress(runner: Runner, log: Logger, *, quiet: bool) -> None:
+    """Show it until cancelled. What is shown is never worth the job: a broken terminal is ignored."""
+    if quiet:
+        return
+    if sys.stderr.isatty():
+        await _live(runner)
+    else:
+        await _sparse(runner, log)
+
+
+async def _sparse(runner: Runner, log: Logger) -> None:
+    while True:
+        await asyncio.sleep(SPARSE_SECONDS)
+        log.info("rows_settled", **_line(runner))
+
+
+async def _live(runner: Runner) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            with contextlib.suppress(OSError):
+                live.update(Text(_words(runner), no_wrap=True, overflow="ellipsis"), refresh=True)
+            await asyncio.sleep(TICK_SECONDS)
+
+
+def _words(runner: Runner) -> str:
+    figures = _line(runner)
+    words = [f"{figures['rows']} rows"]
+    if "rows_per_second" in figures:
+        left = figures["eta_seconds"]
+        words.append(f"{figures['rows_per_second']:,}/s")
+        words.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
+    if "failed" in figures:
+        words.append(f"{figures['failed']:,} failed")
+    words.append(f"{runner.in_flight} in flight")
+    if "pacing" in figures:
+        words.append(figures["pacing"])
+    return "  ".join(words)

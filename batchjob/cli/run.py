@@ -1,0 +1,241 @@
+"""Where the parts are put together: store, endpoint, reader and runner become a run of a job."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from batchjob.cli.export import export_job
+from batchjob.cli.progress import show_progress
+from batchjob.config import KEY_VARIABLES, SANDBOX_URL, JobConfig, task_digest
+from batchjob.endpoints.chat import ChatEndpoint
+from batchjob.errors import BatchjobError, SettingError
+from batchjob.logs import Logger, make_logger
+from batchjob.model import Chunk, Ending, InputSource
+from batchjob.ports import Endpoint
+from batchjob.printable import printable
+from batchjob.report import status_document, summary_lines
+from batchjob.runner import Runner
+from batchjob.states import JobState
+from batchjob.stores.reading import StoreReader
+from batchjob.stores.sqlite import SqliteStore, open_store
+
+
+class NewJob(NamedTuple):
+    """A job that is to be made."""
+
+    name: str
+    source: InputSource
+
+
+class Plan(NamedTuple):
+    """What a run is to do: with a new job or the one of that name, and with what is left of its input."""
+
+    database: Path
+    job: NewJob | str
+    config: JobConfig
+    chunks: Iterator[Chunk] | None
+    retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
+
+
+def api_key(config: JobConfig) -> str | None:
+    """The key from the environment, or None where the endpoint is on this machine or network and none is set.
+
+    Raises:
+        SettingError: the variable named by api_key_env is not set.
+        BatchjobError: there is no key and the endpoint is on the internet.
+    """
+    if config.base_url == SANDBOX_URL:
+        return None
+    if config.api_key_env is not None:
+        key = os.environ.get(config.api_key_env, "").strip()
+        if not key:
+            raise SettingError(f"api_key_env names {config.api_key_env}, which is not set in the environment")
+        return key
+    found = next((value for name in KEY_VARIABLES if (value := os.environ.get(name, "").strip())), None)
+    if found is None and not _nearby(config.base_url):
+        raise BatchjobError(
+            f"no API key for {config.base_url}: set {', '.join(KEY_VARIABLES[:-1])} or {KEY_VARIABLES[-1]}, "
+            f"or name another variable with --api-key-env. To try without one: --sandbox"
+        )
+    return found
+
+
+def _nearby(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+
+
+def run(plan: Plan) -> int:
+    """Carry out a plan; the exit code. The summary goes to stderr."""
+    key = api_key(plan.config)
+    log = make_logger(format=plan.config.log_format, file=plan.config.log_file, quiet=plan.config.quiet)
+    with asyncio.Runner(loop_factory=_loop_factory()) as loop:
+        return loop.run(_run(plan, key, log))
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop where it is installed, else the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return factory
+
+
+async def _run(plan: Plan, key: str | None, log: Logger) -> int:
+    config, began = plan.config, time.monotonic()
+    store = await open_store(plan.database, job=plan.job if isinstance(plan.job, str) else plan.job.name)
+    try:
+        await _set_up(store, plan)
+        job = await store.job()
+        log = log.bind(job=job.name)
+        await _recover(store, config, log)
+        if plan.retry_kinds is not None:
+            put_back = await store.retry(plan.retry_kinds, at=time.time())
+            log.info("rows_put_back", rows=put_back)
+        async with _endpoint(config, key, log) as endpoint:
+            begun = await store.begin_run(at=time.time())
+            runner = Runner(
+                job=job,
+                run=begun,
+                config=config,
+                store=store,
+                endpoint=endpoint,
+                chunks=plan.chunks,
+                only_returned=plan.retry_kinds is not None,
+                key_prefix=f"bj-{secrets.token_hex(6)}",
+                clock=time.monotonic,
+                wall=time.time,
+                chance=random.random,
+                log=log,
+            )
+            ending = await _watched(runner, store, log, config)
+    finally:
+        await store.close()
+    return _finish(plan, job.name, ending, time.monotonic() - began)
+
+
+async def _set_up(store: SqliteStore, plan: Plan) -> None:
+    settings = msgspec.json.encode(plan.config)
+    if isinstance(plan.job, str):
+        await store.choose(plan.job)
+        await store.set_settings(settings)
+        return
+    await store.create_job(
+        uid=secrets.token_hex(8),
+        name=plan.job.name,
+        source=plan.job.source,
+        settings=settings,
+        task_digest=task_digest(plan.config),
+        at=time.time(),
+    )
+
+
+async def _recover(store: SqliteStore, config: JobConfig, log: Logger) -> None:
+    hold = config.on_unconfirmed == "hold"
+    lost = await store.recover(hold=hold, at=time.time())
+    if lost:
+        log.warning(
+            "requests_left_in_flight",
+            requests=lost,
+            meaning="the process before died while they were out, so they may have been paid",
+            now="held: see batchjob errors" if hold else "sent again with the same idempotency keys",
+        )
+
+
+@contextlib.asynccontextmanager
+async def _endpoint(config: JobConfig, key: str | None, log: Logger) -> AsyncIterator[Endpoint]:
+    async with contextlib.AsyncExitStack() as stack:
+        base_url = config.base_url
+        if base_url == SANDBOX_URL:
+            from batchjob.sandbox.server import serve
+            from batchjob.sandbox.settings import SandboxSettings
+
+            sandbox = await serve(SandboxSettings(labels=config.labels))
+            stack.push_async_callback(sandbox.close)
+            base_url = sandbox.url
+            log.warning("sandbox_started", meaning=f"labels come from a toy classifier ({sandbox.classifier})")
+        endpoint = ChatEndpoint(base_url, key=key, timeout=config.timeout, connect_timeout=config.connect_timeout)
+        stack.push_async_callback(endpoint.close)
+        yield endpoint
+
+
+async def _watched(runner: Runner, store: SqliteStore, log: Logger, config: JobConfig) -> Ending:
+    """Run with progress shown and signals heard, and write down how it ended, also when it ended with an error."""
+    loop = asyncio.get_running_loop()
+    showing = asyncio.create_task(show_progress(runner, log, quiet=config.quiet))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, _on_signal, runner)
+    try:
+        ending = await runner.run()
+    except BatchjobError as error:
+        with contextlib.suppress(BatchjobError):
+            await store.end_run(JobState.STOPPED, str(error), at=time.time())
+        raise
+    finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+    await store.end_run(ending.state, ending.reason, at=time.time())
+    return ending
+
+
+def _on_signal(runner: Runner) -> None:
+    """The first signal stops in peace, the second at once: what is in flight then is known and counted on resume."""
+    if runner.stopping:
+        os.write(2, b"\nbatchjob: left at once; resume settles what was in flight\n")
+        os._exit(130)
+    with contextlib.suppress(OSError):
+        os.write(2, b"\nbatchjob: stopping: waiting for the requests in flight (once more to leave at once)\n")
+    runner.stop(Ending(JobState.STOPPED, "interrupted", 130))
+
+
+def _finish(plan: Plan, job: str, ending: Ending, seconds: float) -> int:
+    with StoreReader(plan.database) as reader:
+        document = status_document(reader.snapshot(job))
+        if plan.config.output:
+            export_job(reader, reader.job(job), plan.config.output, None, details=False)
+    if not plan.config.quiet or ending.exit_code not in (0, 130):
+        lines = summary_lines(document, seconds=seconds, next_command=next_command(document, plan))
+        say(*lines)
+    return ending.exit_code
+
+
+def next_command(document: dict[str, object], plan: Plan) -> str:
+    """What to type next, ready to paste."""
+    db = "" if plan.database == Path("batchjob.db").absolute() else f" --db {plan.database}"
+    rows, job = document["rows"], document["job"]
+    assert isinstance(rows, dict)
+    if rows["pending"] or not document["ingested"]:
+        return f"batchjob resume {job}{db}"
+    if rows["unconfirmed"]:
+        return f"batchjob errors {job}{db}, then: batchjob retry {job} --kind unconfirmed{db}"
+    if rows["failed"]:
+        return f"batchjob errors {job}{db}, then: batchjob retry {job}{db}"
+    return f"labels are in {plan.config.output}" if plan.config.output else f"batchjob export {job} -o labels.csv{db}"
+
+
+def say(*lines: str) -> None:
+    """Lines for a person, to stderr; nobody reading them is no error."""
+    with contextlib.suppress(OSError):
+        for line in lines:
+            click.echo(printable(line), err=True)
+        sys.stderr.flush()

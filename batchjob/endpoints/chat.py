@@ -1,0 +1,279 @@
+"""An OpenAI-compatible /chat/completions endpoint over aiohttp.
+
+`read_reply` turns an HTTP answer into what was heard, and is pure; `ChatEndpoint.send` moves the bytes and translates
+every error of the network once, here.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from batchjob.endpoints.headers import limits, retry_after_seconds
+from batchjob.model import HUGE, Answered, Heard, Lost, NotSent, Rejected, Usage
+
+MOST_BODY_BYTES = 8 * 1024 * 1024
+"""What is read of an answer, unzipped. A completion that gives a label has a few hundred bytes."""
+KEEPALIVE_SECONDS = 4.0
+"""An idle connection is closed before the server closes it (uvicorn: 5 s): a POST on a dead one would be lost."""
+MOST_MESSAGE_CHARACTERS = 500
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek's name for cached tokens
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: tuple[_Choice, ...]
+    usage: _Usage | None = None
+    id: str | None = None
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_completion = msgspec.json.Decoder(_Completion)
+
+
+class ChatEndpoint:
+    """The endpoint at a base URL, such as https://host/v1. Must be made inside a running event loop."""
+
+    def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
+        self._url = URL(base_url.rstrip("/") + "/chat/completions")
+        self._key = key
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._timeout = timeout
+        self._proxy = _proxy_for(self._url)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            timeout=aiohttp.ClientTimeout(total=timeout, connect=connect_timeout),
+        )
+
+    def body(self, messages: Sequence[tuple[str, str]], *, model: str, max_tokens: int, temperature: float) -> bytes:
+        """The request's JSON."""
+        return msgspec.json.encode(
+            {
+                "model": model,
+                "messages": [{"role": role, "content": content} for role, content in messages],
+                "temperature": temperature,
+                "max_tokens": max_tokens,
+            }
+        )
+
+    async def send(self, body: bytes, client_key: str) -> Heard:
+        """POST the body once and say what was heard; nothing is retried or followed here."""
+        headers = {**self._headers, "Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
+        try:
+            async with self._session.post(
+                self._url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+            ) as response:
+                content = await _bounded(response)
+                heard = read_reply(response.status, response.headers, content, now=time.time)
+        except Exception as error:
+            heard = self._translate(error)
+        return heard if isinstance(heard, Answered) else self._without_key(heard)
+
+    def _translate(self, error: Exception) -> Heard:
+        """What an exception of aiohttp says of the request: not sent only where that is certain, else lost."""
+        text = str(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
+            return NotSent("bad_certificate", f"no secure connection: {text}")
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return NotSent("cannot_connect", "no connection in time (--connect-timeout)")
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError):
+            return NotSent("cannot_connect", text)
+        if isinstance(error, aiohttp.InvalidURL):
+            return NotSent("cannot_connect", f"not an address: {text}")
+        if isinstance(error, TimeoutError):
+            return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")
+        if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | ValueError):
+            return Lost("garbled_answer", f"not a whole HTTP answer: {text}"[:MOST_MESSAGE_CHARACTERS])
+        return Lost("connection_lost", text)
+
+    def _without_key(self, heard: Heard) -> Heard:
+        """The same, with the key blotted out where the endpoint or a library repeated it."""
+        message = getattr(heard, "message", "")
+        if self._key and self._key in message:
+            return msgspec.structs.replace(heard, message=message.replace(self._key, "[key]"))
+        return heard
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body, unzipped, or None where it is larger than what is read of one."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BODY_BYTES:
+            response.close()
+            return None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Heard:
+    """What an HTTP answer says. A body of None was too large to be read; `now` gives epoch seconds."""
+    request_id = headers.get("x-request-id")
+    if 200 <= status < 300:
+        return _read_success(status, headers, body, request_id, now)
+    wait = retry_after_seconds(headers, now=now())
+    try:
+        error = None if body is None else _parse(body)
+    except ValueError:
+        error = None
+    if status >= 500 and not isinstance(error, dict):
+        return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, request_id, wait)
+    location = f"it points to {headers['Location']}" if "Location" in headers else ""
+    return _rejection(status, error, location, request_id, wait, headers)
+
+
+def _read_success(
+    status: int, headers: Mapping[str, str], body: bytes | None, request_id: str | None, now: Any
+) -> Heard:
+    if body is None:
+        return Answered(None, finish_reason=HUGE, request_id=request_id)
+    try:
+        reply = _completion.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_odd(status, headers, body, request_id, now)
+    if not reply.choices or reply.error is not msgspec.UNSET:
+        return _read_odd(status, headers, body, request_id, now)
+    choice = reply.choices[0]
+    return Answered(
+        choice.message.content,
+        choice.finish_reason,
+        choice.message.refusal,
+        _usage(reply.usage),
+        request_id or reply.id,
+        limits(headers),
+    )
+
+
+def _usage(reported: _Usage | None) -> Usage | None:
+    """The usage, or None where it is missing or cannot be true."""
+    if reported is None:
+        return None
+    details = reported.prompt_tokens_details
+    cached = (details.cached_tokens if details else None) or reported.prompt_cache_hit_tokens or 0
+    numbers = (reported.prompt_tokens, cached, reported.completion_tokens)
+    if min(numbers) < 0 or max(numbers) > 1e9 or cached > reported.prompt_tokens:
+        return None
+    return Usage(*numbers)
+
+
+def _read_odd(status: int, headers: Mapping[str, str], body: bytes, request_id: str | None, now: Any) -> Heard:
+    """A 2xx that is not the completion one expects: an error in disguise, an answer in another shape, or garbage."""
+    try:
+        reply = _parse(body)
+    except ValueError:
+        return Lost("garbled_answer", f"HTTP {status} whose body is not whole JSON", status, request_id)
+    if not isinstance(reply, dict):
+        return Lost("garbled_answer", f"HTTP {status} whose body is JSON, but no completion", status, request_id)
+    if reply.get("error") and not reply.get("choices"):
+        return _rejection(status, reply, "", request_id, retry_after_seconds(headers, now=now()), headers)
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {}
+    try:
+        usage = _usage(msgspec.convert(reply.get("usage"), _Usage | None))
+    except msgspec.ValidationError:
+        usage = None
+    return Answered(
+        _text(message.get("content")),
+        _text(choice.get("finish_reason")),
+        _text(message.get("refusal")),
+        usage,
+        request_id or _text(reply.get("id")),
+        limits(headers),
+    )
+
+
+def _parse(body: bytes) -> Any:
+    """The body as JSON, more patient than the typed decoder: a BOM, NaN and lone surrogates are survived.
+
+    Raises:
+        ValueError: it is no JSON, or too deeply nested to be read.
+    """
+    try:
+        return json.loads(body.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _text(value: Any) -> str | None:
+    """A value as text that can be stored: lists of text parts are joined, lone surrogates replaced."""
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, dict)]
+        value = "".join(part for part in parts if isinstance(part, str)) or None
+    if not isinstance(value, str):
+        return None
+    return value.encode("utf-8", "replace").decode()
+
+
+def _rejection(
+    status: int, reply: Any, note: str, request_id: str | None, wait: float | None, headers: Mapping[str, str]
+) -> Rejected:
+    """A Rejected, of the shapes errors come in: {"error": {...} or "text"}, {"message": ...}, {"detail": ...}."""
+    outer = reply if isinstance(reply, dict) else {}
+    error = outer.get("error")
+    fields = error if isinstance(error, dict) else outer
+    said = fields.get("message") or error or fields.get("detail") or note
+    return Rejected(
+        status,
+        (_text(said if isinstance(said, str) else json.dumps(said, default=str)) or "")[:MOST_MESSAGE_CHARACTERS],
+        code=_name(fields.get("code")),
+        type=_name(fields.get("type")),
+        param=_name(fields.get("param")),
+        request_id=request_id,
+        retry_after_seconds=wait,
+        limits=limits(headers),
+    )
+
+
+def _name(value: Any) -> str:
+    return value.strip().lower()[:100].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _proxy_for(url: URL) -> str | None:
+    """The proxy the environment names for this address, asked once instead of at each request; none for loopback."""
+    host = url.host or ""
+    try:
+        local = ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if local or urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(url.scheme)

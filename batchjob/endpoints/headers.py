@@ -1,0 +1,93 @@
+"""What an answer's headers say about waiting: Retry-After in all its forms, and the x-ratelimit family."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from batchjob.model import Limits, Quota
+
+LONGEST_WAIT_SECONDS = 3600.0
+"""A longer wait is asked for again after an hour: a year is a mistake, and a daily quota may be raised meanwhile."""
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_UNITS = (86400.0, 3600.0, 60.0, 1.0)
+
+
+def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | None:
+    """How long the answer asks to wait: retry-after-ms, else Retry-After as seconds or as a date.
+
+    A date is read against the answer's own Date, so a wrong clock here does not matter; `now` (epoch seconds) stands
+    in where there is none. None where nothing was asked, or nothing that can be read.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _bounded(milliseconds / 1000)
+    asked = headers.get("Retry-After")
+    seconds = _number(asked)
+    if seconds is not None:
+        return _bounded(seconds)
+    until = _epoch(asked)
+    if until is None:
+        return None
+    sent = _epoch(headers.get("Date"))
+    return _bounded(until - (now if sent is None else sent))
+
+
+def limits(headers: Mapping[str, str]) -> Limits | None:
+    """The quotas the x-ratelimit headers tell of, or None where there are none."""
+    found = Limits(requests=_quota(headers, "requests"), tokens=_quota(headers, "tokens"))
+    return None if found == _NOTHING else found
+
+
+_NOTHING = Limits()
+
+
+def _quota(headers: Mapping[str, str], what: str) -> Quota:
+    return Quota(
+        limit=_number(headers.get(f"x-ratelimit-limit-{what}")),
+        remaining=_number(headers.get(f"x-ratelimit-remaining-{what}")),
+        reset_seconds=duration_seconds(headers.get(f"x-ratelimit-reset-{what}")),
+    )
+
+
+def duration_seconds(text: str | None) -> float | None:
+    """Seconds of `12`, `1.5s`, `500ms` or `6m0s`; None of anything else."""
+    if text is None:
+        return None
+    text = text.strip().lower()
+    number = _number(text)
+    if number is not None:
+        return max(0.0, number)
+    if text.endswith("ms"):
+        milliseconds = _number(text[:-2])
+        return None if milliseconds is None else max(0.0, milliseconds / 1000)
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        return None
+    return sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS, strict=True) if part)
+
+
+def _number(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+
+
+def _epoch(date: str | None) -> float | None:
+    if not date:
+        return None
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None

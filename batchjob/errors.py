@@ -1,0 +1,54 @@
+"""What a user can be told went wrong, each with the exit code it ends the program with.
+
+BatchjobError               1   a known error: one sentence, and what to do next
+├── SettingError            2   an option or a key of job.toml is missing or wrong
+├── InputError              1   the input cannot be read: names the row, line or byte
+│   └── InputChanged        1   the input is not the one this job began with
+├── JobError                1   the job does not exist, or does not allow what was asked
+│   └── JobBusy             1   another process is working in this database
+└── StoreError              1   the database cannot be used
+    ├── DiskFull            1   no room left; what was answered is kept
+    └── CommitUnknown       1   the disk failed in a commit: only a restart can tell its outcome
+
+How a run ends (refused by the endpoint, out of budget, interrupted) is a result, not an error: see model.Ending.
+"""
+
+
+class BatchjobError(Exception):
+    """A known error. Its text says what happened and what to do; it is printed without a traceback."""
+
+    exit_code = 1
+
+
+class SettingError(BatchjobError):
+    """An option or a key of job.toml is missing or wrong."""
+
+    exit_code = 2
+
+
+class InputError(BatchjobError):
+    """The input cannot be read."""
+
+
+class InputChanged(InputError):
+    """The input is not the one this job began with."""
+
+
+class JobError(BatchjobError):
+    """The job does not exist, or does not allow what was asked."""
+
+
+class JobBusy(JobError):
+    """Another process is working in this database."""
+
+
+class StoreError(BatchjobError):
+    """The database cannot be used."""
+
+
+class DiskFull(StoreError):
+    """There was no room for a commit. Nothing of that commit was stored."""
+
+
+class CommitUnknown(StoreError):
+    """The disk reported an error in a commit, so nobody knows whether it is stored until it is read again."""

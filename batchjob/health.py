@@ -1,0 +1,106 @@
+"""Is the endpoint working, and does the job make sense to it? Decided by what the last requests came to."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from batchjob.model import Row
+from batchjob.retry import Signal
+
+OUTAGE_IN_A_ROW = 20
+OUTAGE_WINDOW = 100
+FIRST_PROBE_SECONDS = 1.0
+LAST_PROBE_SECONDS = 60.0
+ALIKE_AT_FIRST = 5
+ALIKE_IN_A_ROW = 20
+
+
+class Health:
+    """Probe first, fan out when one request has been answered; in an outage, probe at growing intervals.
+
+    A row that fails while others are answered is to blame itself; rows that fail while nothing is answered are not.
+    So a failure is held against the row (costs it an attempt) or against the endpoint (towards an outage), and a row
+    that failed once, then saw others answered, and failed again, no longer speaks for the endpoint.
+    """
+
+    def __init__(self, *, now: float) -> None:
+        self.probing = True  # one request at a time
+        self.probe_at = now  # and none before this time
+        self.outage_since: float | None = None
+        self._last_good = now
+        self._good = 0
+        self._bad_in_a_row = 0
+        self._window: deque[bool] = deque(maxlen=OUTAGE_WINDOW)
+        self._interval = FIRST_PROBE_SECONDS
+        self._failed_at: dict[int, int] = {}  # row -> how many were answered when it last failed
+
+    def good(self, now: float, rows: tuple[Row, ...] = ()) -> None:
+        """A request was answered, or rejected for what it said: the endpoint works."""
+        self.probing = False
+        self.outage_since = None
+        self._last_good = now
+        self._good += 1
+        self._bad_in_a_row = 0
+        self._interval = FIRST_PROBE_SECONDS
+        if self._window:
+            self._window.append(False)
+        if self._failed_at:
+            for row in rows:
+                self._failed_at.pop(row.number, None)
+
+    def bad(self, signal: Signal, row: Row, now: float) -> bool:
+        """A request failed that was not answered; whether that costs its row an attempt."""
+        before = self._failed_at.get(row.number)
+        suspect = before is not None and self._good > before
+        self._failed_at[row.number] = self._good
+        speaks = not suspect and (signal is Signal.UNAVAILABLE or before is None)
+        if speaks:
+            self._bad_in_a_row += 1
+            self._window.append(True)
+        in_outage = self.outage_since is not None
+        if in_outage:
+            self._probe_later(now)
+        elif self._bad_in_a_row >= OUTAGE_IN_A_ROW or sum(self._window) * 2 >= OUTAGE_WINDOW:
+            self.probing = True
+            self.outage_since = self._last_good
+            self._window.clear()
+            self._probe_later(now)
+        return not in_outage and (signal is Signal.ERRED or suspect)
+
+    def _probe_later(self, now: float) -> None:
+        self.probe_at = max(self.probe_at, now + self._interval)
+        self._interval = min(self._interval * 2, LAST_PROBE_SECONDS)
+
+    def down_seconds(self, now: float) -> float:
+        """How long nothing has been answered."""
+        return now - self._last_good
+
+    def forget(self, row: Row) -> None:
+        """The row is settled."""
+        self._failed_at.pop(row.number, None)
+
+
+class AlikeFailures:
+    """Rows that fail alike, one after the other: then it is not the rows, it is the job.
+
+    Stops at the first five distinct rows when nothing has succeeded yet, later at twenty in a row.
+    """
+
+    def __init__(self) -> None:
+        self._labelled_any = False
+        self._kind = ""
+        self._rows: set[int] = set()
+
+    def labelled(self) -> None:
+        """A row got its label."""
+        self._labelled_any = True
+        if self._rows:
+            self._rows.clear()
+
+    def failed(self, kind: str, row: Row) -> bool:
+        """A row failed for its content; whether the job should stop because of it."""
+        if kind != self._kind:
+            self._kind = kind
+            self._rows.clear()
+        self._rows.add(row.number)
+        return len(self._rows) >= (ALIKE_IN_A_ROW if self._labelled_any else ALIKE_AT_FIRST)

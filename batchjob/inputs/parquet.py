@@ -1,0 +1,76 @@
+"""Parquet, with the `parquet` extra.
+
+The file is turned into JSON Lines and read as such: what positions and digests count in is then defined by its rows,
+and does not depend on how they are compressed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchjob.errors import InputError
+from batchjob.inputs import jsonl
+from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
+
+BATCH_ROWS = 1000
+
+
+class ParquetStream:
+    """The rows of a Parquet file as JSON Lines.
+
+    Raises:
+        InputError: it is no Parquet file, cannot be read, or pyarrow is not installed.
+    """
+
+    def __init__(self, path: str) -> None:
+        if path == "-":
+            raise InputError("Parquet cannot be read from stdin, its index is at the end; save it to a file")
+        self.path = os.path.abspath(path)  # noqa: PTH100 (as for the other formats)
+        self.name = path
+        try:
+            found = Path(path).stat()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from None
+        self.size: int | None = found.st_size
+        self.mtime_ns: int | None = found.st_mtime_ns
+        self.columns = list(self._open().schema_arrow.names)
+
+    def peek(self) -> Iterator[bytes]:
+        """The same as `blocks`."""
+        return self.blocks()
+
+    def blocks(self) -> Iterator[bytes]:
+        """JSON Lines of some rows each."""
+        encoder = msgspec.json.Encoder(enc_hook=str)
+        try:
+            for batch in self._open().iter_batches(batch_size=BATCH_ROWS):
+                if lines := encoder.encode_lines(batch.to_pylist()):
+                    yield lines
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.name} cannot be read on: {error}; write it anew") from None
+
+    def _open(self) -> Any:
+        try:
+            from pyarrow import parquet
+        except ImportError:
+            raise InputError("Parquet needs pyarrow; install it with: pip install 'batchjob[parquet]'") from None
+        try:
+            return parquet.ParquetFile(self.path)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are kinds of these
+            raise InputError(f"{self.name} is not a Parquet file that can be read: {error}") from None
+
+
+def open_stream(path: str, encoding: str) -> ParquetStream:
+    """The rows of the file at this path; Parquet has its own encoding."""
+    return ParquetStream(path)
+
+
+def open_reader(stream: ByteStream, wanted: Wanted) -> StreamReader:
+    """A reader of this stream; its columns are those of the schema."""
+    assert isinstance(stream, ParquetStream)
+    return jsonl.reader_of(stream, wanted, stream.columns)

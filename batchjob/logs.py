@@ -1,0 +1,73 @@
+"""What is logged and how: structlog, to stderr or a file, for a person or as JSON lines.
+
+Events are noun_pasttense; job is bound once by the command, row, attempt and request_id where they matter.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import structlog
+
+from batchjob.errors import SettingError
+from batchjob.printable import printable
+
+Logger = Any
+"""A structlog logger: bind(), info(), warning()."""
+
+
+def make_logger(*, format: str, file: str | None, quiet: bool) -> Logger:
+    """A logger to `file`, or to stderr. A file gets every detail; quiet leaves warnings and errors.
+
+    Raises:
+        SettingError: the file cannot be written.
+    """
+    stream: TextIO = sys.stderr
+    if file is not None:
+        try:
+            stream = os.fdopen(os.open(Path(file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", buffering=1)
+        except OSError as error:
+            raise SettingError(f"log_file {file}: {error.strerror}") from None
+    renderer: Any = structlog.processors.JSONRenderer()
+    if format == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=20)
+    level = logging.DEBUG if file else logging.WARNING if quiet else logging.INFO
+    return structlog.wrap_logger(
+        structlog.PrintLogger(cast(TextIO, _Unbreakable(stream))),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _one_line,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+
+
+def _one_line(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """What an endpoint or a file said must not move the reader's cursor: control characters become a mark."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+class _Unbreakable:
+    """A stream whose reader may go away: what is written then is dropped, for the job matters more than its log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return

@@ -1,0 +1,319 @@
+"""The values that travel between the parts: what is read, sent, heard, decided and written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from batchjob.states import Event, JobState, Outcome, Source
+
+
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """Base of the values below: frozen, slotted, compared by content."""
+
+
+# ---------------------------------------------------------------- what is read
+
+InputRow = tuple[int, str, str, str | None, str | None]
+"""(line, key, text, rest, defect): line counts from 1 and is where the row begins; rest holds the other columns
+as JSON text (an array in header order, or an object for JSONL); defect says why the row cannot be sent at all
+(`kind: sentence`), or is None."""
+
+
+class InputSource(Value, frozen=True):
+    """Where a job's rows come from, as far as it is known before reading: enough to open it again."""
+
+    path: str  # absolute, or "-" for stdin
+    format: str  # a key of inputs.FORMATS
+    encoding: str
+    columns: tuple[str, ...]  # in the order of the header; for JSONL those of the first object
+    id_column: str | None  # None: rows are known by their number
+    text_column: str
+    size: int | None  # bytes on disk; None for stdin
+    mtime_ns: int | None
+
+
+class Chunk(Value, frozen=True):
+    """Some consecutive rows of the input, and where reading stands after them."""
+
+    first_number: int  # rows count from 1
+    rows: list[InputRow]
+    position: int  # bytes of the decoded stream (unzipped, UTF-8) consumed so far
+    digest: str  # SHA-256 of those bytes, hex
+    complete: bool  # nothing follows
+
+
+# ---------------------------------------------------------------- what is worked on
+
+
+class Row(Value, frozen=True):
+    """A row of the work table, as a worker sees it."""
+
+    number: int
+    text: str
+    attempts: int = 0  # tries that counted so far; a 429 costs none
+    paid: int = 0  # answers bought so far, usable or not
+    defect: str | None = None
+
+
+class LostAs(Value, frozen=True):
+    """A request whose answer was never seen: its rows go out again together, under its key."""
+
+    request_id: int
+    client_key: str
+
+
+class Parcel(Value, frozen=True):
+    """Rows that go out in one request."""
+
+    rows: tuple[Row, ...]
+    lost: LostAs | None = None
+
+
+class Usage(Value, frozen=True):
+    """Tokens as the endpoint reported them."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+
+
+# ---------------------------------------------------------------- what was heard
+
+
+class Quota(Value, frozen=True):
+    """One of the endpoint's limits, as its x-ratelimit headers tell it. None: not told."""
+
+    limit: float | None = None
+    remaining: float | None = None
+    reset_seconds: float | None = None
+
+
+class Limits(Value, frozen=True):
+    """Both of them."""
+
+    requests: Quota = Quota()
+    tokens: Quota = Quota()
+
+
+class NotSent(Value, frozen=True):
+    """No byte of the request left this machine."""
+
+    kind: str
+    message: str
+
+
+class Lost(Value, frozen=True):
+    """The request left, and no whole answer came back: it may have been carried out and charged."""
+
+    kind: str
+    message: str
+    status: int | None = None
+    request_id: str | None = None
+    retry_after_seconds: float | None = None
+
+
+class Rejected(Value, frozen=True):
+    """An answer that says the request was not carried out."""
+
+    status: int
+    message: str
+    code: str = ""  # the error's own code, type and param, lower case
+    type: str = ""
+    param: str = ""
+    request_id: str | None = None
+    retry_after_seconds: float | None = None
+    limits: Limits | None = None
+
+
+HUGE = "huge"
+"""The finish_reason of an answer that was larger than what is read of one."""
+
+
+class Answered(Value, frozen=True):
+    """A completion, usable or not: it was paid for."""
+
+    content: str | None
+    finish_reason: str | None = None
+    refusal: str | None = None
+    usage: Usage | None = None  # None: not reported, or not to be believed
+    request_id: str | None = None
+    limits: Limits | None = None
+
+
+Heard = NotSent | Lost | Rejected | Answered
+
+
+# ---------------------------------------------------------------- what is written
+
+
+class RowResult(Value, frozen=True):
+    """A transition of one row; the store applies it only where the row is in the state the event starts from."""
+
+    number: int
+    event: Event
+    attempts: int = 0
+    paid: int = 0
+    label: str | None = None
+    source: Source | None = None
+    answer: str | None = None  # what the model said, where that is not the label itself
+    error_kind: str | None = None
+    error: str | None = None
+    known_by: int | None = None  # the lost request it is to be known by, where that is not the one it went out in
+
+
+class AddRows(Value, frozen=True):
+    """A chunk of the input enters the work table, and the position behind it."""
+
+    job_id: int
+    chunk: Chunk
+
+
+class Claim(Value, frozen=True):
+    """A request about to be sent takes its rows. On disk before its first byte leaves."""
+
+    request_id: int
+    client_key: str
+    rows: tuple[int, ...]
+    model: str
+    at: float
+    resent: bool = False  # the same rows went out before under this key, and the answer was never seen
+
+
+class Settle(Value, frozen=True):
+    """What became of a request, and of each of its rows."""
+
+    request_id: int
+    outcome: Outcome
+    rows: tuple[RowResult, ...]
+    at: float
+    status: int | None = None
+    provider_id: str | None = None
+    usage: Usage | None = None
+    error_kind: str | None = None
+    error: str | None = None
+
+
+class Unsent(Value, frozen=True):
+    """Rows settled without a request (assign or reject)."""
+
+    rows: tuple[RowResult, ...]
+    at: float
+
+
+class Beat(Value, frozen=True):
+    """A sign of life of the run, and what it would say of itself."""
+
+    rows_per_second: float | None
+    pacing: str
+    at: float
+
+
+Write = AddRows | Claim | Settle | Unsent | Beat
+
+
+# ---------------------------------------------------------------- a job and how a run of it ends
+
+
+class Job(Value, frozen=True):
+    """A job as the database holds it."""
+
+    id: int
+    uid: str
+    name: str
+    source: InputSource
+    settings: bytes  # the JobConfig it was started with, as JSON
+    task_digest: str  # see config.task_digest
+    state: JobState
+    reason: str
+    created_at: float
+    rows: int  # read into the work table so far
+    position: int  # of the input: see Chunk
+    digest: str
+    ingested: bool  # the whole input is in the work table
+
+
+class Run(Value, frozen=True):
+    """One process working on a job."""
+
+    id: int
+    last_request_id: int  # of all runs before; this run's requests count on from there
+
+
+class Ending(Value, frozen=True):
+    """How a run ended: the job's state, why, and the exit code."""
+
+    state: JobState
+    reason: str
+    exit_code: int
+
+
+# ---------------------------------------------------------------- what is read back
+
+
+class Problem(NamedTuple):
+    """A failed or unconfirmed row, as `errors` shows it."""
+
+    number: int
+    line: int
+    key: str
+    text: str  # its first 200 characters
+    error: str | None
+    answer: str | None
+    attempts: int
+    request_id: str | None
+
+
+class ExportRow(NamedTuple):
+    """A row with what became of it, and with its last request."""
+
+    id: int
+    key: str
+    text: str
+    rest: str | None
+    label: str | None
+    source: str | None
+    state: str
+    error_kind: str | None
+    error: str | None
+    answer: str | None
+    attempts: int
+    request_id: str | None
+    request_rows: str | None
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+
+
+class RequestRecord(NamedTuple):
+    """A request with what became of it: a line of the ledger a bill can be checked against."""
+
+    request: int
+    client_key: str
+    request_id: str | None
+    rows: str  # JSON: the numbers of its rows
+    model: str
+    sent_at: float
+    ended_at: float | None
+    outcome: str | None  # None: in flight
+    status: int | None
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    error_kind: str | None
+    error: str | None
+
+
+class Snapshot(Value, frozen=True):
+    """A job as it stands at one instant."""
+
+    job: Job
+    alive: bool  # a process is working on it
+    tally: dict[str, dict[str, int]]  # kind -> name -> n, as in the tally table
+    examples: dict[str, Problem]  # error kind -> its first row
+    started_at: float | None  # of the latest run
+    updated_at: float
+    rows_per_second: float | None
+    pacing: str
+    writer_pid: int | None

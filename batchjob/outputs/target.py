@@ -1,0 +1,104 @@
+"""Where an output goes: a file that is replaced at the end, or a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from batchjob.errors import BatchjobError
+
+
+def check_target(path: Path) -> None:
+    """Find out before any work whether a file can be written here.
+
+    Raises:
+        BatchjobError: it cannot; the text says why.
+    """
+    if path.is_dir():
+        raise BatchjobError(f"{path} is a directory; name a file in it")
+    if _is_stream(path):
+        return
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise BatchjobError(f"cannot write {path}: there is no folder {folder}; make it with: mkdir -p {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BatchjobError(f"cannot write {path}: no file may be made in {folder} by this user; name another folder")
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """The file or stream at this path ("-" is stdout), to be written from its beginning.
+
+    Raises:
+        BatchjobError: it cannot be written, or not to the end.
+        BrokenPipeError: the reader of the stream has gone.
+    """
+    try:
+        if path == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif _is_stream(Path(path)):
+            with Path(path).open("wb") as stream:
+                yield stream
+        else:
+            # resolve(): a symbolic link stays, and what it points to is replaced.
+            with _replacing(Path(path).resolve()) as file:
+                yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable("stdout" if path == "-" else path, error) from error
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside `path`, which takes its place if all goes well and vanishes otherwise.
+
+    It holds people's texts, so only its owner may read it (mkstemp's 0600), unless the old file was open to others.
+    """
+    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    temporary = Path(made)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            yield file
+            file.flush()
+            # Before the rename, or a power cut could leave the new name with nothing in it.
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:  # Ctrl-C too
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot, and need not
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _is_stream(path: Path) -> bool:
+    """Something like /dev/null or a named pipe, which must not be replaced by a file."""
+    return path.exists() and not path.is_file()
+
+
+def _unwritable(name: str, error: OSError) -> BatchjobError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return BatchjobError(
+            f"no room left to write {name}; free some and export again (no label is lost, and an old file is intact)"
+        )
+    return BatchjobError(f"cannot write {name}: {error.strerror or error}; name another file")

@@ -1,0 +1,213 @@
+"""What was heard of a request -> what becomes of it: tried again, failed, or the job stopped.
+
+An error is known by its status and by the code, type and param of its JSON, never by searching its text: that echoes
+the prompt. The lists are those of the OpenAI API and of the servers that speak it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from batchjob.model import HUGE, Answered, Heard, Lost, Rejected, Value
+from batchjob.states import Outcome
+
+BACKOFF_BASE_SECONDS = 0.5
+BACKOFF_MOST_SECONDS = 60.0
+
+# Error codes, types and params, in lower case.
+BILLING = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "insufficient_balance",
+        "insufficient_credits",
+        "account_deactivated",
+        "access_terminated",
+        "payment_required",
+        "arrearage",
+    }
+)
+MODERATION = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "moderation_blocked",
+        "responsibleaipolicyviolation",
+        "invalid_prompt",
+        "data_inspection_failed",
+    }
+)
+TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+SETTINGS = frozenset(
+    {
+        "model",
+        "temperature",
+        "response_format",
+        "max_tokens",
+        "max_completion_tokens",
+        "unsupported_parameter",
+        "unsupported_value",
+        "unknown_parameter",
+        "model_not_found",
+        "invalid_model",
+        "invalid_api_key",
+        "authentication_error",
+        "permission_denied",
+    }
+)
+
+
+class Next(Enum):
+    """What comes after a request."""
+
+    READ = "read"  # the answer is there to be read
+    AGAIN = "again"  # its rows are worth another try
+    RESEND = "resend"  # lost: again with the same key, or held, as the user chose
+    FAIL = "fail"  # its rows fail alone
+    STOP = "stop"  # the job stops; its rows stay pending
+
+
+class Signal(Enum):
+    """What a request says of the endpoint's health."""
+
+    GOOD = "good"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"  # nobody there, or overloaded: no row's fault
+    ERRED = "erred"  # an error that may be this row's
+
+
+class Decision(Value, frozen=True):
+    """What is to be done about a request, and why."""
+
+    outcome: Outcome
+    next: Next
+    signal: Signal = Signal.GOOD
+    kind: str = ""
+    message: str = ""
+    overload: bool = False  # a reason to have fewer requests in flight
+    paid: bool = False  # an answer was bought
+
+
+ANSWERED = Decision(Outcome.ANSWERED, Next.READ, paid=True)
+
+UNUSABLE = {
+    "refused_by_model": "the model refused to answer",
+    "filtered_answer": "the answer was withheld by a content filter",
+    "truncated_answer": "the answer was cut at max_tokens",
+    "empty_answer": "the answer is empty",
+    "huge_answer": "the answer is larger than any completion, so it was not read to its end",
+}
+
+
+def decide(heard: Heard) -> Decision:
+    """What is to be done about a request, by what was heard of it."""
+    if isinstance(heard, Answered):
+        return _of_an_answer(heard)
+    if isinstance(heard, Rejected):
+        return _of_a_rejection(heard)
+    if isinstance(heard, Lost):
+        overload = heard.kind in ("timeout", "connection_lost")
+        return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, heard.kind, heard.message, overload)
+    if heard.kind == "bad_certificate":
+        return Decision(Outcome.NOT_SENT, Next.STOP, Signal.GOOD, heard.kind, heard.message)
+    return Decision(Outcome.NOT_SENT, Next.AGAIN, Signal.UNAVAILABLE, heard.kind, heard.message, overload=True)
+
+
+def _of_an_answer(heard: Answered) -> Decision:
+    if heard.content and heard.content.strip() and heard.finish_reason not in ("length", "content_filter"):
+        return ANSWERED
+    if heard.finish_reason == HUGE:
+        kind = "huge_answer"
+    elif heard.refusal:
+        kind = "refused_by_model"
+    elif heard.finish_reason == "content_filter":
+        kind = "filtered_answer"
+    elif heard.finish_reason == "length":
+        kind = "truncated_answer"
+    else:
+        kind = "empty_answer"
+    return Decision(Outcome.ANSWERED, Next.FAIL, Signal.GOOD, kind, UNUSABLE[kind], paid=True)
+
+
+def _of_a_rejection(heard: Rejected) -> Decision:
+    kind, next_, signal = _classify(heard)
+    detail = f"HTTP {heard.status}" + (f" {heard.code or heard.type}" if heard.code or heard.type else "")
+    message = f"{detail}: {heard.message}" if heard.message else detail
+    overload = heard.status in (503, 529)
+    return Decision(Outcome.REJECTED, next_, signal, kind, message, overload=overload)
+
+
+def _classify(heard: Rejected) -> tuple[str, Next, Signal]:
+    """(kind, next, signal) of an answer that says the request was not carried out."""
+    status, names = heard.status, {heard.code, heard.type} - {""}
+    if status == 401:
+        return "bad_key", Next.STOP, Signal.GOOD
+    if status == 402 or not names.isdisjoint(BILLING):
+        return "no_credit", Next.STOP, Signal.GOOD
+    if not names.isdisjoint(MODERATION):
+        return "content_filter", Next.FAIL, Signal.GOOD
+    if status == 403:
+        return "forbidden", Next.STOP, Signal.GOOD
+    if status in (404, 405, 410):
+        return "not_found", Next.STOP, Signal.GOOD
+    if 300 <= status < 400:
+        return "redirected", Next.STOP, Signal.GOOD
+    if status == 413 or not names.isdisjoint(TOO_LONG):
+        return "too_long", Next.FAIL, Signal.GOOD
+    if status == 429:
+        return "rate_limited", Next.AGAIN, Signal.RATE_LIMITED
+    if status in (400, 422) and not (names | {heard.param.rsplit(".", 1)[-1]}).isdisjoint(SETTINGS):
+        return "bad_setting", Next.STOP, Signal.GOOD
+    if status in (408, 409, 425):
+        return "conflict", Next.AGAIN, Signal.ERRED
+    if status in (502, 503, 504, 529):
+        return "unavailable", Next.AGAIN, Signal.UNAVAILABLE
+    if status >= 500 or status == 200:
+        return "server_error", Next.AGAIN, Signal.ERRED
+    return "bad_request", Next.FAIL, Signal.GOOD
+
+
+def backoff_seconds(attempt: int, chance: float) -> float:
+    """How long a row waits before another try: full jitter, from 0.5 s doubling to 60 s.
+
+    Args:
+        attempt: how many tries it has had, from 1.
+        chance: a random number in [0, 1).
+    """
+    return chance * min(BACKOFF_MOST_SECONDS, BACKOFF_BASE_SECONDS * 2.0 ** min(attempt - 1, 30))
+
+
+ADVICE = {
+    "rate_limited": "the endpoint's rate limit; nothing to do",
+    "bad_key": "check the key: doctor shows which variable it is read from",
+    "no_credit": "top up the account or raise its limit, then resume",
+    "forbidden": "the key may not use this model or path: check its permissions",
+    "not_found": "check --base-url (it usually ends in /v1) and --model",
+    "redirected": "give the address it points to as --base-url, if you trust it",
+    "bad_certificate": "check the address, or the machine's certificates and clock",
+    "bad_setting": "the endpoint does not take one of the settings: change it and start again",
+    "bad_request": "see the message; after a fix: retry --kind bad_request",
+    "content_filter": "the endpoint does not take this text: label it by hand",
+    "filtered_answer": "the endpoint withheld the answer: label it by hand",
+    "refused_by_model": "label it by hand, or try another prompt or model",
+    "too_long": "shorten the text, or use a model with a larger context",
+    "truncated_answer": "raise --max-tokens (models that think need hundreds), then start again",
+    "empty_answer": "retry buys another answer; if many are empty, see --max-tokens and the model",
+    "off_list": "give --fallback LABEL, add the label that is missing, or make the prompt clearer",
+    "timeout": "raise --timeout if the model is slow; then: retry --kind timeout",
+    "connection_lost": "the connection broke before the answer: retry --kind connection_lost",
+    "garbled_answer": "no completion came back, as from a proxy: retry --kind garbled_answer",
+    "huge_answer": "the answer is larger than any completion: check what answers at --base-url",
+    "conflict": "retry --kind conflict",
+    "server_error": "the endpoint failed on this row each time: retry --kind server_error",
+    "unavailable": "the endpoint was not available: retry --kind unavailable",
+    "cannot_connect": "check the address and the network, then resume",
+    "blank_text": "there is nothing to label; give --fallback LABEL to label such rows with it",
+    "ragged_row": "quote the text or mend the row, then start the mended file as a new job",
+    "bad_json": "mend the line, then start the mended file as a new job",
+    "missing_text": "mend the row, then start the mended file as a new job",
+    "not_text": "mend the row, then start the mended file as a new job",
+    "unconfirmed": "sent, and the answer never seen: it may have been paid; send again with retry --kind unconfirmed",
+}
+"""Error kind -> what a person can do about it."""

@@ -1,0 +1,12 @@
+"""A local OpenAI-compatible endpoint: a real small classifier, quotas, faults and a billing ledger.
+
+settings.py    every setting, its default and its check
+wire.py        the bytes of a request -> what is asked; an answer -> bytes
+faults.py      what can go wrong with an answer, and when
+quota.py       requests and tokens per minute
+classifier.py  texts -> labels
+ledger.py      one line per request, written before it is answered
+memory.py      answers by idempotency key
+app.py         a request -> its answer
+server.py      the above on a socket
+"""

@@ -1,0 +1,78 @@
+"""The sandbox on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from aiohttp import web
+
+from batchjob.errors import BatchjobError
+from batchjob.sandbox.app import SandboxApp
+from batchjob.sandbox.classifier import load_classifier
+from batchjob.sandbox.ledger import Ledger
+from batchjob.sandbox.settings import SandboxSettings
+
+_LARGEST_BODY = 16 * 1024 * 1024
+
+
+class RunningSandbox:
+    """A sandbox that listens. Close it; until then it answers as long as its event loop runs."""
+
+    def __init__(self, url: str, classifier: str, app: SandboxApp, ledger: Ledger, runner: web.ServerRunner) -> None:
+        self.url = url  # what a client takes as its base URL, such as http://127.0.0.1:8000/v1
+        self.classifier = classifier  # the name of the one in use
+        self._app = app
+        self._ledger = ledger
+        self._runner = runner
+
+    @property
+    def received(self) -> int:
+        """Requests for a completion so far."""
+        return self._app.received
+
+    @property
+    def billed(self) -> int:
+        """Those of them that were billed."""
+        return self._ledger.billed
+
+    async def close(self) -> None:
+        """Stop listening; requests still worked on are cut off, and not billed."""
+        await self._runner.cleanup()
+        self._ledger.close()
+
+
+async def serve(settings: SandboxSettings) -> RunningSandbox:
+    """Start a sandbox in this event loop.
+
+    Raises:
+        BatchjobError: the address is in use, the ledger cannot be written, or the classifier is not installed.
+    """
+    classifier = await asyncio.to_thread(load_classifier, settings.classifier)
+    ledger = Ledger(settings.ledger)
+    app = SandboxApp(settings, classifier, ledger)
+    server = web.Server(app.handle, request_factory=_request, access_log=None, keepalive_timeout=75.0)
+    runner = web.ServerRunner(server, shutdown_timeout=0.05)
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+    except OSError as error:
+        await runner.cleanup()
+        ledger.close()
+        raise BatchjobError(
+            f"the sandbox cannot listen on {settings.host}:{settings.port} ({_reason(error)}): "
+            "give another --port, or --port 0 for a free one"
+        ) from None
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return RunningSandbox(f"http://{host}:{runner.addresses[0][1]}/v1", classifier.name, app, ledger, runner)
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words; asyncio puts a sentence around them."""
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)

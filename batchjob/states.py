@@ -1,0 +1,77 @@
+"""The life of a row: its states, the events that move it, and TRANSITIONS, which is the only table of both.
+
+pending ──claim──> in_flight ──complete──> done
+   ^                  │ │ └────fail──────> failed
+   │                  │ └──────lose──────> unconfirmed
+   ├────release───────┘                      │  (failed, too)
+   └────retry────────────────────────────────┘
+A row that needs no request goes from pending straight to done (assign) or failed (reject).
+"""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a row is in its life."""
+
+    PENDING = "pending"
+    IN_FLIGHT = "in_flight"
+    DONE = "done"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+
+
+class Event(StrEnum):
+    """What moves a row from one state to the next; each is one named query of the store."""
+
+    CLAIM = "claim"  # taken by a run, with the request it goes out in
+    RELEASE = "release"  # given back: not sent, rejected and worth another try, or to be sent again
+    COMPLETE = "complete"  # answered with a label
+    FAIL = "fail"  # answered or rejected, and not worth another try
+    LOSE = "lose"  # sent, the answer never seen, and the user asked to hold such rows
+    ASSIGN = "assign"  # labelled without a request
+    REJECT = "reject"  # cannot be sent at all: a blank text, a ragged row
+    RETRY = "retry"  # put back by the user
+
+
+TRANSITIONS: dict[Event, tuple[frozenset[State], State]] = {
+    Event.CLAIM: (frozenset({State.PENDING}), State.IN_FLIGHT),
+    Event.RELEASE: (frozenset({State.IN_FLIGHT}), State.PENDING),
+    Event.COMPLETE: (frozenset({State.IN_FLIGHT}), State.DONE),
+    Event.FAIL: (frozenset({State.IN_FLIGHT}), State.FAILED),
+    Event.LOSE: (frozenset({State.IN_FLIGHT}), State.UNCONFIRMED),
+    Event.ASSIGN: (frozenset({State.PENDING}), State.DONE),
+    Event.REJECT: (frozenset({State.PENDING}), State.FAILED),
+    Event.RETRY: (frozenset({State.FAILED, State.UNCONFIRMED}), State.PENDING),
+}
+
+
+class JobState(StrEnum):
+    """What a job is doing. INTERRUPTED is never stored: it is what a reader sees when the process died."""
+
+    INGESTING = "ingesting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+    OVER_BUDGET = "over_budget"
+
+
+class Source(StrEnum):
+    """Where a label came from."""
+
+    MODEL = "model"
+    DUPLICATE = "duplicate"
+    CACHE = "cache"
+    RULE = "rule"
+    FALLBACK = "fallback"
+
+
+class Outcome(StrEnum):
+    """What became of a request."""
+
+    NOT_SENT = "not_sent"  # no byte left this machine
+    REJECTED = "rejected"  # an answer that says it was not done
+    ANSWERED = "answered"  # a completion, usable or not: it was paid
+    LOST = "lost"  # sent, and no whole answer: it may have been paid

@@ -1,0 +1,101 @@
+"""One writing process a database, kept by an flock on a file beside it, which its death lets go of at once.
+
+Not the database file itself: closing any descriptor of it in our own process would drop SQLite's locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from batchjob.errors import JobBusy, StoreError
+
+TRIES = 10
+PAUSE_SECONDS = 0.03
+"""A reader that asks whether somebody writes holds the lock for an instant; so a refusal is certain after 0.3 s."""
+
+
+def lock_path(database: Path) -> Path:
+    """The file beside the database that carries its lock."""
+    return database.with_name(database.name + ".lock")
+
+
+class WriterLock:
+    """The right to write to a database, held until `release` or the end of the process.
+
+    Raises:
+        JobBusy: another process has it; the text names that process and its job.
+    """
+
+    def __init__(self, database: Path, job: str) -> None:
+        self._path = lock_path(database)
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot write beside {database}: {error.strerror}") from None
+        for attempt in range(TRIES):
+            if self._taken():
+                break
+            if attempt == TRIES - 1:
+                holder = _holder(self._path)
+                os.close(self._file)
+                raise JobBusy(_refusal(database, holder))
+            time.sleep(PAUSE_SECONDS)
+        self.name(job)
+
+    def _taken(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def name(self, job: str) -> None:
+        """Say which job this process is working on, for those it refuses."""
+        note = json.dumps({"pid": os.getpid(), "job": job, "since": time.strftime("%H:%M:%S")}).encode()
+        with contextlib.suppress(OSError):  # a full disk must not keep a job from running
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, note, 0)
+
+    def release(self) -> None:
+        """Let the next one write."""
+        os.close(self._file)
+
+
+def writer_of(database: Path) -> dict[str, Any] | None:
+    """Who is writing to the database now ({"pid", "job", "since"}, as far as known), or None where nobody is."""
+    path = lock_path(database)
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(path)
+    finally:
+        os.close(file)
+    return None
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    try:
+        holder = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _refusal(database: Path, holder: dict[str, Any]) -> str:
+    who = f"process {holder['pid']}" if "pid" in holder else "another process"
+    what = f" on job {holder['job']!r}" if holder.get("job") else ""
+    since = f" since {holder['since']}" if "since" in holder else ""
+    return (
+        f"{who} is working{what} in {database}{since}. Watch it with: batchjob status --db {database} --watch. "
+        f"To run another job at the same time, give it a database of its own with --db"
+    )

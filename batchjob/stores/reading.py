@@ -1,0 +1,233 @@
+"""Reading a work table from any process at any time: short read-only transactions that never stop the writer.
+
+The standard library's sqlite3 and no event loop, because `status` should answer at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchjob.errors import JobError
+from batchjob.model import InputSource, Job, Problem, Snapshot
+from batchjob.states import JobState
+from batchjob.stores import schema
+from batchjob.stores.lock import writer_of
+
+SHIFT = 40
+"""A row's id is its job's id shifted so far left, plus its number."""
+PAGE_ROWS = 5000
+"""Rows of one read: a longer one would keep the write-ahead log from being reset."""
+
+
+def id_range(job_id: int) -> tuple[int, int]:
+    """The ids between which a job's rows lie: above the first, up to the second."""
+    return job_id << SHIFT, ((job_id + 1) << SHIFT) - 1
+
+
+def job_from_record(record: sqlite3.Row | tuple[Any, ...]) -> Job:
+    """A record of the job table, columns in the order of the schema, as a Job."""
+    id_, uid, name, _, source, settings, task, state, reason, rows, position, digest, ingested, created, _ = record
+    return Job(
+        id=id_,
+        uid=uid,
+        name=name,
+        source=msgspec.json.decode(source, type=InputSource),
+        settings=settings.encode(),
+        task_digest=task,
+        state=JobState(state),
+        reason=reason,
+        created_at=created,
+        rows=rows,
+        position=position,
+        digest=digest,
+        ingested=bool(ingested),
+    )
+
+
+def find_job(db: sqlite3.Connection, name: str) -> Job:
+    """The job of this name.
+
+    Raises:
+        JobError: there is none; the text names the nearest.
+    """
+    record = db.execute("SELECT * FROM job WHERE name = ?", (name,)).fetchone()
+    if record is not None:
+        return job_from_record(record)
+    names = [known for (known,) in db.execute("SELECT name FROM job ORDER BY id DESC LIMIT 1000")]
+    if not names:
+        raise JobError("there are no jobs in this database yet: begin one with batchjob start INPUT")
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}?" if near else f"The latest is {names[0]!r}."
+    raise JobError(f"no job is named {name!r}. {hint} batchjob jobs lists them")
+
+
+class StoreReader:
+    """A work table, opened for reading.
+
+    Raises:
+        JobError: there is no database at this path.
+        StoreError: it is not batchjob's, newer than this program, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise JobError(f"there is no database {path}: begin a job with batchjob start INPUT, or name it with --db")
+        self.path = path
+        try:
+            self._db = self._open()
+            version = schema.check_ours(self._db, path)
+        except sqlite3.Error as error:
+            raise schema.translate(error, path) from error
+        if version == 0:
+            raise JobError(f"{path} holds no jobs yet: begin one with batchjob start INPUT")
+
+    def _open(self) -> sqlite3.Connection:
+        address = self.path.resolve().as_uri()
+        db = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None, timeout=5)
+        try:
+            db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            # In a folder that cannot be written there can be no shared index; without a log none is needed.
+            if self.path.with_name(self.path.name + "-wal").exists():
+                raise
+            db = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        return db
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> StoreReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise schema.translate(error, self.path) from error
+
+    def job(self, name: str) -> Job:
+        """The job of this name, or a JobError."""
+        return find_job(self._db, name)
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the oldest first."""
+        return [job_from_record(record) for record in self._all("SELECT * FROM job ORDER BY id")]
+
+    def latest(self, *, unfinished: bool = False) -> Job:
+        """The job that was worked on last, or, where `unfinished` is set, the only one that is not finished.
+
+        Raises:
+            JobError: there is none, or there are several unfinished ones.
+        """
+        if not unfinished:
+            found = self._all("SELECT * FROM job ORDER BY updated_at DESC, id DESC LIMIT 1")
+            if not found:
+                raise JobError(f"there are no jobs in {self.path} yet: begin one with batchjob start INPUT")
+            return job_from_record(found[0])
+        open_ = self._all(
+            "SELECT name FROM job WHERE ingested = 0 OR EXISTS (SELECT 1 FROM tally WHERE job_id = job.id"
+            " AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0) ORDER BY id"
+        )
+        if len(open_) == 1:
+            return self.job(open_[0][0])
+        if not open_:
+            raise JobError("no job is unfinished. batchjob jobs lists them; failed rows go out again with: retry JOB")
+        names = ", ".join(name for (name,) in open_[:10])
+        raise JobError(f"{len(open_)} jobs are unfinished ({names}): say which one")
+
+    def by_input(self, path: str) -> list[Job]:
+        """The jobs with this input, the latest first."""
+        return [
+            job_from_record(record)
+            for record in self._all("SELECT * FROM job WHERE input_path = ? ORDER BY id DESC", (path,))
+        ]
+
+    def snapshot(self, name: str | None = None) -> Snapshot:
+        """A job as it stands at one instant; the latest where no name is given."""
+        writer = writer_of(self.path.resolve())
+        self._db.execute("BEGIN")
+        try:
+            job = self.job(name) if name is not None else self.latest()
+            tally: dict[str, dict[str, int]] = {}
+            query = "SELECT kind, name, n FROM tally WHERE job_id = ? AND n <> 0 ORDER BY n DESC, name"
+            for kind, what, n in self._all(query, (job.id,)):
+                tally.setdefault(kind, {})[what] = n
+            runs = self._all(
+                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing FROM run WHERE job_id = ?"
+                " ORDER BY id DESC LIMIT 1",
+                (job.id,),
+            )
+            updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
+            examples = {kind: self._problems(job.id, kind, 1)[0] for kind in tally.get("error", {})}
+        finally:
+            self._db.execute("COMMIT")
+        started, beat, ended, rate, pacing = runs[0] if runs else (None, updated, updated, None, "")
+        alive = writer is not None and ended is None
+        return Snapshot(
+            job=job,
+            alive=alive,
+            tally=tally,
+            examples=examples,
+            started_at=started,
+            updated_at=max(updated, beat),
+            rows_per_second=rate if alive else None,
+            pacing=pacing if alive else "",
+            writer_pid=writer.get("pid") if writer and alive else None,
+        )
+
+    def problems(self, job: Job, kind: str, limit: int) -> list[Problem]:
+        """The first failed or unconfirmed rows of an error kind."""
+        return self._problems(job.id, kind, limit)
+
+    def _problems(self, job_id: int, kind: str, limit: int) -> list[Problem]:
+        query = (
+            "SELECT row.id & 1099511627775, input.line, input.key, substr(input.text, 1, 200), row.error,"
+            " row.answer, row.attempts, request.request_id"
+            " FROM row JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim"
+            " WHERE row.id >> 40 = ? AND row.error_kind = ? AND row.state IN ('failed', 'unconfirmed')"
+            " ORDER BY row.id LIMIT ?"
+        )
+        found = [Problem(*record) for record in self._all(query, (job_id, kind, limit))]
+        return found or [Problem(0, 0, "", "", None, None, 0, None)]
+
+    def export_rows(self, job: Job) -> Iterator[tuple[Any, ...]]:
+        """Every row of the job in input order, as ExportRow has them (plain tuples: a million are made)."""
+        last, end = id_range(job.id)
+        query = (
+            "SELECT row.id, input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
+            " row.error, row.answer, row.attempts, request.request_id, request.rows,"
+            " request.input_tokens, request.cached_input_tokens, request.output_tokens"
+            " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim"
+            " WHERE row.id > ? AND row.id <= ? ORDER BY row.id LIMIT ?"
+        )
+        while True:
+            page = self._all(query, (last, end, PAGE_ROWS))
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            last = page[-1][0]
+
+    def requests(self, job: Job) -> Iterator[tuple[Any, ...]]:
+        """Every request of the job in the order of sending, as RequestRecord has them."""
+        last = 0
+        query = (
+            "SELECT id, client_key, request_id, rows, model, sent_at, ended_at, outcome, status, input_tokens,"
+            " cached_input_tokens, output_tokens, error_kind, error FROM request"
+            " WHERE id > ? AND run_id IN (SELECT id FROM run WHERE job_id = ?) ORDER BY id LIMIT ?"
+        )
+        while True:
+            page = self._all(query, (last, job.id, PAGE_ROWS))
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            last = page[-1][0]

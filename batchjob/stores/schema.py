@@ -1,0 +1,102 @@
+"""The database file: is it ours, which version is it, and bring it up to date.
+
+Migrations are numbered .sql files, each applied in one transaction with the number it leads to.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from batchjob.errors import CommitUnknown, DiskFull, StoreError
+
+APPLICATION_ID = 0x626A6F62  # "bjob"
+_PACKAGED = Path(__file__).resolve().parent.parent / "migrations" / "sqlite"
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "migrations" / "sqlite"
+
+
+def migrations() -> list[Path]:
+    """The migration files in order: inside the package when installed, beside it in a checkout."""
+    folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+    return sorted(folder.glob("[0-9]*.sql"))
+
+
+def check_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of a database, 0 for a new one.
+
+    Raises:
+        StoreError: it is another program's, or of a newer batchjob.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+    if empty and application in (0, APPLICATION_ID):
+        return 0
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path} is a database of another program. Give a file of batchjob's own with --db")
+    known = len(migrations())
+    if version > known:
+        raise StoreError(
+            f"{path} was written by a newer batchjob (schema {version}; this one knows {known}). "
+            f"Upgrade with: pip install --upgrade batchjob"
+        )
+    return version
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring a database up to the newest schema; a connection in autocommit mode."""
+    version = check_ours(connection, path)
+    for number, file in enumerate(migrations(), start=1):
+        if number <= version:
+            continue
+        connection.execute("BEGIN EXCLUSIVE")
+        try:
+            for statement in _statements(file.read_text(encoding="utf-8")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one by one: executescript() would commit the transaction around it."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def named_queries(file: Path) -> dict[str, str]:
+    """The queries of a .sql file by the name in the `-- name:` line before each."""
+    queries: dict[str, str] = {}
+    for block in file.read_text(encoding="utf-8").split("-- name:")[1:]:
+        name, _, body = block.partition("\n")
+        queries[name.strip()] = body.strip().removesuffix(";")
+    return queries
+
+
+def translate(error: sqlite3.Error, path: Path) -> StoreError:
+    """What an error of SQLite means to a user. Every one is translated here and nowhere else."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(f"the disk of {path} is full. Make room and resume: every committed label is kept")
+    if code == sqlite3.SQLITE_IOERR:
+        return CommitUnknown(f"the disk of {path} reported an error ({error}). Check it, then resume")
+    if code == sqlite3.SQLITE_NOTADB:
+        return StoreError(f"{path} is not a database of batchjob's: it is no SQLite file. Give another with --db")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return StoreError(f"{path} is damaged ({error}). Restore a backup; batchjob doctor says more")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreError(f"{path} cannot be written: it, or its folder, is read-only")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreError(f"{path} cannot be opened: check that its folder exists and may be written")
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreError(f"{path} is locked by another program. Close it and try again")
+    return StoreError(f"{path}: SQLite says: {error}")

@@ -1,0 +1,518 @@
+"""The work table in SQLite: one connection writes, one transaction a group, flushed before it counts.
+
+A whole transaction is one call to aiosqlite's thread. So it is never cancelled in the middle, nobody else's statement
+gets into it, and a group of rows pays for one hand-over between threads instead of one a statement.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+import msgspec
+
+from batchjob.errors import StoreError
+from batchjob.model import (
+    AddRows,
+    Beat,
+    Claim,
+    InputSource,
+    Job,
+    LostAs,
+    Parcel,
+    Row,
+    RowResult,
+    Run,
+    Settle,
+    Unsent,
+    Write,
+)
+from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
+from batchjob.stores import schema
+from batchjob.stores.lock import WriterLock
+from batchjob.stores.reading import SHIFT, find_job, id_range, job_from_record
+
+T = TypeVar("T")
+QUERIES = schema.named_queries(Path(__file__).with_name("sqlite.sql"))
+PAGE_BYTES = 4 * 1024 * 1024
+"""Texts read ahead at once, at most; a page ends early behind a text that passes it."""
+RESERVE_BYTES = 4 * 1024 * 1024
+"""Kept in a file beside the database, and let go when the disk is full, for the answers that are in hand."""
+_NUMBER = (1 << SHIFT) - 1
+
+_encode = msgspec.json.encode
+Tally = Counter[tuple[str, str]]
+
+
+class _Writer(aiosqlite.Connection):
+    """aiosqlite's connection, with one more verb."""
+
+    async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work on the connection's own thread; once begun it ends, whatever becomes of the caller."""
+        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+class SqliteStore:
+    """See ports.Store. Made by `open_store`; `job_id` is set by `create_job` or `choose`."""
+
+    def __init__(self, connection: _Writer, path: Path, lock: WriterLock) -> None:
+        self._connection = connection
+        self._path = path
+        self._lock = lock
+        self._inode = path.stat().st_ino
+        self._job_id = 0
+        self._run_id = 0
+        self._last_claim = 0
+
+    # ------------------------------------------------------------ transactions
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._connection.call(work)
+        except sqlite3.Error as error:
+            raise schema.translate(error, self._path) from error
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """One transaction; on disk when it returns, and nothing of it is there when it raises."""
+
+        def transaction(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._read(transaction)
+
+    async def commit(self, writes: Sequence[Write]) -> None:
+        """See ports.Store.commit."""
+        await self._write(_Group(writes, job_id=self._job_id, run_id=self._run_id).apply)
+        if any(isinstance(write, Beat) for write in writes):
+            self._check_in_place()
+
+    def _check_in_place(self) -> None:
+        """The file may be deleted or replaced under a run, which SQLite does not notice."""
+        try:
+            same = self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise StoreError(f"{self._path} was deleted or replaced while it was in use. Put it back and resume")
+
+    def free_reserve(self) -> None:
+        """Give back the disk space kept for this moment."""
+        with contextlib.suppress(OSError):
+            _reserve_path(self._path).unlink()
+
+    # ------------------------------------------------------------ jobs and runs
+
+    async def create_job(
+        self, *, uid: str, name: str, source: InputSource, settings: bytes, task_digest: str, at: float
+    ) -> None:
+        """A new job, which this store works on from now on."""
+        values = {
+            "uid": uid,
+            "name": name,
+            "input_path": source.path,
+            "source": _encode(source).decode(),
+            "settings": settings.decode(),
+            "task_digest": task_digest,
+            "at": at,
+        }
+        self._job_id = await self._write(lambda db: db.execute(QUERIES["add_job"], values).lastrowid or 0)
+        self._lock.name(name)
+
+    async def choose(self, name: str) -> None:
+        """Work on this job from now on."""
+        job = await self._read(lambda db: find_job(db, name))
+        self._job_id = job.id
+        self._lock.name(name)
+
+    async def job(self) -> Job:
+        """The job as it stands."""
+        return await self._read(
+            lambda db: job_from_record(db.execute("SELECT * FROM job WHERE id = ?", (self._job_id,)).fetchone())
+        )
+
+    async def set_settings(self, settings: bytes) -> None:
+        """What the job goes by from now on."""
+        values = {"settings": settings.decode(), "job": self._job_id}
+        await self._write(lambda db: db.execute(QUERIES["set_settings"], values))
+
+    async def begin_run(self, *, at: float) -> Run:
+        """See ports.Store.begin_run."""
+
+        def work(db: sqlite3.Connection) -> Run:
+            job = job_from_record(db.execute("SELECT * FROM job WHERE id = ?", (self._job_id,)).fetchone())
+            state = JobState.RUNNING if job.ingested else JobState.INGESTING
+            db.execute(QUERIES["set_state"], {"state": state, "reason": "", "at": at, "job": self._job_id})
+            run = db.execute(QUERIES["add_run"], {"job": self._job_id, "pid": os.getpid(), "at": at}).lastrowid
+            return Run(run or 0, db.execute(QUERIES["last_request"]).fetchone()[0])
+
+        run = await self._write(work)
+        self._run_id, self._last_claim = run.id, run.last_request_id
+        return run
+
+    async def set_state(self, state: JobState, reason: str, *, at: float) -> None:
+        """See ports.Store.set_state."""
+        values = {"state": state, "reason": reason, "at": at, "job": self._job_id}
+        await self._write(lambda db: db.execute(QUERIES["set_state"], values))
+
+    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
+        """See ports.Store.end_run."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(QUERIES["set_state"], {"state": state, "reason": reason, "at": at, "job": self._job_id})
+            db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
+
+        await self._write(work)
+
+    async def counts(self) -> dict[str, int]:
+        """See ports.Store.counts."""
+        query = "SELECT name, n FROM tally WHERE job_id = ? AND kind = 'row'"
+        found = await self._read(lambda db: dict(db.execute(query, (self._job_id,)).fetchall()))
+        return {state: found.get(state, 0) for state in State}
+
+    # ------------------------------------------------------------ rows
+
+    async def fresh_rows(self, *, after: int, limit: int) -> list[Row]:
+        """See ports.Store.fresh_rows."""
+        base, last = id_range(self._job_id)
+        values = {"after": base + after, "last": last, "limit": limit}
+
+        def work(db: sqlite3.Connection) -> list[Row]:
+            rows: list[Row] = []
+            size = 0
+            for id_, text, defect in db.execute(QUERIES["fresh_rows"], values):
+                rows.append(Row(id_ & _NUMBER, text, 0, 0, defect))
+                size += len(text)
+                if size > PAGE_BYTES:
+                    break
+            return rows
+
+        return await self._read(work)
+
+    async def returned_parcels(self, *, after: tuple[int, int], limit: int) -> tuple[list[Parcel], tuple[int, int]]:
+        """See ports.Store.returned_parcels."""
+        base, _ = id_range(self._job_id)
+        values = {
+            "job": self._job_id,
+            "claim": after[0],
+            "after": base + after[1],
+            "last_claim": self._last_claim,
+            "limit": limit,
+        }
+
+        def work(db: sqlite3.Connection) -> tuple[list[Parcel], tuple[int, int]]:
+            parcels: list[Parcel] = []
+            last = after
+            size = 0
+            for claim, id_, text, attempts, paid, defect, key in db.execute(QUERIES["returned_rows"], values):
+                row = Row(id_ & _NUMBER, text, attempts, paid, defect)
+                if key and parcels and claim == last[0]:
+                    parcels[-1] = Parcel((*parcels[-1].rows, row), parcels[-1].lost)
+                elif size > PAGE_BYTES:
+                    break
+                else:
+                    parcels.append(Parcel((row,), LostAs(claim, key) if key else None))
+                last = (claim, row.number)
+                size += len(text)
+            return parcels, last
+
+        return await self._read(work)
+
+    async def recover(self, *, hold: bool, at: float) -> int:
+        """See ports.Store.recover."""
+        if not (await self.counts())[State.IN_FLIGHT]:
+            return 0
+        first, last = id_range(self._job_id)
+        state = State.UNCONFIRMED if hold else State.PENDING
+        error = "the process died while this request was out"
+
+        def work(db: sqlite3.Connection) -> int:
+            left = db.execute(QUERIES["in_flight_rows"], {"first": first, "last": last}).fetchall()
+            requests = sorted({claim for _, claim in left})
+            rows = {"rows": _encode(left).decode(), "state": state, "error": error}
+            _expect(db.execute(QUERIES["recover_rows"], rows), len(left), "recover_rows")
+            lost = {"rows": _encode(requests).decode(), "at": at, "error": error}
+            _expect(db.execute(QUERIES["recover_requests"], lost), len(requests), "recover_requests")
+            tally: Tally = Counter()
+            tally["row", State.IN_FLIGHT] -= len(left)
+            tally["row", state] += len(left)
+            tally["request", "sent"] += len(requests)
+            tally["request", Outcome.LOST] += len(requests)
+            if hold:
+                tally["error", "unconfirmed"] += len(left)
+            _count_up(db, self._job_id, tally)
+            return len(requests)
+
+        return await self._write(work)
+
+    async def retry(self, kinds: Sequence[str], *, at: float) -> int:
+        """See ports.Store.retry."""
+
+        def work(db: sqlite3.Connection) -> int:
+            tally: Tally = Counter()
+            for kind in kinds:
+                failed, held = db.execute(
+                    "SELECT total(state = 'failed'), total(state = 'unconfirmed') FROM row"
+                    " WHERE id >> 40 = ? AND error_kind = ? AND state IN ('failed', 'unconfirmed')",
+                    (self._job_id, kind),
+                ).fetchone()
+                changed = db.execute(QUERIES["retry"], {"job": self._job_id, "kind": kind}).rowcount
+                tally["row", State.FAILED] -= int(failed)
+                tally["row", State.UNCONFIRMED] -= int(held)
+                tally["row", State.PENDING] += changed
+                tally["error", kind] -= changed
+            _count_up(db, self._job_id, tally)
+            if tally["row", State.PENDING]:
+                reason = {"state": JobState.STOPPED, "reason": "failed rows were put back", "at": at}
+                db.execute(QUERIES["set_state"], {**reason, "job": self._job_id})
+            return tally["row", State.PENDING]
+
+        return await self._write(work)
+
+    async def close(self) -> None:
+        """See ports.Store.close."""
+        await self._connection.close()
+        self._lock.release()
+
+
+async def open_store(path: Path, *, job: str) -> SqliteStore:
+    """Open the database at an absolute path for writing, making or migrating it where needed.
+
+    `job` is what other processes are told that ask for it meanwhile.
+
+    Raises:
+        JobBusy: another process is writing to it.
+        StoreError: it cannot be used.
+    """
+    refuse_network_disk(path)
+    lock = WriterLock(path, job)
+
+    def connect() -> sqlite3.Connection:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # before any text is in it
+        connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+        try:
+            schema.check_ours(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            schema.migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    try:
+        _fill_reserve(path)
+        connection = _Writer(connect, 64)
+        await connection
+    except sqlite3.Error as error:
+        lock.release()
+        raise schema.translate(error, path) from error
+    except BaseException:
+        lock.release()
+        raise
+    return SqliteStore(connection, path, lock)
+
+
+def refuse_network_disk(path: Path) -> None:
+    """WAL keeps its index in shared memory, which machines on a network do not share.
+
+    Raises:
+        StoreError: the path lies on a network file system (as far as Linux tells).
+    """
+    best, kind = "", ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/mounts").read_text().splitlines():
+            _, mount, type_, *_ = line.split(" ")
+            mount = mount.replace("\\040", " ")
+            if path.is_relative_to(mount) and len(mount) >= len(best):
+                best, kind = mount, type_
+    if kind in ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"):
+        raise StoreError(f"{path} lies on a network file system ({kind}), where SQLite is not safe. Use a local --db")
+
+
+def _reserve_path(path: Path) -> Path:
+    return path.with_name(path.name + ".reserve")
+
+
+def _fill_reserve(path: Path) -> None:
+    """Keep some disk space; without room for it the job runs all the same."""
+    reserve = _reserve_path(path)
+    with contextlib.suppress(OSError):
+        if reserve.exists() and reserve.stat().st_size >= RESERVE_BYTES:
+            return
+        file = os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            os.posix_fallocate(file, 0, RESERVE_BYTES)
+        except OSError:
+            reserve.unlink()
+        finally:
+            os.close(file)
+
+
+class _Group:
+    """A group of writes, sorted by query, and what they do to the counters."""
+
+    def __init__(self, writes: Sequence[Write], *, job_id: int, run_id: int) -> None:
+        self._job_id = job_id
+        self._run_id = run_id
+        self._base = job_id << SHIFT
+        self._tally: Tally = Counter()
+        self._chunks: list[AddRows] = []
+        self._results: dict[Event, list[tuple[Any, ...]]] = {}
+        self._requests: list[tuple[Any, ...]] = []
+        self._claims: list[tuple[Any, ...]] = []
+        self._claimed: list[tuple[int, int]] = []
+        self._beat: Beat | None = None
+        for write in writes:
+            self._add(write)
+
+    def _add(self, write: Write) -> None:
+        if isinstance(write, Settle):
+            self._settle(write)
+        elif isinstance(write, Claim):
+            self._claim(write)
+        elif isinstance(write, Unsent):
+            for result in write.rows:
+                self._result(result, 0)
+        elif isinstance(write, AddRows):
+            self._chunks.append(write)
+        else:
+            self._beat = write
+
+    def _claim(self, claim: Claim) -> None:
+        numbers = _encode(claim.rows).decode()
+        self._claims.append((claim.request_id, claim.client_key, numbers, claim.model, claim.at))
+        self._claimed += [(self._base + number, claim.request_id) for number in claim.rows]
+        self._tally["row", State.PENDING] -= len(claim.rows)
+        self._tally["row", State.IN_FLIGHT] += len(claim.rows)
+        if claim.resent:
+            self._tally["request", "resent"] += 1
+
+    def _settle(self, settle: Settle) -> None:
+        usage, tally = settle.usage, self._tally
+        tokens = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) if usage else (None, None, None)
+        self._requests.append(
+            (
+                settle.request_id,
+                settle.at,
+                settle.outcome,
+                settle.status,
+                settle.provider_id,
+                *tokens,
+                settle.error_kind,
+                settle.error,
+            )
+        )
+        tally["request", settle.outcome] += 1
+        if settle.outcome is not Outcome.NOT_SENT:
+            tally["request", "sent"] += 1
+        if usage:
+            tally["usage", "input_tokens"] += usage.input_tokens
+            tally["usage", "cached_input_tokens"] += usage.cached_input_tokens
+            tally["usage", "output_tokens"] += usage.output_tokens
+        for result in settle.rows:
+            self._result(result, settle.request_id)
+
+    def _result(self, result: RowResult, claim: int) -> None:
+        record = (
+            self._base + result.number,
+            claim,
+            result.attempts,
+            result.paid,
+            result.label,
+            result.source,
+            result.answer,
+            result.error_kind,
+            result.error,
+            result.known_by,
+        )
+        self._results.setdefault(result.event, []).append(record)
+        tally = self._tally
+        before, after = _MOVES[result.event]
+        tally["row", before] -= 1
+        tally["row", after] += 1
+        if result.label is not None:
+            tally["label", result.label] += 1
+            tally["source", result.source or Source.MODEL] += 1
+        elif after in (State.FAILED, State.UNCONFIRMED):
+            tally["error", result.error_kind or ""] += 1
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        """Carry it all out, inside the caller's transaction.
+
+        Raises:
+            StoreError: a row or request was not in the state its transition starts from.
+        """
+        for added in self._chunks:
+            self._add_rows(db, added)
+        if self._requests:
+            self._bulk(db, "settle_requests", self._requests)
+        for event, records in self._results.items():
+            self._bulk(db, event.value, records)
+        if self._claims:
+            rows = {"rows": _encode(self._claims).decode(), "run": self._run_id}
+            _expect(db.execute(QUERIES["add_requests"], rows), len(self._claims), "add_requests")
+            self._bulk(db, "claim_rows", self._claimed)
+        if self._beat:
+            beat = self._beat
+            values = {"at": beat.at, "rate": beat.rows_per_second, "pacing": beat.pacing, "run": self._run_id}
+            db.execute(QUERIES["beat"], values)
+        _count_up(db, self._job_id, self._tally)
+
+    def _bulk(self, db: sqlite3.Connection, query: str, records: Sequence[object]) -> None:
+        _expect(db.execute(QUERIES[query], {"rows": _encode(records).decode()}), len(records), query)
+
+    def _add_rows(self, db: sqlite3.Connection, added: AddRows) -> None:
+        chunk = added.chunk
+        first = self._base + chunk.first_number
+        if chunk.rows:
+            db.executemany(QUERIES["add_input"], [(first + i, *row) for i, row in enumerate(chunk.rows)])
+            db.execute(QUERIES["add_rows"], {"first": first, "last": first + len(chunk.rows) - 1})
+            self._tally["row", State.PENDING] += len(chunk.rows)
+        before = chunk.first_number - 1
+        values = {
+            "before": before,
+            "rows": before + len(chunk.rows),
+            "position": chunk.position,
+            "digest": chunk.digest,
+            "ingested": chunk.complete,
+            "job": self._job_id,
+        }
+        _expect(db.execute(QUERIES["advance_input"], values), 1, "advance_input")
+
+
+_MOVES: dict[Event, tuple[State, State]] = {
+    event: (min(before), after) for event, (before, after) in TRANSITIONS.items() if event is not Event.RETRY
+}
+"""Event -> (state before, state after); RETRY, which starts from two, is a query of its own."""
+
+
+def _expect(cursor: sqlite3.Cursor, rows: int, query: str) -> None:
+    """A transition that did not change the rows it should is a defect or a foreign hand: nothing of it is kept."""
+    if cursor.rowcount != rows:
+        raise StoreError(
+            f"{query} found {cursor.rowcount} of {rows} rows in the state it expects: something else has changed "
+            f"the database. Nothing was written; resume reads it anew"
+        )
+
+
+def _count_up(db: sqlite3.Connection, job_id: int, tally: Tally) -> None:
+    moved = [(kind, name, by) for (kind, name), by in tally.items() if by]
+    if moved:
+        db.execute(QUERIES["count_up"], {"job": job_id, "rows": _encode(moved).decode()})

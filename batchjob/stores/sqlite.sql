@@ -1,0 +1,172 @@
+-- The writing queries of the work table, one for each transition. :rows is a JSON array of arrays; a JSON array
+-- in one statement costs one step of SQLite for a whole group, during which Python's lock is free.
+
+-- name: add_input
+-- A row of the input, as it was read.
+INSERT INTO input (id, line, key, text, rest, defect) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: add_rows
+-- Work for the inputs :first to :last.
+INSERT INTO row (id)
+WITH RECURSIVE number (id) AS (SELECT :first UNION ALL SELECT id + 1 FROM number WHERE id < :last)
+SELECT id FROM number;
+
+-- name: advance_input
+-- How far the input is in the work table.
+UPDATE job SET rows = :rows, position = :position, digest = :digest, ingested = :ingested
+WHERE id = :job AND rows = :before;
+
+-- name: add_requests
+-- Requests about to be sent: [id, client_key, rows, model, sent_at].
+INSERT INTO request (id, run_id, client_key, rows, model, sent_at)
+SELECT value ->> 0, :run, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(:rows);
+
+-- name: claim_rows
+-- pending -> in_flight: [row, request].
+UPDATE row SET state = 'in_flight', claim = given.claim, error_kind = NULL, error = NULL
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
+WHERE row.id = given.id AND row.state = 'pending';
+
+-- name: settle_requests
+-- What became of requests: [id, ended_at, outcome, status, request_id, input, cached, output, error_kind, error].
+UPDATE request SET ended_at = given.ended_at, outcome = given.outcome, status = given.status,
+    request_id = given.request_id, input_tokens = given.input, cached_input_tokens = given.cached,
+    output_tokens = given.output, error_kind = given.error_kind, error = given.error
+FROM (
+    SELECT value ->> 0 AS id, value ->> 1 AS ended_at, value ->> 2 AS outcome, value ->> 3 AS status,
+        value ->> 4 AS request_id, value ->> 5 AS input, value ->> 6 AS cached, value ->> 7 AS output,
+        value ->> 8 AS error_kind, value ->> 9 AS error
+    FROM json_each(:rows)
+) AS given
+WHERE request.id = given.id AND request.outcome IS NULL;
+
+-- name: complete
+-- in_flight -> done: [row, claim, attempts, paid, label, source, answer].
+UPDATE row SET state = 'done', attempts = given.attempts, paid = given.paid, label = given.label,
+    source = given.source, answer = given.answer
+FROM (
+    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
+        value ->> 4 AS label, value ->> 5 AS source, value ->> 6 AS answer
+    FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+
+-- name: release
+-- in_flight -> pending: [row, claim, attempts, paid, _, _, answer, error_kind, error, known_by].
+UPDATE row SET state = 'pending', claim = coalesce(given.known_by, given.claim), attempts = given.attempts, paid = given.paid, answer = given.answer,
+    error_kind = given.error_kind, error = given.error
+FROM (
+    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
+        value ->> 6 AS answer, value ->> 7 AS error_kind, value ->> 8 AS error, value ->> 9 AS known_by
+    FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+
+-- name: fail
+-- in_flight -> failed: [row, claim, attempts, paid, _, _, answer, error_kind, error].
+UPDATE row SET state = 'failed', attempts = given.attempts, paid = given.paid, answer = given.answer,
+    error_kind = given.error_kind, error = given.error
+FROM (
+    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
+        value ->> 6 AS answer, value ->> 7 AS error_kind, value ->> 8 AS error
+    FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+
+-- name: lose
+-- in_flight -> unconfirmed: [row, claim, attempts, paid, _, _, _, error_kind, error].
+UPDATE row SET state = 'unconfirmed', attempts = given.attempts, paid = given.paid,
+    error_kind = given.error_kind, error = given.error
+FROM (
+    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
+        value ->> 7 AS error_kind, value ->> 8 AS error
+    FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+
+-- name: assign
+-- pending -> done, without a request: [row, _, attempts, paid, label, source].
+UPDATE row SET state = 'done', label = given.label, source = given.source, error_kind = NULL, error = NULL
+FROM (
+    SELECT value ->> 0 AS id, value ->> 4 AS label, value ->> 5 AS source FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'pending';
+
+-- name: reject
+-- pending -> failed, without a request: [row, _, _, _, _, _, _, error_kind, error].
+UPDATE row SET state = 'failed', error_kind = given.error_kind, error = given.error
+FROM (
+    SELECT value ->> 0 AS id, value ->> 7 AS error_kind, value ->> 8 AS error FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'pending';
+
+-- name: retry
+-- failed, unconfirmed -> pending, one error kind of a job.
+UPDATE row SET state = 'pending', claim = coalesce(claim, 0), attempts = 0, paid = 0, answer = NULL
+WHERE id >> 40 = :job AND error_kind = :kind AND state IN ('failed', 'unconfirmed');
+
+-- name: count_up
+-- Counters move: [kind, name, by].
+INSERT INTO tally (job_id, kind, name, n)
+SELECT :job, value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows) WHERE true
+ON CONFLICT DO UPDATE SET n = n + excluded.n;
+
+-- name: beat
+-- A sign of life of the run.
+UPDATE run SET updated_at = :at, rows_per_second = :rate, pacing = :pacing WHERE id = :run;
+
+-- name: add_job
+-- A job, with nothing read yet.
+INSERT INTO job (uid, name, input_path, source, settings, task_digest, state, created_at, updated_at)
+VALUES (:uid, :name, :input_path, :source, :settings, :task_digest, 'stopped', :at, :at);
+
+-- name: set_settings
+-- What the next run goes by.
+UPDATE job SET settings = :settings WHERE id = :job;
+
+-- name: set_state
+-- What the job is doing, and why.
+UPDATE job SET state = :state, reason = :reason, updated_at = :at WHERE id = :job;
+
+-- name: add_run
+-- A process begins to work on a job.
+INSERT INTO run (job_id, pid, started_at, updated_at) VALUES (:job, :pid, :at, :at);
+
+-- name: end_run
+-- It has ended.
+UPDATE run SET updated_at = :at, ended_at = :at, pacing = '', rows_per_second = NULL WHERE id = :run;
+
+-- name: last_request
+-- The highest request so far.
+SELECT coalesce(max(id), 0) FROM request;
+
+-- name: fresh_rows
+-- Rows never claimed, in input order, between two ids.
+SELECT row.id, input.text, input.defect FROM row CROSS JOIN input ON input.id = row.id
+WHERE row.id > :after AND row.id <= :last AND row.state = 'pending' AND row.claim IS NULL
+ORDER BY row.id LIMIT :limit;
+
+-- name: returned_rows
+-- Pending rows that were claimed before, those of one request together; a lost request's with its key.
+SELECT row.claim, row.id, input.text, row.attempts, row.paid, input.defect,
+    CASE request.outcome WHEN 'lost' THEN request.client_key END
+FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim
+WHERE row.id >> 40 = :job AND row.state = 'pending' AND row.claim IS NOT NULL
+    AND (row.claim, row.id) > (:claim, :after) AND row.claim <= :last_claim
+ORDER BY row.claim, row.id LIMIT :limit;
+
+-- name: in_flight_rows
+-- What a dead run left in flight.
+SELECT id, claim FROM row WHERE id > :first AND id <= :last AND state = 'in_flight';
+
+-- name: recover_rows
+-- in_flight -> pending or unconfirmed, after a crash: [row, claim].
+UPDATE row SET state = :state, error_kind = 'unconfirmed', error = :error
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+
+-- name: recover_requests
+-- The requests a dead run had out are lost: [id].
+UPDATE request SET outcome = 'lost', ended_at = :at, error_kind = 'unconfirmed', error = :error
+FROM (SELECT value AS id FROM json_each(:rows)) AS given
+WHERE request.id = given.id AND request.outcome IS NULL;
