@@ -24,6 +24,37 @@ SANDBOX_URL = "sandbox:"
 Positive = Annotated[float, Meta(gt=0)]
 
 
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[rules]]` table: rows whose text matches get the label without a request."""
+
+    name: str
+    label: str
+    pattern: str | None = None  # a regular expression, searched for without regard to case
+    words: tuple[str, ...] = ()  # any of them as whole words
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[routes]]` table: rows that meet all that is given go to this model."""
+
+    name: str
+    model: str
+    pattern: str | None = None
+    script: str | None = None  # a Unicode script such as Han, Latin or Cyrillic: the one most letters have
+    language: str | None = None  # ISO 639-1, such as zh or de
+    min_length: Annotated[int, Meta(ge=0)] | None = None  # characters
+    max_length: Annotated[int, Meta(ge=0)] | None = None
+    column: str | None = None  # another column, which must have this value
+    value: str | None = None
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[prices."MODEL"]` table: USD per million tokens."""
+
+    input: Annotated[float, Meta(ge=0)]
+    output: Annotated[float, Meta(ge=0)]
+    cached_input: Annotated[float, Meta(ge=0)] | None = None  # None: as input
+
+
 class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All settings of a job. Durations are seconds, money is USD. A default that is None means "not set"."""
 
@@ -38,6 +69,8 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     encoding: str = "utf-8"
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    rules: tuple[Rule, ...] = ()
+    routes: tuple[Route, ...] = ()
 
     # how this run goes about it
     name: str | None = None
@@ -46,6 +79,13 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     concurrency: Annotated[int, Meta(ge=1, le=4096)] = 10
     rpm: Annotated[float, Meta(ge=0)] = 600
     tpm: Annotated[float, Meta(ge=0)] = 0
+    budget: Annotated[float, Meta(gt=0)] | None = None
+    prices: dict[str, Price] = {}
+    rows_per_request: Annotated[int, Meta(ge=1, le=1000)] = 1
+    max_request_tokens: Annotated[int, Meta(ge=100)] = 8000
+    verify_sample: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    dedupe: bool = True
+    cache: bool = True
     limit: Annotated[int, Meta(ge=1)] | None = None
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     max_paid: Annotated[int, Meta(ge=1, le=100)] = 1
@@ -71,6 +111,8 @@ TASK_SETTINGS = (
     "encoding",
     "max_tokens",
     "temperature",
+    "rules",
+    "routes",
 )
 """The settings that decide which label a row gets. A job with others is another job."""
 

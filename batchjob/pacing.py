@@ -254,6 +254,11 @@ class Pacer:
         self._free = not (rpm or tpm)
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether tokens matter to `admit` and `settle`: without a token quota any number will do."""
+        return self._tokens.rate > 0.0
+
+    @property
     def concurrency(self) -> int:
         """How many requests may be in flight now; at least 1."""
         return 1 if self._probing else self._concurrency

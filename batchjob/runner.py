@@ -28,6 +28,7 @@ from batchjob.model import (
     Job,
     Lost,
     LostAs,
+    NotSent,
     Parcel,
     Rejected,
     Row,
@@ -256,7 +257,7 @@ class Runner:
         parcel = supply.peek(now)
         if parcel is None:
             return None if supply.exhausted and not self.in_flight else supply.seconds_to_next(now)
-        wait = self._pacer.admit(self._tokens(parcel), now)
+        wait = self._pacer.admit(self._tokens(parcel) if self._pacer.counts_tokens else 0.0, now)
         if wait > 0.0:
             return wait
         supply.take(now)
@@ -307,9 +308,8 @@ class Runner:
         else:
             results = tuple([after(row, decision, self._terms, lost, counts=counts) for row in parcel.rows])
             self._tell(parcel, decision, heard, request_id)
-        if isinstance(heard, Answered) and heard.usage:
-            actual = heard.usage.input_tokens + heard.usage.output_tokens
-            self._pacer.settle(self._tokens(parcel), actual, now)
+        if self._pacer.counts_tokens:
+            self._settle_tokens(parcel, heard, now)
         self._commits.submit(_settle(request_id, decision, heard, results, self._wall()))
         for result in results:
             self._count(result)
@@ -343,6 +343,13 @@ class Runner:
         if down > self._config.max_outage:
             self.stop(Ending(JobState.STOPPED, f"no answer for {down:.0f} s (--max-outage): {decision.message}", 1))
         return counts
+
+    def _settle_tokens(self, parcel: Parcel, heard: Heard, now: float) -> None:
+        """A request was charged its estimate; put that right, where the usage is known or nothing was done."""
+        if isinstance(heard, Answered) and heard.usage:
+            self._pacer.settle(self._tokens(parcel), heard.usage.input_tokens + heard.usage.output_tokens, now)
+        elif isinstance(heard, NotSent | Rejected):
+            self._pacer.settle(self._tokens(parcel), 0.0, now)
 
     def _bad(self, decision: Decision, parcel: Parcel, now: float) -> bool:
         before = self._health.outage_since

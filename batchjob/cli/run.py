@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import random
@@ -33,6 +34,9 @@ from batchjob.runner import Runner
 from batchjob.states import JobState
 from batchjob.stores.reading import StoreReader
 from batchjob.stores.sqlite import SqliteStore, open_store
+
+GC_THRESHOLD = 50_000
+"""Objects between two collections. At Python's 700 the collector took 7 % of a run, to find next to nothing."""
 
 
 class NewJob(NamedTuple):
@@ -86,6 +90,8 @@ def _nearby(base_url: str) -> bool:
 def run(plan: Plan) -> int:
     """Carry out a plan; the exit code. The summary goes to stderr."""
     key = api_key(plan.config)
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
     log = make_logger(format=plan.config.log_format, file=plan.config.log_file, quiet=plan.config.quiet)
     with asyncio.Runner(loop_factory=_loop_factory()) as loop:
         return loop.run(_run(plan, key, log))

@@ -92,11 +92,15 @@ class ChatEndpoint:
         """POST the body once and say what was heard; nothing is retried or followed here."""
         headers = {**self._headers, "Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
         try:
-            async with self._session.post(
+            response = await self._session.post(
                 self._url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
-            ) as response:
+            )
+            try:
                 content = await _bounded(response)
-                heard = read_reply(response.status, response.headers, content, now=time.time)
+            except BaseException:
+                response.close()
+                raise
+            heard = read_reply(response.status, response.headers, content, now=time.time)
         except Exception as error:
             heard = self._translate(error)
         return heard if isinstance(heard, Answered) else self._without_key(heard)
@@ -134,13 +138,14 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
     """The body, unzipped, or None where it is larger than what is read of one."""
     parts: list[bytes] = []
     size = 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
+    while True:
+        parts.append(await response.content.readany())
+        size += len(parts[-1])
         if size > MOST_BODY_BYTES:
             response.close()
             return None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        if response.content.at_eof():
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Heard:

@@ -38,11 +38,14 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | No
 
 def limits(headers: Mapping[str, str]) -> Limits | None:
     """The quotas the x-ratelimit headers tell of, or None where there are none."""
+    if not any(name in headers for name in _NAMES):
+        return None
     found = Limits(requests=_quota(headers, "requests"), tokens=_quota(headers, "tokens"))
     return None if found == _NOTHING else found
 
 
 _NOTHING = Limits()
+_NAMES = tuple(f"x-ratelimit-{part}-{what}" for part in ("limit", "remaining") for what in ("requests", "tokens"))
 
 
 def _quota(headers: Mapping[str, str], what: str) -> Quota:

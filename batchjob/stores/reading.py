@@ -9,7 +9,7 @@ import difflib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -48,6 +48,11 @@ def job_from_record(record: sqlite3.Row | tuple[Any, ...]) -> Job:
         digest=digest,
         ingested=bool(ingested),
     )
+
+
+def _is_on(writer: dict[str, Any] | None, job: str) -> bool:
+    """Whether the process that writes to the database is working on this job, as far as it said."""
+    return writer is not None and writer.get("job", job) == job
 
 
 def find_job(db: sqlite3.Connection, name: str) -> Job:
@@ -103,7 +108,7 @@ class StoreReader:
         """Close the file."""
         self._db.close()
 
-    def __enter__(self) -> StoreReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,11 +173,13 @@ class StoreReader:
                 (job.id,),
             )
             updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
-            examples = {kind: self._problems(job.id, kind, 1)[0] for kind in tally.get("error", {})}
+            examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.execute("COMMIT")
         started, beat, ended, rate, pacing = runs[0] if runs else (None, updated, updated, None, "")
-        alive = writer is not None and ended is None
+        # Asked again, because the run may have begun between the first question and the transaction.
+        writer = writer or (writer_of(self.path.resolve()) if ended is None else None)
+        alive = ended is None and _is_on(writer, job.name)
         return Snapshot(
             job=job,
             alive=alive,
@@ -184,6 +191,43 @@ class StoreReader:
             pacing=pacing if alive else "",
             writer_pid=writer.get("pid") if writer and alive else None,
         )
+
+    def overview(self) -> list[Snapshot]:
+        """Every job, the oldest first, with the counters of its rows alone: two questions, however many jobs."""
+        writer = writer_of(self.path.resolve())
+        self._db.execute("BEGIN")
+        try:
+            rows: dict[int, dict[str, int]] = {}
+            query = (
+                "SELECT job.id, tally.name, tally.n FROM job CROSS JOIN tally"
+                " ON tally.job_id = job.id AND tally.kind = 'row'"
+            )
+            for job_id, state, n in self._all(query):
+                rows.setdefault(job_id, {})[state] = n
+            found = self._all(
+                "SELECT job.*, run.started_at, run.updated_at, run.ended_at FROM job LEFT JOIN run"
+                " ON run.id = (SELECT max(id) FROM run WHERE job_id = job.id) ORDER BY job.id"
+            )
+        finally:
+            self._db.execute("COMMIT")
+        writer = writer or writer_of(self.path.resolve())
+        overview = []
+        for *record, started, beat, ended in found:
+            job = job_from_record(tuple(record))
+            overview.append(
+                Snapshot(
+                    job=job,
+                    alive=started is not None and ended is None and _is_on(writer, job.name),
+                    tally={"row": rows.get(job.id, {})},
+                    examples={},
+                    started_at=started,
+                    updated_at=max(record[-1], beat or 0.0),
+                    rows_per_second=None,
+                    pacing="",
+                    writer_pid=None,
+                )
+            )
+        return overview
 
     def problems(self, job: Job, kind: str, limit: int) -> list[Problem]:
         """The first failed or unconfirmed rows of an error kind."""
@@ -197,8 +241,7 @@ class StoreReader:
             " WHERE row.id >> 40 = ? AND row.error_kind = ? AND row.state IN ('failed', 'unconfirmed')"
             " ORDER BY row.id LIMIT ?"
         )
-        found = [Problem(*record) for record in self._all(query, (job_id, kind, limit))]
-        return found or [Problem(0, 0, "", "", None, None, 0, None)]
+        return [Problem(*record) for record in self._all(query, (job_id, kind, limit))]
 
     def export_rows(self, job: Job) -> Iterator[tuple[Any, ...]]:
         """Every row of the job in input order, as ExportRow has them (plain tuples: a million are made)."""

@@ -85,6 +85,11 @@ def named_queries(file: Path) -> dict[str, str]:
 def translate(error: sqlite3.Error, path: Path) -> StoreError:
     """What an error of SQLite means to a user. Every one is translated here and nowhere else."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, sqlite3.IntegrityError):
+        return StoreError(
+            f"{path}: {error} found rows that were not in the state it expects: something else has changed the "
+            f"database. Nothing was written; resume reads it anew"
+        )
     if code == sqlite3.SQLITE_FULL:
         return DiskFull(f"the disk of {path} is full. Make room and resume: every committed label is kept")
     if code == sqlite3.SQLITE_IOERR:

@@ -12,34 +12,29 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 import msgspec
 
 from batchjob.errors import StoreError
 from batchjob.model import (
-    AddRows,
     Beat,
-    Claim,
     InputSource,
     Job,
     LostAs,
     Parcel,
     Row,
-    RowResult,
     Run,
-    Settle,
-    Unsent,
     Write,
 )
-from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
+from batchjob.states import JobState, Outcome, State
 from batchjob.stores import schema
+from batchjob.stores.group import QUERIES, Group, Tally, count_up, prepare
 from batchjob.stores.lock import WriterLock
 from batchjob.stores.reading import SHIFT, find_job, id_range, job_from_record
 
 T = TypeVar("T")
-QUERIES = schema.named_queries(Path(__file__).with_name("sqlite.sql"))
 PAGE_BYTES = 4 * 1024 * 1024
 """Texts read ahead at once, at most; a page ends early behind a text that passes it."""
 RESERVE_BYTES = 4 * 1024 * 1024
@@ -47,7 +42,6 @@ RESERVE_BYTES = 4 * 1024 * 1024
 _NUMBER = (1 << SHIFT) - 1
 
 _encode = msgspec.json.encode
-Tally = Counter[tuple[str, str]]
 
 
 class _Writer(aiosqlite.Connection):
@@ -97,7 +91,7 @@ class SqliteStore:
 
     async def commit(self, writes: Sequence[Write]) -> None:
         """See ports.Store.commit."""
-        await self._write(_Group(writes, job_id=self._job_id, run_id=self._run_id).apply)
+        await self._read(Group(writes, job_id=self._job_id, run_id=self._run_id).apply)
         if any(isinstance(write, Beat) for write in writes):
             self._check_in_place()
 
@@ -254,7 +248,7 @@ class SqliteStore:
             tally["request", Outcome.LOST] += len(requests)
             if hold:
                 tally["error", "unconfirmed"] += len(left)
-            _count_up(db, self._job_id, tally)
+            count_up(db, self._job_id, tally)
             return len(requests)
 
         return await self._write(work)
@@ -275,7 +269,7 @@ class SqliteStore:
                 tally["row", State.UNCONFIRMED] -= int(held)
                 tally["row", State.PENDING] += changed
                 tally["error", kind] -= changed
-            _count_up(db, self._job_id, tally)
+            count_up(db, self._job_id, tally)
             if tally["row", State.PENDING]:
                 reason = {"state": JobState.STOPPED, "reason": "failed rows were put back", "at": at}
                 db.execute(QUERIES["set_state"], {**reason, "job": self._job_id})
@@ -310,7 +304,9 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.execute("PRAGMA temp_store = MEMORY")
             schema.migrate(connection, path)
+            prepare(connection)
         except BaseException:
             connection.close()
             raise
@@ -365,154 +361,7 @@ def _fill_reserve(path: Path) -> None:
             os.close(file)
 
 
-class _Group:
-    """A group of writes, sorted by query, and what they do to the counters."""
-
-    def __init__(self, writes: Sequence[Write], *, job_id: int, run_id: int) -> None:
-        self._job_id = job_id
-        self._run_id = run_id
-        self._base = job_id << SHIFT
-        self._tally: Tally = Counter()
-        self._chunks: list[AddRows] = []
-        self._results: dict[Event, list[tuple[Any, ...]]] = {}
-        self._requests: list[tuple[Any, ...]] = []
-        self._claims: list[tuple[Any, ...]] = []
-        self._claimed: list[tuple[int, int]] = []
-        self._beat: Beat | None = None
-        for write in writes:
-            self._add(write)
-
-    def _add(self, write: Write) -> None:
-        if isinstance(write, Settle):
-            self._settle(write)
-        elif isinstance(write, Claim):
-            self._claim(write)
-        elif isinstance(write, Unsent):
-            for result in write.rows:
-                self._result(result, 0)
-        elif isinstance(write, AddRows):
-            self._chunks.append(write)
-        else:
-            self._beat = write
-
-    def _claim(self, claim: Claim) -> None:
-        numbers = _encode(claim.rows).decode()
-        self._claims.append((claim.request_id, claim.client_key, numbers, claim.model, claim.at))
-        self._claimed += [(self._base + number, claim.request_id) for number in claim.rows]
-        self._tally["row", State.PENDING] -= len(claim.rows)
-        self._tally["row", State.IN_FLIGHT] += len(claim.rows)
-        if claim.resent:
-            self._tally["request", "resent"] += 1
-
-    def _settle(self, settle: Settle) -> None:
-        usage, tally = settle.usage, self._tally
-        tokens = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) if usage else (None, None, None)
-        self._requests.append(
-            (
-                settle.request_id,
-                settle.at,
-                settle.outcome,
-                settle.status,
-                settle.provider_id,
-                *tokens,
-                settle.error_kind,
-                settle.error,
-            )
-        )
-        tally["request", settle.outcome] += 1
-        if settle.outcome is not Outcome.NOT_SENT:
-            tally["request", "sent"] += 1
-        if usage:
-            tally["usage", "input_tokens"] += usage.input_tokens
-            tally["usage", "cached_input_tokens"] += usage.cached_input_tokens
-            tally["usage", "output_tokens"] += usage.output_tokens
-        for result in settle.rows:
-            self._result(result, settle.request_id)
-
-    def _result(self, result: RowResult, claim: int) -> None:
-        record = (
-            self._base + result.number,
-            claim,
-            result.attempts,
-            result.paid,
-            result.label,
-            result.source,
-            result.answer,
-            result.error_kind,
-            result.error,
-            result.known_by,
-        )
-        self._results.setdefault(result.event, []).append(record)
-        tally = self._tally
-        before, after = _MOVES[result.event]
-        tally["row", before] -= 1
-        tally["row", after] += 1
-        if result.label is not None:
-            tally["label", result.label] += 1
-            tally["source", result.source or Source.MODEL] += 1
-        elif after in (State.FAILED, State.UNCONFIRMED):
-            tally["error", result.error_kind or ""] += 1
-
-    def apply(self, db: sqlite3.Connection) -> None:
-        """Carry it all out, inside the caller's transaction.
-
-        Raises:
-            StoreError: a row or request was not in the state its transition starts from.
-        """
-        for added in self._chunks:
-            self._add_rows(db, added)
-        if self._requests:
-            self._bulk(db, "settle_requests", self._requests)
-        for event, records in self._results.items():
-            self._bulk(db, event.value, records)
-        if self._claims:
-            rows = {"rows": _encode(self._claims).decode(), "run": self._run_id}
-            _expect(db.execute(QUERIES["add_requests"], rows), len(self._claims), "add_requests")
-            self._bulk(db, "claim_rows", self._claimed)
-        if self._beat:
-            beat = self._beat
-            values = {"at": beat.at, "rate": beat.rows_per_second, "pacing": beat.pacing, "run": self._run_id}
-            db.execute(QUERIES["beat"], values)
-        _count_up(db, self._job_id, self._tally)
-
-    def _bulk(self, db: sqlite3.Connection, query: str, records: Sequence[object]) -> None:
-        _expect(db.execute(QUERIES[query], {"rows": _encode(records).decode()}), len(records), query)
-
-    def _add_rows(self, db: sqlite3.Connection, added: AddRows) -> None:
-        chunk = added.chunk
-        first = self._base + chunk.first_number
-        if chunk.rows:
-            db.executemany(QUERIES["add_input"], [(first + i, *row) for i, row in enumerate(chunk.rows)])
-            db.execute(QUERIES["add_rows"], {"first": first, "last": first + len(chunk.rows) - 1})
-            self._tally["row", State.PENDING] += len(chunk.rows)
-        before = chunk.first_number - 1
-        values = {
-            "before": before,
-            "rows": before + len(chunk.rows),
-            "position": chunk.position,
-            "digest": chunk.digest,
-            "ingested": chunk.complete,
-            "job": self._job_id,
-        }
-        _expect(db.execute(QUERIES["advance_input"], values), 1, "advance_input")
-
-
-_MOVES: dict[Event, tuple[State, State]] = {
-    event: (min(before), after) for event, (before, after) in TRANSITIONS.items() if event is not Event.RETRY
-}
-"""Event -> (state before, state after); RETRY, which starts from two, is a query of its own."""
-
-
 def _expect(cursor: sqlite3.Cursor, rows: int, query: str) -> None:
-    """A transition that did not change the rows it should is a defect or a foreign hand: nothing of it is kept."""
+    """A transition that does not change the rows it should is a defect or a foreign hand: nothing of it is kept."""
     if cursor.rowcount != rows:
-        raise StoreError(
-            f"{query} found {cursor.rowcount} of {rows} rows in the state it expects: something else has changed "
-            f"the database. Nothing was written; resume reads it anew"
-        )
-
-
-def _count_up(db: sqlite3.Connection, job_id: int, tally: Tally) -> None:
-    moved = [(kind, name, by) for (kind, name), by in tally.items() if by]
-    if moved:
-        db.execute(QUERIES["count_up"], {"job": job_id, "rows": _encode(moved).decode()})
+        raise sqlite3.IntegrityError(query)

@@ -1,31 +1,28 @@
--- The writing queries of the work table, one for each transition. :rows is a JSON array of arrays; a JSON array
--- in one statement costs one step of SQLite for a whole group, during which Python's lock is free.
+-- The writing queries of the work table, one for each transition, and the reading queries of a run.
+
+-- A group of writes is carried out by the queries of the first part. :rows is a JSON array of arrays, so that one
+-- statement does a whole group; group.py makes a trigger of them, so that one step of SQLite does all of them.
 
 -- name: add_input
--- A row of the input, as it was read.
-INSERT INTO input (id, line, key, text, rest, defect) VALUES (?, ?, ?, ?, ?, ?);
+-- Rows of the input, as they were read: [id, line, key, text, rest, defect].
+INSERT INTO input (id, line, key, text, rest, defect)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(:rows);
 
 -- name: add_rows
--- Work for the inputs :first to :last.
+-- Work for those inputs: [first id, last id].
 INSERT INTO row (id)
-WITH RECURSIVE number (id) AS (SELECT :first UNION ALL SELECT id + 1 FROM number WHERE id < :last)
-SELECT id FROM number;
+SELECT input.id FROM json_each(:rows) AS given CROSS JOIN input
+WHERE input.id BETWEEN given.value ->> 0 AND given.value ->> 1;
 
 -- name: advance_input
--- How far the input is in the work table.
-UPDATE job SET rows = :rows, position = :position, digest = :digest, ingested = :ingested
-WHERE id = :job AND rows = :before;
-
--- name: add_requests
--- Requests about to be sent: [id, client_key, rows, model, sent_at].
-INSERT INTO request (id, run_id, client_key, rows, model, sent_at)
-SELECT value ->> 0, :run, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(:rows);
-
--- name: claim_rows
--- pending -> in_flight: [row, request].
-UPDATE row SET state = 'in_flight', claim = given.claim, error_kind = NULL, error = NULL
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
-WHERE row.id = given.id AND row.state = 'pending';
+-- How far the input is in the work table: [rows before, rows, position, digest, ingested].
+UPDATE job SET rows = given.rows, position = given.position, digest = given.digest, ingested = given.ingested
+FROM (
+    SELECT value ->> 0 AS before, value ->> 1 AS rows, value ->> 2 AS position, value ->> 3 AS digest,
+        value ->> 4 AS ingested
+    FROM json_each(:rows)
+) AS given
+WHERE job.id = :job AND job.rows = given.before;
 
 -- name: settle_requests
 -- What became of requests: [id, ended_at, outcome, status, request_id, input, cached, output, error_kind, error].
@@ -53,8 +50,8 @@ WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
 
 -- name: release
 -- in_flight -> pending: [row, claim, attempts, paid, _, _, answer, error_kind, error, known_by].
-UPDATE row SET state = 'pending', claim = coalesce(given.known_by, given.claim), attempts = given.attempts, paid = given.paid, answer = given.answer,
-    error_kind = given.error_kind, error = given.error
+UPDATE row SET state = 'pending', claim = coalesce(given.known_by, given.claim), attempts = given.attempts,
+    paid = given.paid, answer = given.answer, error_kind = given.error_kind, error = given.error
 FROM (
     SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
         value ->> 6 AS answer, value ->> 7 AS error_kind, value ->> 8 AS error, value ->> 9 AS known_by
@@ -100,10 +97,22 @@ FROM (
 ) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
--- name: retry
--- failed, unconfirmed -> pending, one error kind of a job.
-UPDATE row SET state = 'pending', claim = coalesce(claim, 0), attempts = 0, paid = 0, answer = NULL
-WHERE id >> 40 = :job AND error_kind = :kind AND state IN ('failed', 'unconfirmed');
+-- name: add_requests
+-- Requests about to be sent: [id, client_key, rows, model, sent_at].
+INSERT INTO request (id, run_id, client_key, rows, model, sent_at)
+SELECT value ->> 0, :run, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(:rows);
+
+-- name: claim_rows
+-- pending -> in_flight: [row, request].
+UPDATE row SET state = 'in_flight', claim = given.claim, error_kind = NULL, error = NULL
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
+WHERE row.id = given.id AND row.state = 'pending';
+
+-- name: beat
+-- A sign of life of the run: [at, rows_per_second, pacing].
+UPDATE run SET updated_at = given.at, rows_per_second = given.rate, pacing = given.pacing
+FROM (SELECT value ->> 0 AS at, value ->> 1 AS rate, value ->> 2 AS pacing FROM json_each(:rows)) AS given
+WHERE run.id = :run;
 
 -- name: count_up
 -- Counters move: [kind, name, by].
@@ -111,9 +120,10 @@ INSERT INTO tally (job_id, kind, name, n)
 SELECT :job, value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows) WHERE true
 ON CONFLICT DO UPDATE SET n = n + excluded.n;
 
--- name: beat
--- A sign of life of the run.
-UPDATE run SET updated_at = :at, rows_per_second = :rate, pacing = :pacing WHERE id = :run;
+-- name: retry
+-- failed, unconfirmed -> pending, one error kind of a job.
+UPDATE row SET state = 'pending', claim = coalesce(claim, 0), attempts = 0, paid = 0, answer = NULL
+WHERE id >> 40 = :job AND error_kind = :kind AND state IN ('failed', 'unconfirmed');
 
 -- name: add_job
 -- A job, with nothing read yet.

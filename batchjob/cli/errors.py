@@ -1,0 +1,57 @@
+"""batchjob errors: what failed, why, with examples, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+
+import click
+
+from batchjob.cli.options import database, db_option, job_argument
+from batchjob.cli.show import db_flag, show_document, show_lines
+from batchjob.errors import SettingError
+from batchjob.report import errors_document, errors_lines
+from batchjob.retry import ADVICE
+from batchjob.stores.reading import StoreReader
+
+EXAMPLES = 3
+EXAMPLES_OF_ONE_KIND = 20
+
+
+@click.command("errors")
+@job_argument
+@db_option
+@click.option("--kind", metavar="KIND", help="Only rows that failed so")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Rows shown of each kind  [default {EXAMPLES}; with --kind {EXAMPLES_OF_ONE_KIND}]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document")
+def command(job: str | None, db: str | None, kind: str | None, limit: int | None, as_json: bool) -> int:
+    """Show the failed and unconfirmed rows of JOB (the latest, if not named) by kind, and what to do.
+
+    An unconfirmed row was sent and its answer never seen: it may have been paid.
+    """
+    limit = limit or (EXAMPLES_OF_ONE_KIND if kind else EXAMPLES)
+    with StoreReader(database(db)) as reader:
+        snapshot = reader.snapshot(job)
+        kinds = list(snapshot.tally.get("error", {}))
+        if kind is not None:
+            _check_kind(kind, kinds)
+            kinds = [kind]
+        problems = {name: reader.problems(snapshot.job, name, limit) for name in kinds}
+        document = errors_document(snapshot, problems, kind=kind, flag=db_flag(reader.path))
+    if as_json:
+        show_document(document)
+    else:
+        show_lines(errors_lines(document))
+    return 0
+
+
+def _check_kind(kind: str, there: list[str]) -> None:
+    known = [*there, *ADVICE]
+    if kind not in known:
+        near = difflib.get_close_matches(kind.replace("-", "_"), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"this job has: {', '.join(there) or 'none'}"
+        raise SettingError(f"there is no error kind {kind!r}: {hint}")

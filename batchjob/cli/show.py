@@ -1,0 +1,67 @@
+"""What a command says on stdout: lines for a person, folded to the terminal, or a document for a program."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from batchjob.cli.options import database
+from batchjob.errors import BatchjobError
+from batchjob.report import folded
+
+LEAST_COLUMNS = 20
+
+
+def columns() -> int | None:
+    """The width of the terminal that stdout is, or None where it is a pipe or a file: lines stay whole there."""
+    if not sys.stdout.isatty():
+        return None
+    return max(LEAST_COLUMNS, shutil.get_terminal_size().columns)
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Lines for a person."""
+    text = "\n".join(folded(lines, columns()))
+    encoding = sys.stdout.encoding or "utf-8"
+    _write(f"{text}\n".encode(encoding, "backslashreplace"))
+
+
+def show_document(document: Any, *, compact: bool = False) -> None:
+    """One JSON document in UTF-8, on one line where it is compact."""
+    encoded = msgspec.json.encode(document)
+    _write((encoded if compact else msgspec.json.format(encoded, indent=2)) + b"\n")
+
+
+def _write(content: bytes) -> None:
+    """Write it at once. A reader that has seen enough ends the command, and is no error.
+
+    Raises:
+        BatchjobError: stdout cannot be written.
+    """
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _end_unheard(0)
+    except OSError as error:
+        click.echo(f"batchjob: cannot write to stdout: {error.strerror}", err=True)
+        _end_unheard(BatchjobError.exit_code)
+
+
+def _end_unheard(code: int) -> NoReturn:
+    # What is left in the buffer would fail once more when Python flushes it at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise click.exceptions.Exit(code)
+
+
+def db_flag(path: Path) -> str:
+    """What a command that is to be typed next must say of the database: nothing where it is found without."""
+    return "" if database(None) == path else f" --db {shlex.quote(str(path))}"

@@ -1,0 +1,55 @@
+"""What models an endpoint has: one GET, which costs nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from yarl import URL
+
+from batchjob.endpoints.chat import ChatEndpoint, _bounded, read_reply
+from batchjob.model import Answered, Heard, Lost, NotSent, Rejected
+
+
+class ModelsEndpoint(ChatEndpoint):
+    """The endpoint at a base URL, asked for its list of models the way completions are asked for."""
+
+    def __init__(self, base_url: str, *, key: str | None, timeout: float) -> None:
+        super().__init__(base_url, key=key, timeout=timeout, connect_timeout=timeout)
+        self._models_url = URL(base_url.rstrip("/") + "/models")
+
+    @property
+    def through_proxy(self) -> bool:
+        """Whether a proxy stands between: then names are resolved there, not here."""
+        return self._proxy is not None
+
+    async def models(self) -> tuple[str, ...] | NotSent | Lost | Rejected:
+        """The names of the models, or what was heard instead; the key is in none of it."""
+        heard: Heard
+        try:
+            async with self._session.get(
+                self._models_url, headers=self._headers, allow_redirects=False, proxy=self._proxy
+            ) as response:
+                body = await _bounded(response)
+                if response.status == 200:
+                    return _names(body)
+                heard = read_reply(response.status, response.headers, body, now=time.time)
+        except Exception as error:
+            heard = self._translate(error)
+        heard = self._without_key(heard)
+        if isinstance(heard, Answered):  # a 2xx that is not 200
+            return Lost("garbled_answer", "no list of models came back")
+        return heard
+
+
+def _names(body: bytes | None) -> tuple[str, ...]:
+    """The ids in a list of models.
+
+    Raises:
+        ValueError: the body is none.
+    """
+    listed = json.loads(body or b"")
+    models = listed.get("data") if isinstance(listed, dict) else None
+    if not isinstance(models, list):
+        raise ValueError("no list of models")
+    return tuple(model["id"] for model in models if isinstance(model, dict) and isinstance(model.get("id"), str))
