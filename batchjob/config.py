@@ -83,6 +83,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     prices: dict[str, Price] = {}
     rows_per_request: Annotated[int, Meta(ge=1, le=1000)] = 1
     max_request_tokens: Annotated[int, Meta(ge=100)] = 8000
+    response_format: bool = True
     verify_sample: Annotated[float, Meta(ge=0, le=1)] = 0.0
     dedupe: bool = True
     cache: bool = True

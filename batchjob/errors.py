@@ -5,7 +5,8 @@ BatchjobError               1   a known error: one sentence, and what to do next
 ├── InputError              1   the input cannot be read: names the row, line or byte
 │   └── InputChanged        1   the input is not the one this job began with
 ├── JobError                1   the job does not exist, or does not allow what was asked
-│   └── JobBusy             1   another process is working in this database
+│   ├── JobBusy             1   another process is working in this database
+│   └── NoJobs              1   the database has no jobs yet
 └── StoreError              1   the database cannot be used
     ├── DiskFull            1   no room left; what was answered is kept
     └── CommitUnknown       1   the disk failed in a commit: only a restart can tell its outcome
@@ -40,6 +41,10 @@ class JobError(BatchjobError):
 
 class JobBusy(JobError):
     """Another process is working in this database."""
+
+
+class NoJobs(JobError):
+    """The database has no jobs yet."""
 
 
 class StoreError(BatchjobError):

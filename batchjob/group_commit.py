@@ -27,6 +27,7 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._queue: list[Write] = []
         self._done: asyncio.Future[None] = self._loop.create_future()
+        self._flushing: asyncio.Future[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._closing = False
         self._error: BaseException | None = None
@@ -43,6 +44,13 @@ class GroupCommit:
             self._wake.set_result(None)
         return self._done
 
+    async def flushed(self) -> None:
+        """Wait until all that was submitted so far is on disk."""
+        if self._queue:
+            await self._done
+        elif self._flushing is not None:
+            await self._flushing
+
     async def run(self) -> None:
         """Commit groups until closed and empty."""
         while self._queue or not self._closing:
@@ -52,6 +60,7 @@ class GroupCommit:
                 continue
             group, self._queue = self._queue, []
             done, self._done = self._done, self._loop.create_future()
+            self._flushing = done
             try:
                 await self._commit(group)
             except Exception as error:
@@ -59,7 +68,8 @@ class GroupCommit:
                 if not isinstance(error, DiskFull):
                     return
             else:
-                done.set_result(None)
+                if not done.done():  # whoever waited may have been cancelled, and the future with them
+                    done.set_result(None)
 
     async def _commit(self, group: list[Write]) -> None:
         try:
@@ -74,8 +84,9 @@ class GroupCommit:
             raise
 
     def _fail(self, error: Exception, done: asyncio.Future[None]) -> None:
-        done.set_exception(error)
-        done.exception()  # nobody may be waiting, and that is no second error
+        if not done.done():
+            done.set_exception(error)
+            done.exception()  # nobody may be waiting, and that is no second error
         if self._error is None:
             self._error = error
             self._failed(error)

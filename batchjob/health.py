@@ -59,7 +59,8 @@ class Health:
             self._window.append(True)
         in_outage = self.outage_since is not None
         if in_outage:
-            self._probe_later(now)
+            if now >= self.probe_at:  # what fails before that was sent before the outage was noticed
+                self._probe_later(now)
         elif self._bad_in_a_row >= OUTAGE_IN_A_ROW or sum(self._window) * 2 >= OUTAGE_WINDOW:
             self.probing = True
             self.outage_since = self._last_good

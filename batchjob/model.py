@@ -55,6 +55,7 @@ class Row(Value, frozen=True):
     attempts: int = 0  # tries that counted so far; a 429 costs none
     paid: int = 0  # answers bought so far, usable or not
     defect: str | None = None
+    rest: str | None = None  # the other columns: see InputRow
 
 
 class LostAs(Value, frozen=True):
@@ -68,7 +69,9 @@ class Parcel(Value, frozen=True):
     """Rows that go out in one request."""
 
     rows: tuple[Row, ...]
+    model: str = ""
     lost: LostAs | None = None
+    verifies: str | None = None  # the label its one row has already, which is to be compared
 
 
 class Usage(Value, frozen=True):
@@ -158,9 +161,20 @@ class RowResult(Value, frozen=True):
     label: str | None = None
     source: Source | None = None
     answer: str | None = None  # what the model said, where that is not the label itself
+    origin: str | None = None  # of a label without a request: the rule, or the job that bought it
     error_kind: str | None = None
     error: str | None = None
     known_by: int | None = None  # the lost request it is to be known by, where that is not the one it went out in
+
+
+class Remembered(Value, frozen=True):
+    """A label in the cache."""
+
+    key: tuple[int, int]
+    label: str
+    fallback: bool
+    job_id: int = 0  # whose request it was
+    job: str = ""
 
 
 class AddRows(Value, frozen=True):
@@ -179,6 +193,8 @@ class Claim(Value, frozen=True):
     model: str
     at: float
     resent: bool = False  # the same rows went out before under this key, and the answer was never seen
+    cost: int | None = None  # its worst case in picodollars; None: no price is known
+    verify: bool = False  # asks labelled rows once more, and changes nothing of them
 
 
 class Settle(Value, frozen=True):
@@ -191,8 +207,11 @@ class Settle(Value, frozen=True):
     status: int | None = None
     provider_id: str | None = None
     usage: Usage | None = None
+    cost: int | None = None  # picodollars: what it cost, or may have cost if lost; None: unknown
     error_kind: str | None = None
     error: str | None = None
+    remember: tuple[Remembered, ...] = ()
+    agreed: bool | None = None  # of a request that verifies: whether the label was the same
 
 
 class Unsent(Value, frozen=True):
@@ -224,6 +243,7 @@ class Job(Value, frozen=True):
     name: str
     source: InputSource
     settings: bytes  # the JobConfig it was started with, as JSON
+    prices: bytes  # JSON: model -> pricing.KnownPrice, as of the last run
     task_digest: str  # see config.task_digest
     state: JobState
     reason: str

@@ -7,9 +7,9 @@ door.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from batchjob.model import Chunk, Heard, InputSource, Parcel, Row, Run, Write
+from batchjob.model import Chunk, Heard, InputSource, Parcel, Remembered, Row, Run, Write
 from batchjob.states import JobState
 
 
@@ -34,7 +34,15 @@ class Reader(Protocol):
 class Endpoint(Protocol):
     """Something that completes chats."""
 
-    def body(self, messages: Sequence[tuple[str, str]], *, model: str, max_tokens: int, temperature: float) -> bytes:
+    def body(
+        self,
+        messages: Sequence[tuple[str, str]],
+        *,
+        model: str,
+        max_tokens: int,
+        temperature: float,
+        response_format: dict[str, Any] | None,
+    ) -> bytes:
         """The request's body for these (role, content) messages."""
         ...
 
@@ -88,16 +96,24 @@ class Store(Protocol):
         """Put the failed or unconfirmed rows of these error kinds back to pending; how many."""
         ...
 
+    async def set_settings(self, settings: bytes) -> None:
+        """What the job goes by from now on (a JobConfig as JSON)."""
+        ...
+
     async def begin_run(self, *, at: float) -> Run:
         """A run of the job begins: its state is `running`, or `ingesting` while the input is not all read."""
         ...
 
-    async def set_state(self, state: JobState, reason: str, *, at: float) -> None:
-        """What the job is doing now."""
-        ...
-
     async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
         """The run is over, and this is what the job's state is now."""
+        ...
+
+    async def spent_picousd(self) -> int:
+        """What the job's requests cost so far, lost ones at their worst case (1e-12 USD)."""
+        ...
+
+    async def cached_labels(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Remembered]:
+        """The labels remembered under these keys, of whatever job."""
         ...
 
     async def counts(self) -> dict[str, int]:

@@ -8,7 +8,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
+from batchjob.config import JobConfig
 from batchjob.model import Problem, Snapshot
+from batchjob.pricing import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.retry import ADVICE
 from batchjob.states import JobState, Outcome, Source, State
@@ -52,7 +56,10 @@ def status_document(snapshot: Snapshot) -> dict[str, Any]:
         },
         "paid_twice_at_most": requests.get("resent", 0),
         "usage": {key: usage.get(key, 0) for key in ("input_tokens", "cached_input_tokens", "output_tokens")},
-        "cost": {"usd": None, "known": False},
+        "cost": _cost_document(snapshot),
+        "saved": _saved_document(snapshot),
+        "rules": _rules_document(snapshot),
+        "verified": {name: snapshot.tally.get("verify", {}).get(name, 0) for name in ("asked", "agreed")},
         "rate": {
             "rows_per_second": None if rate is None else round(rate, 2),
             "eta_seconds": round(unfinished / rate) if rate and snapshot.job.ingested else None,
@@ -66,6 +73,41 @@ def status_document(snapshot: Snapshot) -> dict[str, Any]:
         "updated_at": snapshot.updated_at,
         "pid": snapshot.writer_pid,
     }
+
+
+def _cost_document(snapshot: Snapshot) -> dict[str, Any]:
+    """What was paid, as far as it is known: an unknown price is null, never 0."""
+    cost, requests = snapshot.tally.get("cost", {}), snapshot.tally.get("request", {})
+    answered = requests.get(Outcome.ANSWERED, 0)
+    unknown = cost.get("unknown", 0)
+    prices = msgspec.json.decode(snapshot.job.prices, type=dict[str, KnownPrice])
+    return {
+        "usd": usd(cost.get("answered", 0)) if answered > unknown or (prices and not answered) else None,
+        "known": not unknown and (answered == 0 or bool(prices)),
+        "unknown_requests": unknown,
+        "lost_usd_at_most": usd(cost.get("lost", 0)),
+        "prices": {model: price.source for model, price in prices.items()},
+    }
+
+
+def _saved_document(snapshot: Snapshot) -> dict[str, Any]:
+    """What rows without a request would have cost, at the mean of those the model labelled; null where unknown."""
+    sources = snapshot.tally.get("source", {})
+    asked = sources.get(Source.MODEL, 0) + sources.get(Source.FALLBACK, 0)
+    paid = snapshot.tally.get("cost", {}).get("answered", 0)
+    each = usd(paid) / asked if asked and paid else None
+    return {
+        str(source): {"rows": rows, "usd": None if each is None else each * rows}
+        for source in (Source.DUPLICATE, Source.CACHE, Source.RULE)
+        if (rows := sources.get(source, 0))
+    }
+
+
+def _rules_document(snapshot: Snapshot) -> dict[str, int]:
+    """How many rows each rule took, also those that took none."""
+    took = snapshot.tally.get("rule", {})
+    settings = msgspec.json.decode(snapshot.job.settings, type=JobConfig)
+    return {rule.name: took.get(rule.name, 0) for rule in settings.rules}
 
 
 def _example(snapshot: Snapshot, kind: str) -> str | None:
@@ -93,6 +135,7 @@ def summary_lines(document: dict[str, Any], *, seconds: float | None, next_comma
     lines += _request_lines(document)
     if seconds is not None:
         lines.append(f"time      {_duration(seconds)}")
+    lines += _cost_lines(document)
     if document["paid_twice_at_most"]:
         lines.append(f"paid twice, at most: {document['paid_twice_at_most']:,} requests (sent again unanswered)")
     if document["pacing"]:
@@ -148,8 +191,31 @@ def _label_lines(labels: dict[str, int]) -> list[str]:
 
 
 def _source_lines(sources: dict[str, int]) -> list[str]:
-    others = [f"{count:,} {source}" for source, count in sources.items() if count and source != Source.MODEL]
-    return ["not from the model: " + ", ".join(others)] if others else []
+    taken = sources[Source.FALLBACK]
+    return [f"fallback  {taken:,} rows, whose answer was none of the labels"] if taken else []
+
+
+def _cost_lines(document: dict[str, Any]) -> list[str]:
+    cost, lines = document["cost"], []
+    if cost["usd"] is not None:
+        lost = f", and {cost['lost_usd_at_most']:.4f} at most for lost requests" if cost["lost_usd_at_most"] else ""
+        but = f" (besides {cost['unknown_requests']:,} requests of unknown cost)" if cost["unknown_requests"] else ""
+        lines.append(f"cost      {cost['usd']:.4f} USD{but}{lost}, by usage as reported and {_price_origin(cost)}")
+    elif document["requests"]["answered"]:
+        lines.append('cost      unknown: no price is known for the model; give it in job.toml as [prices."MODEL"]')
+    for source, saved in document["saved"].items():
+        worth = "" if saved["usd"] is None else f", about {saved['usd']:.4f} USD saved"
+        lines.append(f"saved     {saved['rows']:,} rows by {source}{worth}")
+    lines += [f"rule      {name} took no row" for name, rows in document["rules"].items() if not rows]
+    verified = document["verified"]
+    if verified["asked"]:
+        share = 100 * verified["agreed"] / verified["asked"]
+        lines.append(f"verified  {share:.1f} % of {verified['asked']:,} labels were the same when asked alone")
+    return lines
+
+
+def _price_origin(cost: dict[str, Any]) -> str:
+    return "; ".join(sorted(set(cost["prices"].values()))) or "prices as known then"
 
 
 def _request_lines(document: dict[str, Any]) -> list[str]:

@@ -157,6 +157,10 @@ def _classify(heard: Rejected) -> tuple[str, Next, Signal]:
         return "too_long", Next.FAIL, Signal.GOOD
     if status == 429:
         return "rate_limited", Next.AGAIN, Signal.RATE_LIMITED
+    if "idempotency_key_reused" in names:
+        return "key_conflict", Next.AGAIN, Signal.GOOD
+    if status in (400, 422) and heard.param.startswith("response_format"):
+        return "bad_response_format", Next.STOP, Signal.GOOD
     if status in (400, 422) and not (names | {heard.param.rsplit(".", 1)[-1]}).isdisjoint(SETTINGS):
         return "bad_setting", Next.STOP, Signal.GOOD
     if status in (408, 409, 425):
@@ -187,6 +191,9 @@ ADVICE = {
     "redirected": "give the address it points to as --base-url, if you trust it",
     "bad_certificate": "check the address, or the machine's certificates and clock",
     "bad_setting": "the endpoint does not take one of the settings: change it and start again",
+    "missing_answer": "the model left it out of an answer for many rows: retry, or fewer --rows-per-request",
+    "key_conflict": "nothing to do: it is sent again under a new key",
+    "bad_response_format": "start again with --no-response-format",
     "bad_request": "see the message; after a fix: retry --kind bad_request",
     "content_filter": "the endpoint does not take this text: label it by hand",
     "filtered_answer": "the endpoint withheld the answer: label it by hand",

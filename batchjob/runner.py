@@ -11,12 +11,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from math import inf
 
+import msgspec
+
+from batchjob.asking import Asking, parcels_again
+from batchjob.budget import Budget
 from batchjob.config import JobConfig
 from batchjob.errors import DiskFull
 from batchjob.group_commit import GroupCommit
 from batchjob.health import AlikeFailures, Health
 from batchjob.ingest import ingest
-from batchjob.labels import LabelSet
 from batchjob.logs import Logger
 from batchjob.model import (
     Answered,
@@ -31,6 +34,7 @@ from batchjob.model import (
     NotSent,
     Parcel,
     Rejected,
+    Remembered,
     Row,
     RowResult,
     Run,
@@ -38,11 +42,10 @@ from batchjob.model import (
 )
 from batchjob.pacing import Pacer
 from batchjob.ports import Endpoint, Store
-from batchjob.prompt import Prompt, default_max_tokens, estimate_tokens
 from batchjob.retry import ADVICE, ANSWERED, Decision, Next, Signal, backoff_seconds, decide
-from batchjob.states import TRANSITIONS, Event, JobState, State
+from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
 from batchjob.supply import Supply
-from batchjob.verdict import Terms, after, lost_as, read_answer
+from batchjob.verdict import lost_as
 
 BEAT_SECONDS = 1.0
 RATE_SECONDS = 15
@@ -68,6 +71,7 @@ class Runner:
         config: JobConfig,
         store: Store,
         endpoint: Endpoint,
+        budget: Budget,
         chunks: Iterator[Chunk] | None,
         only_returned: bool,
         key_prefix: str,
@@ -76,12 +80,8 @@ class Runner:
         chance: Clock,
         log: Logger,
     ) -> None:
-        labels = LabelSet(config.labels)
-        hold = config.on_unconfirmed == "hold"
-        self._terms = Terms(labels, config.fallback, config.max_attempts, config.max_paid, hold)
-        self._prompt = Prompt(labels, config.prompt)
-        self._max_tokens = config.max_tokens or default_max_tokens(config.labels)
-        self._prompt_tokens = self._prompt.overhead_tokens() + self._max_tokens
+        self._budget = budget
+        self._asking = Asking(config, endpoint, budget)
         self._job, self._config, self._store, self._endpoint = job, config, store, endpoint
         self._chunks = chunks
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
@@ -89,10 +89,11 @@ class Runner:
         self._request_id = run.last_request_id
         self._commits = GroupCommit(store, failed=self._store_failed)
         self._supply = Supply(
+            job=job,
+            config=config,
             store=store,
             commits=self._commits,
-            terms=self._terms,
-            limit=config.limit,
+            terms=self._asking.terms,
             only_returned=only_returned,
             wall=wall,
             settled=self._count,
@@ -105,6 +106,7 @@ class Runner:
         self._refill: asyncio.Task[None] | None = None
         self._ending: Ending | None = None
         self._error: BaseException | None = None
+        self._no_schema: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
         self._rate_marks: deque[tuple[float, int]] = deque(maxlen=RATE_SECONDS)
@@ -135,7 +137,8 @@ class Runner:
                 if task is not None:
                     task.cancel()
             self._commits.close()
-            await asyncio.gather(committing, beating, return_exceptions=True)
+            others = [self._no_schema] if self._no_schema else []
+            await asyncio.gather(committing, beating, *others, return_exceptions=True)
         if self._error is not None:
             raise self._error
         return await self._how_it_ended()
@@ -257,15 +260,20 @@ class Runner:
         parcel = supply.peek(now)
         if parcel is None:
             return None if supply.exhausted and not self.in_flight else supply.seconds_to_next(now)
-        wait = self._pacer.admit(self._tokens(parcel) if self._pacer.counts_tokens else 0.0, now)
+        if self._budget.limited and not self._affords(parcel):
+            if not self.in_flight:
+                self.stop(Ending(JobState.OVER_BUDGET, f"the budget of {self._config.budget:g} USD is reached", 5))
+            return inf if self.in_flight else None
+        wait = self._pacer.admit(self._asking.tokens(parcel) if self._pacer.counts_tokens else 0.0, now)
         if wait > 0.0:
             return wait
-        supply.take(now)
+        supply.take()
         self.in_flight += 1
         return parcel
 
-    def _tokens(self, parcel: Parcel) -> float:
-        return self._prompt_tokens + sum(estimate_tokens(row.text) for row in parcel.rows)
+    def _affords(self, parcel: Parcel) -> bool:
+        """Whether the budget has room for the worst this request can cost."""
+        return self._budget.affords(self._asking.worst_case(parcel) or 0)
 
     # ------------------------------------------------------------ one request
 
@@ -280,42 +288,94 @@ class Runner:
                 self._rouse()
 
     async def _carry(self, parcel: Parcel) -> None:
-        config = self._config
         self._request_id += 1
         request_id = self._request_id
         key = parcel.lost.client_key if parcel.lost else f"{self._key_prefix}-{request_id}"
-        body = self._endpoint.body(
-            self._prompt.messages(parcel.rows),
-            model=config.model,
-            max_tokens=self._max_tokens,
-            temperature=config.temperature,
-        )
+        cost = self._asking.worst_case(parcel)
+        if cost is not None:
+            self._budget.reserve(cost)
+        body = self._asking.body(parcel)
         numbers = tuple([row.number for row in parcel.rows])
-        resent = parcel.lost is not None
-        await self._commits.submit(Claim(request_id, key, numbers, config.model, self._wall(), resent))
+        claim = Claim(
+            request_id,
+            key,
+            numbers,
+            parcel.model,
+            self._wall(),
+            parcel.lost is not None,
+            cost,
+            parcel.verifies is not None,
+        )
+        await self._commits.submit(claim)
         sent_at = self._clock()
         heard = await self._endpoint.send(body, key)
-        self._conclude(parcel, request_id, key, heard, sent_at)
+        self._conclude(parcel, LostAs(request_id, key), heard, sent_at, cost)
 
-    def _conclude(self, parcel: Parcel, request_id: int, key: str, heard: Heard, sent_at: float) -> None:
+    def _conclude(self, parcel: Parcel, request: LostAs, heard: Heard, sent_at: float, reserved: int | None) -> None:
         decision = decide(heard)
         now = self._clock()
+        whole = self._asking.gives_up_schema(parcel, decision)
+        if whole:
+            decision = msgspec.structs.replace(decision, next=Next.AGAIN)
+            self._remember_no_schema()
         counts = self._take_signal(decision, heard, parcel, sent_at, now)
-        lost = lost_as(parcel, decision, LostAs(request_id, key))
-        if decision.next is Next.READ and isinstance(heard, Answered):
-            (row,) = parcel.rows
-            results: tuple[RowResult, ...] = (read_answer(row, heard.content or "", self._terms),)
-        else:
-            results = tuple([after(row, decision, self._terms, lost, counts=counts) for row in parcel.rows])
-            self._tell(parcel, decision, heard, request_id)
         if self._pacer.counts_tokens:
             self._settle_tokens(parcel, heard, now)
-        self._commits.submit(_settle(request_id, decision, heard, results, self._wall()))
-        for result in results:
-            self._count(result)
-            self._watch(result, parcel)
+        cost = self._cost(parcel, decision, heard, reserved)
         if decision is not ANSWERED:
-            self._put_back(parcel, results, decision, lost, now)
+            self._tell(parcel, decision, heard, request.request_id)
+        if parcel.verifies is not None:
+            self._conclude_verification(parcel, request, decision, heard, cost)
+            return
+        lost = lost_as(parcel, decision, request)
+        results = self._asking.results(parcel, decision, heard, lost, counts=counts and not whole)
+        remember = self._to_remember(results)
+        self._commits.submit(_settle(request.request_id, decision, heard, results, self._wall(), cost, remember))
+        for row, result in zip(parcel.rows, results, strict=True):
+            if result.event is not Event.RELEASE:
+                self._row_over(row, result, parcel)
+        if not self.stopping:
+            self._put_back(parcel, results, decision, lost, now, whole=whole)
+
+    def _row_over(self, row: Row, result: RowResult, parcel: Parcel) -> None:
+        self._count(result)
+        self._supply.concluded(result, parcel.model)
+        self._health.forget(row)
+        self._watch(result, row)
+        sample = self._config.verify_sample
+        if sample and len(parcel.rows) > 1 and result.event is Event.COMPLETE and self._chance() < sample:
+            again = Parcel((row,), parcel.model, verifies=result.label)
+            self._supply.put_back(again, self._clock())
+
+    def _to_remember(self, results: tuple[RowResult, ...]) -> tuple[Remembered, ...]:
+        """The labels that go into the cache."""
+        found = []
+        for result in results:
+            if result.label is not None and (key := self._supply.key_of(result.number)) is not None:
+                found.append(Remembered(key, result.label, result.source is Source.FALLBACK))
+        return tuple(found)
+
+    def _cost(self, parcel: Parcel, decision: Decision, heard: Heard, reserved: int | None) -> int | None:
+        """What the request cost, and the rest of what was reserved is free again. A lost one may have cost it all."""
+        if reserved is None or decision.outcome is Outcome.LOST:
+            return reserved
+        cost = self._budget.cost(parcel.model, heard.usage) if isinstance(heard, Answered) else 0
+        self._budget.settle(reserved, cost)
+        return cost
+
+    def _conclude_verification(
+        self, parcel: Parcel, request: LostAs, decision: Decision, heard: Heard, cost: int | None
+    ) -> None:
+        """A labelled row was asked once more, alone: only whether the labels agree is kept."""
+        agreed = None
+        if decision.next is Next.READ and isinstance(heard, Answered):
+            agreed = self._asking.terms.labels.match(heard.content or "") == parcel.verifies
+        self._commits.submit(_settle(request.request_id, decision, heard, (), self._wall(), cost, (), agreed))
+
+    def _remember_no_schema(self) -> None:
+        self._config = msgspec.structs.replace(self._config, response_format=False)
+        self._log.warning("response_format_refused", now="many rows are asked for without it")
+        self._no_schema = asyncio.create_task(self._store.set_settings(msgspec.json.encode(self._config)))
 
     def _take_signal(self, decision: Decision, heard: Heard, parcel: Parcel, sent_at: float, now: float) -> bool:
         """Tell pacing and health what was heard; whether it costs the rows an attempt."""
@@ -347,9 +407,9 @@ class Runner:
     def _settle_tokens(self, parcel: Parcel, heard: Heard, now: float) -> None:
         """A request was charged its estimate; put that right, where the usage is known or nothing was done."""
         if isinstance(heard, Answered) and heard.usage:
-            self._pacer.settle(self._tokens(parcel), heard.usage.input_tokens + heard.usage.output_tokens, now)
+            self._pacer.settle(self._asking.tokens(parcel), heard.usage.input_tokens + heard.usage.output_tokens, now)
         elif isinstance(heard, NotSent | Rejected):
-            self._pacer.settle(self._tokens(parcel), 0.0, now)
+            self._pacer.settle(self._asking.tokens(parcel), 0.0, now)
 
     def _bad(self, decision: Decision, parcel: Parcel, now: float) -> bool:
         before = self._health.outage_since
@@ -362,30 +422,35 @@ class Runner:
         advice = ADVICE.get(decision.kind, "")
         self.stop(Ending(JobState.REFUSED, f"{decision.message}. What to do: {advice}", 3))
 
-    def _watch(self, result: RowResult, parcel: Parcel) -> None:
+    def _watch(self, result: RowResult, row: Row) -> None:
         """Stop the job where all rows fail alike: it is not the rows then."""
         if result.event is Event.COMPLETE:
             self._alike.labelled()
         elif result.event is Event.FAIL and result.error_kind not in OF_THE_ROW:
             kind = result.error_kind or ""
-            row = next(row for row in parcel.rows if row.number == result.number)
             if self._alike.failed(kind, row) and not self.stopping:
                 self._misfit = kind
                 reason = f"row after row failed alike ({kind}: {result.error}). What to do: {ADVICE.get(kind, '')}"
                 self.stop(Ending(JobState.REFUSED, reason, 3))
 
     def _put_back(
-        self, parcel: Parcel, results: tuple[RowResult, ...], decision: Decision, lost: LostAs | None, now: float
+        self,
+        parcel: Parcel,
+        results: tuple[RowResult, ...],
+        decision: Decision,
+        lost: LostAs | None,
+        now: float,
+        *,
+        whole: bool,
     ) -> None:
-        """Queue what was released for another try; a lost parcel goes out whole again, under its key."""
-        released = {result.number: result for result in results if result.event is Event.RELEASE}
-        if not released or self.stopping:
+        """Queue what was released for another try."""
+        if decision is ANSWERED and len(results) == 1 and results[0].event is Event.COMPLETE:
             return
-        rows = tuple([_tried(row, released[row.number]) for row in parcel.rows if row.number in released])
-        due = now
-        if decision.signal is not Signal.RATE_LIMITED:
-            due += backoff_seconds(max(rows[0].attempts, 1), self._chance())
-        self._supply.put_back(Parcel(rows, lost), due)
+        for again in parcels_again(parcel, results, decision, lost, whole=whole):
+            due = now
+            if decision.next in (Next.AGAIN, Next.RESEND) and decision.signal in (Signal.UNAVAILABLE, Signal.ERRED):
+                due += backoff_seconds(max(again.rows[0].attempts, 1), self._chance())
+            self._supply.put_back(again, due)
 
     # ------------------------------------------------------------ what others see
 
@@ -433,21 +498,28 @@ class Runner:
         return self._pacer.describe(now, self.in_flight)
 
 
-def _tried(row: Row, result: RowResult) -> Row:
-    return Row(row.number, row.text, result.attempts, result.paid, row.defect)
-
-
-def _settle(request_id: int, decision: Decision, heard: Heard, results: tuple[RowResult, ...], at: float) -> Settle:
-    if decision is ANSWERED and isinstance(heard, Answered):
-        return Settle(request_id, decision.outcome, results, at, 200, heard.request_id, heard.usage)
+def _settle(
+    request_id: int,
+    decision: Decision,
+    heard: Heard,
+    results: tuple[RowResult, ...],
+    at: float,
+    cost: int | None,
+    remember: tuple[Remembered, ...],
+    agreed: bool | None = None,
+) -> Settle:
+    answered = isinstance(heard, Answered)
     return Settle(
         request_id,
         decision.outcome,
         results,
         at,
-        200 if isinstance(heard, Answered) else getattr(heard, "status", None),
-        getattr(heard, "request_id", None),
-        getattr(heard, "usage", None),
-        decision.kind,
-        decision.message,
+        status=200 if answered else getattr(heard, "status", None),
+        provider_id=getattr(heard, "request_id", None),
+        usage=heard.usage if isinstance(heard, Answered) else None,
+        cost=cost,
+        error_kind=decision.kind or None,
+        error=decision.message or None,
+        remember=remember,
+        agreed=agreed,
     )

@@ -1,22 +1,41 @@
 """Where a run's work comes from: rows put back, then the input's rows in order, and those that wait for another try.
 
-Only a page or two of rows is in memory, however large the job.
+Rows that need no request are settled here: blank ones, those a rule labels, those whose text has a label already, and
+those whose text is on its way in another row. Only a page or two of rows is in memory, however large the job.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
+import msgspec
+
+from batchjob.config import JobConfig
+from batchjob.dedupe import Key, Keys
 from batchjob.group_commit import GroupCommit
-from batchjob.model import Parcel, Row, RowResult, Unsent
+from batchjob.model import Job, Parcel, Remembered, Row, RowResult, Unsent
 from batchjob.ports import Store
+from batchjob.prompt import estimate_tokens
+from batchjob.routing import Routes, Rules
+from batchjob.states import Event, Source
 from batchjob.verdict import Terms, unsent
 
 PAGE_ROWS = 512
-LOW_ROWS = 128
+
+
+class _Leader:
+    """A row whose text is on its way, and the rows with the same text that wait for its label."""
+
+    __slots__ = ("followers", "number", "result")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.followers: list[Row] = []
+        self.result: RowResult | None = None
 
 
 class Supply:
@@ -25,44 +44,80 @@ class Supply:
     def __init__(
         self,
         *,
+        job: Job,
+        config: JobConfig,
         store: Store,
         commits: GroupCommit,
         terms: Terms,
-        limit: int | None,
         only_returned: bool,
         wall: Callable[[], float],
         settled: Callable[[RowResult], None],
     ) -> None:
+        self._job = job
+        self._config = config
         self._store = store
         self._commits = commits
         self._terms = terms
-        self._limit = limit
         self._wall = wall
         self._settled = settled
-        self._ready: deque[Parcel] = deque()
+        self._rules = Rules(config.rules)
+        self._routes = Routes(config.routes, config.model)
+        self._keys = Keys(config) if config.dedupe or config.cache else None
+        self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
+
+        self._ready: dict[str, deque[Row]] = {}  # by model
+        self._whole: deque[Parcel] = deque()  # lost parcels, which go out again as they were
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap of (due, serial, parcel)
         self._serial = 0
+        self._next: Parcel | None = None
+        self._key_of: dict[int, Key] = {}
+        self._leaders: dict[Key, _Leader] = {}
+        self._over: list[Key] = []  # leaders that have their result
         self._returned_after: tuple[int, int] | None = (-1, 0)
         self._fresh_after: int | None = None if only_returned else 0
         self._arrivals = 0  # chunks stored so far
-        self._dry_at = -1  # how many there were when a page of fresh rows came back short
+        self._dry_at = -1  # how many there were when a page of fresh rows came back empty
         self.more_input = False
         self.refilling = False
 
     # ------------------------------------------------------------ out
 
     def peek(self, now: float) -> Parcel | None:
-        """The parcel to send next: the first that waited long enough, else the next of the page."""
-        if self._waiting and self._waiting[0][0] <= now:
-            return self._waiting[0][2]
-        return self._ready[0] if self._ready else None
+        """The parcel to send next, the same until it is taken."""
+        if self._next is None:
+            self._next = self._choose(now)
+        return self._next
 
-    def take(self, now: float) -> None:
-        """Take what `peek` showed at this time."""
+    def take(self) -> None:
+        """The parcel that was shown is on its way."""
+        self._next = None
+
+    def _choose(self, now: float) -> Parcel | None:
+        """A parcel that waited long enough, else a lost one, else as many rows of one model as go into a request."""
         if self._waiting and self._waiting[0][0] <= now:
-            heapq.heappop(self._waiting)
-        else:
-            self._ready.popleft()
+            return heapq.heappop(self._waiting)[2]
+        if self._whole:
+            return self._whole.popleft()
+        model, rows = max(self._ready.items(), key=_length, default=("", None))
+        if not rows:
+            return None
+        most = self._config.rows_per_request
+        if most == 1:
+            return Parcel((rows.popleft(),), model)
+        if len(rows) < most and (self.refilling or self.wants_refill or self.more_input):
+            return None
+        return Parcel(tuple(self._fitting(rows, most)), model)
+
+    def _fitting(self, rows: deque[Row], most: int) -> list[Row]:
+        """The next rows that go into one request together: one at least."""
+        chosen = [rows.popleft()]
+        room = self._config.max_request_tokens - estimate_tokens(chosen[0].text)
+        while rows and len(chosen) < most:
+            room -= estimate_tokens(rows[0].text) + 6
+            if room < 0:
+                break
+            chosen.append(rows.popleft())
+        return chosen
 
     def seconds_to_next(self, now: float) -> float:
         """Until the first waiting parcel is due; infinite where none waits."""
@@ -71,14 +126,38 @@ class Supply:
     @property
     def exhausted(self) -> bool:
         """Nothing is there and nothing will come, but what is in flight and may be put back."""
-        return not (self._ready or self._waiting or self.refilling or self._may_have_more or self.more_input)
+        there = self._next or self._whole or self._waiting or any(self._ready.values())
+        return not (there or self.refilling or self._may_have_more or self.more_input)
 
-    # ------------------------------------------------------------ in
+    # ------------------------------------------------------------ back
 
     def put_back(self, parcel: Parcel, due: float) -> None:
         """A parcel for another try at the time `due`."""
         self._serial += 1
         heapq.heappush(self._waiting, (due, self._serial, parcel))
+
+    def key_of(self, number: int) -> Key | None:
+        """Under which key the row's label is to be remembered."""
+        return self._key_of.get(number)
+
+    def concluded(self, result: RowResult, model: str) -> None:
+        """A row has its end: the rows with the same text have it too."""
+        key = self._key_of.pop(result.number, None)
+        leader = self._leaders.get(key) if key is not None else None
+        if key is None or leader is None or leader.number != result.number:
+            return
+        if result.event is Event.LOSE and leader.followers:
+            # Its text may be paid for, but its label is not known: the next one asks in its own right.
+            first, *others = leader.followers
+            self._leaders[key] = heir = _Leader(first.number)
+            heir.followers = others
+            self._enqueue(first, model, key)
+            return
+        leader.result = result
+        self._over.append(key)
+        self._settle([_like(row, result, leader.number, self._job.name) for row in leader.followers])
+
+    # ------------------------------------------------------------ in
 
     def arrived(self) -> None:
         """A chunk of the input is in the work table."""
@@ -91,38 +170,140 @@ class Supply:
     @property
     def wants_refill(self) -> bool:
         """A page should be read, and none is being read."""
-        return len(self._ready) < LOW_ROWS and not self.refilling and self._may_have_more
+        if self.refilling or not self._may_have_more:
+            return False
+        return sum(map(len, self._ready.values())) + len(self._whole) < self._page_rows // 2
 
     async def refill(self) -> None:
         """Read a page. The caller sets `refilling` before and clears it after."""
+        over, self._over = self._over, []
+        if over:
+            await self._commits.flushed()  # from here on the cache knows them
+            for key in over:
+                del self._leaders[key]
         if self._returned_after is not None:
-            parcels, last = await self._store.returned_parcels(after=self._returned_after, limit=PAGE_ROWS)
-            self._returned_after = last if parcels else None
+            await self._admit(await self._returned())
         else:
-            parcels = await self._fresh()
-        for parcel in parcels:
-            rows = tuple(row for row in parcel.rows if not self._settle_unsent(row))
-            if rows:
-                self._ready.append(parcel if len(rows) == len(parcel.rows) else Parcel(rows))
+            await self._admit(await self._fresh())
 
-    async def _fresh(self) -> list[Parcel]:
-        assert self._fresh_after is not None
-        arrivals = self._arrivals
-        rows = await self._store.fresh_rows(after=self._fresh_after, limit=PAGE_ROWS)
+    async def _returned(self) -> list[Row]:
+        assert self._returned_after is not None
+        parcels, last = await self._store.returned_parcels(after=self._returned_after, limit=self._page_rows)
+        self._returned_after = last if parcels else None
+        for parcel in parcels:
+            if parcel.lost:
+                self._whole.append(parcel)
+                for row in parcel.rows:
+                    self._lead(row, parcel.model)
+        return [row for parcel in parcels if not parcel.lost for row in parcel.rows]
+
+    async def _fresh(self) -> list[Row]:
+        if self._fresh_after is None:
+            return []
+        arrivals, limit = self._arrivals, self._config.limit
+        rows = await self._store.fresh_rows(after=self._fresh_after, limit=self._page_rows)
         if rows:
             self._fresh_after = rows[-1].number
         else:
             self._dry_at = arrivals
-        if self._limit is not None and rows and rows[-1].number >= self._limit:
+        if limit is not None and rows and rows[-1].number >= limit:
             self._fresh_after = None
-            rows = [row for row in rows if row.number <= self._limit]
-        return [Parcel((row,)) for row in rows]
+            rows = [row for row in rows if row.number <= limit]
+        return rows
 
-    def _settle_unsent(self, row: Row) -> bool:
-        """Whether the row needs no request, in which case it is settled here."""
-        result = unsent(row, self._terms)
-        if result is None:
-            return False
-        self._commits.submit(Unsent((result,), at=self._wall()))
-        self._settled(result)
-        return True
+    async def _admit(self, rows: list[Row]) -> None:
+        """Settle what needs no request; the rest is ready to go out."""
+        done: list[RowResult] = []
+        asking: list[tuple[Row, str]] = []
+        for row in rows:
+            result = unsent(row, self._terms) or self._by_rule(row)
+            if result is not None:
+                done.append(result)
+            else:
+                asking.append((row, self._routes.model(row.text, self._columns(row))))
+        if self._keys is None:
+            for row, model in asking:
+                self._enqueue(row, model, None)
+        else:
+            keys = [self._keys.of(row.text, model) for row, model in asking]
+            known = await self._store.cached_labels(keys) if keys else {}
+            for (row, model), key in zip(asking, keys, strict=True):
+                result = self._known(row, known.get(key)) or self._follow(row, model, key)
+                if result is not None:
+                    done.append(result)
+        self._settle(done)
+
+    def _settle(self, results: Sequence[RowResult]) -> None:
+        if results:
+            self._commits.submit(Unsent(tuple(results), at=self._wall()))
+            for result in results:
+                self._settled(result)
+
+    def _enqueue(self, row: Row, model: str, key: Key | None) -> None:
+        if key is not None:
+            self._key_of[row.number] = key
+        self._ready.setdefault(model, deque()).append(row)
+
+    def _by_rule(self, row: Row) -> RowResult | None:
+        found = self._rules.label(row.text)
+        if found is None:
+            return None
+        label, name = found
+        return RowResult(row.number, Event.ASSIGN, label=label, source=Source.RULE, origin=name)
+
+    def _columns(self, row: Row) -> dict[str, Any] | None:
+        """The row's other columns by name, where a route asks for them."""
+        if not self._routes.needs_columns or row.rest is None:
+            return None
+        values = msgspec.json.decode(row.rest)
+        if isinstance(values, dict):
+            return values
+        source = self._job.source
+        others = [name for name in source.columns if name not in (source.id_column, source.text_column)]
+        return dict(zip(others, values, strict=False))
+
+    # ------------------------------------------------------------ the same text
+
+    def _known(self, row: Row, found: Remembered | None) -> RowResult | None:
+        """The label that was bought for this text before, by this job or an earlier one."""
+        if found is None:
+            return None
+        own = found.job_id == self._job.id
+        if not (self._config.dedupe if own else self._config.cache):
+            return None
+        source = Source.FALLBACK if found.fallback else Source.DUPLICATE if own else Source.CACHE
+        return RowResult(row.number, Event.ASSIGN, label=found.label, source=source, origin=found.job or None)
+
+    def _follow(self, row: Row, model: str, key: Key) -> RowResult | None:
+        """Let the row wait for the one that is on its way with the same text, or be that one itself."""
+        leader = self._leaders.get(key)
+        if leader is None or not self._config.dedupe:
+            if self._config.dedupe:
+                self._leaders[key] = _Leader(row.number)
+            self._enqueue(row, model, key)
+            return None
+        if leader.result is None:
+            leader.followers.append(row)
+            return None
+        return _like(row, leader.result, leader.number, self._job.name)
+
+    def _lead(self, row: Row, model: str) -> None:
+        """A lost row asks again in any case; others with its text wait for it."""
+        if self._keys is not None:
+            key = self._keys.of(row.text, model)
+            self._key_of[row.number] = key
+            if self._config.dedupe:
+                self._leaders.setdefault(key, _Leader(row.number))
+
+
+def _length(item: tuple[str, deque[Row]]) -> int:
+    return len(item[1])
+
+
+def _like(row: Row, result: RowResult, number: int, job: str) -> RowResult:
+    """What became of a row, said of another with the same text."""
+    if result.label is not None:
+        source = Source.FALLBACK if result.source is Source.FALLBACK else Source.DUPLICATE
+        return RowResult(row.number, Event.ASSIGN, label=result.label, source=source, origin=job)
+    error = f"the same text as row {number}: {result.error}"
+    return RowResult(row.number, Event.REJECT, error_kind=result.error_kind, error=error)

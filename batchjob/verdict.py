@@ -37,14 +37,48 @@ def read_answer(row: Row, answer: str, terms: Terms) -> RowResult:
     """The result of a row the model answered."""
     label = terms.labels.match(answer)
     if label is not None:
-        raw = None if answer == label else answer[:MOST_ANSWER_CHARACTERS]
+        raw = None if answer == label else kept(answer)
         return RowResult(row.number, Event.COMPLETE, row.attempts + 1, row.paid + 1, label, Source.MODEL, raw)
-    raw = answer[:MOST_ANSWER_CHARACTERS]
+    raw = kept(answer)
     if terms.fallback is not None:
         return RowResult(
             row.number, Event.COMPLETE, row.attempts + 1, row.paid + 1, terms.fallback, Source.FALLBACK, raw
         )
     return _bought_in_vain(row, "off_list", "the answer is none of the labels", raw, terms)
+
+
+def read_shared_answer(row: Row, answer: str | None, terms: Terms) -> RowResult:
+    """The result of a row that was one of many in a request; an answer of None was not given, or given twice.
+
+    What a shared answer leaves open is asked alone, where fallback and max_paid have their say.
+    """
+    label = None if answer is None else terms.labels.match(answer)
+    if label is not None:
+        return read_answer(row, answer or "", terms)
+    kind, said = (
+        ("missing_answer", "left out, or given twice") if answer is None else ("off_list", "none of the labels")
+    )
+    return RowResult(
+        row.number,
+        Event.RELEASE,
+        row.attempts,
+        row.paid,
+        answer=None if answer is None else kept(answer),
+        error_kind=kind,
+        error=f"in an answer for many rows its label was {said}",
+    )
+
+
+def split_up(row: Row, decision: Decision) -> RowResult:
+    """The result of a row of a request that was refused for what is in it: it goes out again among fewer."""
+    return RowResult(
+        row.number, Event.RELEASE, row.attempts, row.paid, error_kind=decision.kind, error=decision.message
+    )
+
+
+def kept(answer: str) -> str:
+    """What is kept of an answer. SQLite's JSON ends a string at NUL, so there is none in it."""
+    return answer[:MOST_ANSWER_CHARACTERS].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def lost_as(parcel: Parcel, decision: Decision, request: LostAs) -> LostAs | None:

@@ -60,8 +60,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        result: Any = group.main(arguments, prog_name="batchjob", standalone_mode=False)
+        # Not click's own main: that ends the process itself on a closed pipe.
+        with group.make_context("batchjob", sys.argv[1:] if arguments is None else list(arguments)) as context:
+            result: Any = group.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from batchjob.cli.key import find_key
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import show_lines
 from batchjob.config import BASE_URL_VARIABLES, KEY_VARIABLES, SANDBOX_URL, JobConfig, merge, read_job_toml
@@ -71,7 +72,7 @@ def command(db: str | None, config: str | None, **flags: str | None) -> int:
     Nothing is written and nothing is paid for: the endpoint is asked only for its list of models.
     """
     written, findings = _read_settings(config)
-    path = database(db, written.get("db"))
+    path = database(db, configured=written.get("db"))
     asked, unclear = _endpoint(written, flags, path)
     findings = [*_programs(), *findings, *_database(path), *_disk(path), *unclear]
     if asked is not None:
@@ -294,20 +295,11 @@ def _endpoint_findings(asked: Asked) -> Iterator[Finding]:
     if asked.base_url == SANDBOX_URL:
         yield Finding(OK, "endpoint", f"the built-in sandbox (from {asked.origin}); it needs no key")
         return
-    variable, key = _key(asked.key_variable)
+    variable, key = find_key(asked.key_variable)
     yield _key_finding(asked, variable)
     if asked.key_variable and not key:
         return
     yield from asyncio.run(_ask(asked, variable, key))
-
-
-def _key(named: str | None) -> tuple[str | None, str | None]:
-    """The variable the key is read from, and the key: the named one, or the first that is set."""
-    names = (named,) if named else KEY_VARIABLES
-    for name in names:
-        if key := os.environ.get(name, "").strip():
-            return name, key
-    return named, None
 
 
 def _key_finding(asked: Asked, variable: str | None) -> Finding:

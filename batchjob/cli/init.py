@@ -41,6 +41,13 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "concurrency": (10, "Most requests in flight."),
         "rpm": (600.0, "Requests a minute; 0 is no limit."),
         "tpm": (0.0, "Tokens a minute; 0 is no limit."),
+        "budget": (5.0, "USD a job may cost in all; the rest stays pending. Needs a price of the model."),
+        "rows_per_request": (1, "Rows sent in one request: cheaper, and a little less exact."),
+        "max_request_tokens": (8000, "Most tokens of a request that carries several rows."),
+        "response_format": (True, "Ask for several rows as JSON by schema, where the endpoint takes that."),
+        "verify_sample": (0.0, "Share of such rows, 0 to 1, asked once more alone, to see how many agree."),
+        "dedupe": (True, "Pay once for a text that stands in the input several times."),
+        "cache": (True, "Take labels bought before, by any job in the database with the same task."),
         "limit": (100, "Only the first N rows, to try it out; a later run goes on behind them."),
         "max_attempts": (5, "Tries of a row that cannot be completed."),
         "max_paid": (1, "Answers bought for a row, usable or not."),
@@ -56,6 +63,17 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     },
 }
 """Heading -> key -> (value shown where the key has no default, what it does). `db` alone is no setting of JobConfig."""
+
+TABLES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "rules": ("[[rules]]", {"name": "thanks", "label": "other", "pattern": "^thanks"}, "A label for free, by pattern."),
+    "routes": ("[[routes]]", {"name": "long", "model": "large-model", "min_length": 2000}, "Rows for another model."),
+    "prices": (
+        '[prices."small-model"]',
+        {"input": 0.1, "cached_input": 0.05, "output": 0.4},
+        "What a model costs: USD per million tokens.",
+    ),
+}
+"""Key -> (heading, an example, what it does). In TOML they stand behind everything else."""
 
 
 @click.command("init")
@@ -98,6 +116,9 @@ def job_toml() -> str:
             is_set = default not in (None, "", ())
             lines += ["", f"# {meaning}{'' if is_set or 'Not set:' in meaning else ' No default.'}"]
             lines.append(f"#{key} = {_toml(default if is_set else example)}")
+    lines += ["", "# ---- Tables: they stand last; leave them out where you need none"]
+    for heading, example, meaning in TABLES.values():
+        lines += ["", f"# {meaning}", f"#{heading}", *(f"#{key} = {_toml(value)}" for key, value in example.items())]
     return "\n".join(lines) + "\n"
 
 

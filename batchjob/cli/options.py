@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_DB = "batchjob.db"
+DEFAULT_CONFIG = Path("job.toml")
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -24,9 +26,22 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-def database(given: str | None, written: str | None = None) -> Path:
-    """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here. Absolute."""
-    return Path(given or written or os.environ.get("BATCHJOB_DB") or DEFAULT_DB).absolute()
+def database(given: str | None, *, configured: str | None = None) -> Path:
+    """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here.
+
+    Absolute, with links resolved: the lock lies beside it, and one database must not have two.
+    """
+    named = given or configured or _in_job_toml() or os.environ.get("BATCHJOB_DB") or DEFAULT_DB
+    return Path(named).resolve()
+
+
+def _in_job_toml() -> str | None:
+    """The `db` of the job.toml here, which `start` goes by; what else is in it does not matter to other commands."""
+    try:
+        named = tomllib.loads(DEFAULT_CONFIG.read_text(encoding="utf-8")).get("db")
+    except (OSError, ValueError):
+        return None
+    return named if isinstance(named, str) else None
 
 
 db_option = click.option("--db", metavar="PATH", help=f"Database file  [env BATCHJOB_DB; default {DEFAULT_DB}]")
@@ -40,6 +55,11 @@ run_options = together(
     click.option("--budget", type=float, metavar="USD", help="Most the job may cost, over all its runs"),
     click.option("--rows-per-request", type=int, metavar="N", help="Texts in one request  [default 1]"),
     click.option("--max-request-tokens", type=int, metavar="N", help="Of the texts in one request  [default 8000]"),
+    click.option(
+        "--response-format/--no-response-format",
+        default=None,
+        help="Ask for JSON by schema, if many rows a request  [default on]",
+    ),
     click.option("--verify-sample", type=float, metavar="SHARE", help="Rows of many-row requests also asked alone"),
     click.option("--dedupe/--no-dedupe", default=None, help="Pay once for texts that are the same  [default on]"),
     click.option("--cache/--no-cache", default=None, help="Use labels of earlier jobs with this task  [default on]"),

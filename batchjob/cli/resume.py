@@ -35,7 +35,7 @@ def command(job: str | None, db: str | None, **flags: Any) -> int:
     with StoreReader(path) as reader:
         found = reader.job(job) if job else reader.latest(unfinished=True)
     config = settings_for(found, flags)
-    return run(Plan(path, found.name, config, _rest_of_input(found)))
+    return run(Plan(path, found.name, config, _rest_of_input(found), found.rows))
 
 
 def settings_for(job: Job, flags: dict[str, Any]) -> JobConfig:

@@ -40,4 +40,4 @@ def command(job: str | None, db: str | None, kinds: tuple[str, ...], **flags: An
             f"no row of job {snapshot.job.name!r} failed, but {there[UNCONFIRMED]:,} are unconfirmed: they may have "
             f"been paid. To send them again: batchjob retry {snapshot.job.name} --kind unconfirmed"
         )
-    return run(Plan(path, snapshot.job.name, settings_for(snapshot.job, flags), None, chosen))
+    return run(Plan(path, snapshot.job.name, settings_for(snapshot.job, flags), None, retry_kinds=chosen))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import os
 import random
 import secrets
@@ -14,22 +13,25 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import click
 import msgspec
 
+from batchjob.budget import Budget
 from batchjob.cli.export import export_job
+from batchjob.cli.key import require_key
 from batchjob.cli.progress import show_progress
-from batchjob.config import KEY_VARIABLES, SANDBOX_URL, JobConfig, task_digest
+from batchjob.cli.show import db_flag
+from batchjob.config import SANDBOX_URL, JobConfig, task_digest
 from batchjob.endpoints.chat import ChatEndpoint
-from batchjob.errors import BatchjobError, SettingError
+from batchjob.errors import BatchjobError, JobBusy, SettingError
 from batchjob.logs import Logger, make_logger
 from batchjob.model import Chunk, Ending, InputSource
 from batchjob.ports import Endpoint
+from batchjob.pricing import KnownPrice, price_for
 from batchjob.printable import printable
-from batchjob.report import status_document, summary_lines
+from batchjob.report import next_command, status_document, summary_lines
 from batchjob.runner import Runner
 from batchjob.states import JobState
 from batchjob.stores.reading import StoreReader
@@ -53,43 +55,14 @@ class Plan(NamedTuple):
     job: NewJob | str
     config: JobConfig
     chunks: Iterator[Chunk] | None
+    rows: int = 0  # in the work table when this was planned: chunks go on behind them
     retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
-
-
-def api_key(config: JobConfig) -> str | None:
-    """The key from the environment, or None where the endpoint is on this machine or network and none is set.
-
-    Raises:
-        SettingError: the variable named by api_key_env is not set.
-        BatchjobError: there is no key and the endpoint is on the internet.
-    """
-    if config.base_url == SANDBOX_URL:
-        return None
-    if config.api_key_env is not None:
-        key = os.environ.get(config.api_key_env, "").strip()
-        if not key:
-            raise SettingError(f"api_key_env names {config.api_key_env}, which is not set in the environment")
-        return key
-    found = next((value for name in KEY_VARIABLES if (value := os.environ.get(name, "").strip())), None)
-    if found is None and not _nearby(config.base_url):
-        raise BatchjobError(
-            f"no API key for {config.base_url}: set {', '.join(KEY_VARIABLES[:-1])} or {KEY_VARIABLES[-1]}, "
-            f"or name another variable with --api-key-env. To try without one: --sandbox"
-        )
-    return found
-
-
-def _nearby(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
 
 
 def run(plan: Plan) -> int:
     """Carry out a plan; the exit code. The summary goes to stderr."""
-    key = api_key(plan.config)
+    key = require_key(plan.config.base_url, plan.config.api_key_env)
+    prices_of(plan.config)
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     log = make_logger(format=plan.config.log_format, file=plan.config.log_file, quiet=plan.config.quiet)
@@ -107,6 +80,23 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return factory
 
 
+def prices_of(config: JobConfig) -> dict[str, KnownPrice | None]:
+    """The price of each model the job may ask.
+
+    Raises:
+        SettingError: there is a budget, and no price for one of them.
+    """
+    models = (config.model, *(route.model for route in config.routes))
+    prices = {model: price_for(config.base_url, model, config.prices) for model in models}
+    unknown = [model for model, price in prices.items() if price is None]
+    if config.budget is not None and unknown:
+        raise SettingError(
+            f"no price is known for model {unknown[0]!r} at {config.base_url}, so a budget cannot be kept. Give it in "
+            f'job.toml: [prices."{unknown[0]}"] with input and output in USD per million tokens'
+        )
+    return prices
+
+
 async def _run(plan: Plan, key: str | None, log: Logger) -> int:
     config, began = plan.config, time.monotonic()
     store = await open_store(plan.database, job=plan.job if isinstance(plan.job, str) else plan.job.name)
@@ -119,6 +109,9 @@ async def _run(plan: Plan, key: str | None, log: Logger) -> int:
             put_back = await store.retry(plan.retry_kinds, at=time.time())
             log.info("rows_put_back", rows=put_back)
         async with _endpoint(config, key, log) as endpoint:
+            prices = prices_of(config)
+            await store.set_prices(msgspec.json.encode({model: price for model, price in prices.items() if price}))
+            budget = Budget(prices, limit_usd=config.budget, spent=await store.spent_picousd())
             begun = await store.begin_run(at=time.time())
             runner = Runner(
                 job=job,
@@ -126,6 +119,7 @@ async def _run(plan: Plan, key: str | None, log: Logger) -> int:
                 config=config,
                 store=store,
                 endpoint=endpoint,
+                budget=budget,
                 chunks=plan.chunks,
                 only_returned=plan.retry_kinds is not None,
                 key_prefix=f"bj-{secrets.token_hex(6)}",
@@ -144,6 +138,8 @@ async def _set_up(store: SqliteStore, plan: Plan) -> None:
     settings = msgspec.json.encode(plan.config)
     if isinstance(plan.job, str):
         await store.choose(plan.job)
+        if plan.chunks is not None and (await store.job()).rows != plan.rows:
+            raise JobBusy(f"another process has worked on job {plan.job!r} meanwhile: give the same command again")
         await store.set_settings(settings)
         return
     await store.create_job(
@@ -220,23 +216,14 @@ def _finish(plan: Plan, job: str, ending: Ending, seconds: float) -> int:
         if plan.config.output:
             export_job(reader, reader.job(job), plan.config.output, None, details=False)
     if not plan.config.quiet or ending.exit_code not in (0, 130):
-        lines = summary_lines(document, seconds=seconds, next_command=next_command(document, plan))
-        say(*lines)
+        say(*summary_lines(document, seconds=seconds, next_command=_what_next(document, plan)))
     return ending.exit_code
 
 
-def next_command(document: dict[str, object], plan: Plan) -> str:
-    """What to type next, ready to paste."""
-    db = "" if plan.database == Path("batchjob.db").absolute() else f" --db {plan.database}"
-    rows, job = document["rows"], document["job"]
-    assert isinstance(rows, dict)
-    if rows["pending"] or not document["ingested"]:
-        return f"batchjob resume {job}{db}"
-    if rows["unconfirmed"]:
-        return f"batchjob errors {job}{db}, then: batchjob retry {job} --kind unconfirmed{db}"
-    if rows["failed"]:
-        return f"batchjob errors {job}{db}, then: batchjob retry {job}{db}"
-    return f"labels are in {plan.config.output}" if plan.config.output else f"batchjob export {job} -o labels.csv{db}"
+def _what_next(document: dict[str, Any], plan: Plan) -> str:
+    if document["state"] == JobState.FINISHED and plan.config.output and not document["errors"]:
+        return f"the labels are in {plan.config.output}"
+    return next_command(document, db_flag(plan.database))
 
 
 def say(*lines: str) -> None:

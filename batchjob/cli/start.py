@@ -12,8 +12,9 @@ from typing import Any
 import click
 import msgspec
 
-from batchjob.cli.options import database, db_option, given, run_options, task_options
-from batchjob.cli.run import NewJob, Plan, api_key, run, say
+from batchjob.cli.key import require_key
+from batchjob.cli.options import DEFAULT_CONFIG, database, db_option, given, run_options, task_options
+from batchjob.cli.run import NewJob, Plan, run, say
 from batchjob.config import (
     BASE_URL_VARIABLES,
     SANDBOX_URL,
@@ -31,9 +32,8 @@ from batchjob.inputs import open_input
 from batchjob.model import Chunk, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader
-from batchjob.stores.reading import StoreReader
-
-DEFAULT_CONFIG = Path("job.toml")
+from batchjob.routing import check_rules
+from batchjob.stores.reading import StoreReader, holds_jobs
 
 
 @click.command("start")
@@ -51,10 +51,11 @@ def command(input: str, db: str | None, config: str | None, new: bool, **flags: 
     INPUT is a .csv, .tsv or .jsonl file, each also .gz, or - for stdin.
     """
     settings, where, written = read_settings(config, flags)
-    path = database(db, written)
+    check_rules(settings)
+    path = database(db, configured=written)
     if where:
         say(f"settings from {where}")
-    api_key(settings)
+    require_key(settings.base_url, settings.api_key_env)
     if settings.output:
         open_output(settings.output, None)
     reader = open_input(
@@ -71,7 +72,7 @@ def command(input: str, db: str | None, config: str | None, new: bool, **flags: 
     if job is not None:
         chunks = rest_of(reader, job)
         say(f"going on with job {job.name}")
-        return run(Plan(path, job.name, settings, chunks))
+        return run(Plan(path, job.name, settings, chunks, job.rows))
     if known and not new:
         say(*_what_changed(known[0], settings))
     return run(_new_job(path, settings, reader))
@@ -90,7 +91,7 @@ def read_settings(config: str | None, flags: dict[str, Any]) -> tuple[JobConfig,
 
 
 def _jobs_of(path: Path, input_path: str) -> list[Job]:
-    if not path.is_file() or path.stat().st_size == 0:
+    if not holds_jobs(path):
         return []
     with StoreReader(path) as reader:
         return reader.by_input(input_path)
@@ -102,7 +103,7 @@ def _named(path: Path, settings: JobConfig, reader: Reader, *, new: bool) -> Job
     Raises:
         JobError: the name is taken by another job.
     """
-    if not path.is_file() or path.stat().st_size == 0:
+    if not holds_jobs(path):
         return None
     with StoreReader(path) as store:
         found = next((job for job in store.jobs() if job.name == settings.name), None)
@@ -159,7 +160,7 @@ def _free_name(path: Path, settings: JobConfig, input_path: str) -> str:
         return settings.name
     stem = "stdin" if input_path == "-" else Path(input_path).name.split(".")[0]
     stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "job"
-    if not path.is_file() or path.stat().st_size == 0:
+    if not holds_jobs(path):
         return stem
     with StoreReader(path) as store:
         taken = {job.name for job in store.jobs()}

@@ -7,6 +7,7 @@ every error of the network once, here.
 from __future__ import annotations
 
 import json
+import math
 import ssl
 import time
 import urllib.request
@@ -16,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob.endpoints.headers import limits, retry_after_seconds
@@ -26,6 +28,10 @@ MOST_BODY_BYTES = 8 * 1024 * 1024
 KEEPALIVE_SECONDS = 4.0
 """An idle connection is closed before the server closes it (uvicorn: 5 s): a POST on a dead one would be lost."""
 MOST_MESSAGE_CHARACTERS = 500
+MOST_ID_CHARACTERS = 200
+BLOT = "[key]"
+LEAST_SECRET_CHARACTERS = 8
+"""A shorter key is a dummy ("x", "EMPTY") and is left where it is: it may well be part of a label."""
 
 
 class _Details(msgspec.Struct):
@@ -59,34 +65,61 @@ class _Completion(msgspec.Struct):
 _completion = msgspec.json.Decoder(_Completion)
 
 
+class _Connector(aiohttp.TCPConnector):
+    """A pool that does not use a connection again on which more came than was asked for.
+
+    aiohttp looks at that when a connection is put back, not when it is taken: what came in between would be read as
+    the answer to the next request, and a row would get its neighbour's label.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                break
+            connection.close()
+        return connection
+
+
 class ChatEndpoint:
     """The endpoint at a base URL, such as https://host/v1. Must be made inside a running event loop."""
 
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
         self._url = URL(base_url.rstrip("/") + "/chat/completions")
-        self._key = key
+        self._secrets = _spellings(key)
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
         self._timeout = timeout
         self._proxy = _proxy_for(self._url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
+            connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
-            timeout=aiohttp.ClientTimeout(total=timeout, connect=connect_timeout),
+            # The connection's time ends first, and is not rounded: only so it is known that nothing was sent.
+            timeout=aiohttp.ClientTimeout(
+                total=timeout, connect=min(connect_timeout, 0.95 * timeout), ceil_threshold=math.inf
+            ),
         )
 
-    def body(self, messages: Sequence[tuple[str, str]], *, model: str, max_tokens: int, temperature: float) -> bytes:
+    def body(
+        self,
+        messages: Sequence[tuple[str, str]],
+        *,
+        model: str,
+        max_tokens: int,
+        temperature: float,
+        response_format: dict[str, Any] | None,
+    ) -> bytes:
         """The request's JSON."""
-        return msgspec.json.encode(
-            {
-                "model": model,
-                "messages": [{"role": role, "content": content} for role, content in messages],
-                "temperature": temperature,
-                "max_tokens": max_tokens,
-            }
-        )
+        request: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": role, "content": content} for role, content in messages],
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+        }
+        if response_format is not None:
+            request["response_format"] = response_format
+        return msgspec.json.encode(request)
 
     async def send(self, body: bytes, client_key: str) -> Heard:
         """POST the body once and say what was heard; nothing is retried or followed here."""
@@ -100,14 +133,15 @@ class ChatEndpoint:
             except BaseException:
                 response.close()
                 raise
-            heard = read_reply(response.status, response.headers, content, now=time.time)
+            return read_reply(response.status, *self._blotted(response.headers, content), now=time.time)
         except Exception as error:
-            heard = self._translate(error)
-        return heard if isinstance(heard, Answered) else self._without_key(heard)
+            return self._translate(error)
 
     def _translate(self, error: Exception) -> Heard:
         """What an exception of aiohttp says of the request: not sent only where that is certain, else lost."""
-        text = str(error) or type(error).__name__
+        text = _text(str(error) or type(error).__name__) or ""
+        for secret in self._secrets:
+            text = text.replace(secret, BLOT)
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
             return NotSent("bad_certificate", f"no secure connection: {text}")
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -122,16 +156,25 @@ class ChatEndpoint:
             return Lost("garbled_answer", f"not a whole HTTP answer: {text}"[:MOST_MESSAGE_CHARACTERS])
         return Lost("connection_lost", text)
 
-    def _without_key(self, heard: Heard) -> Heard:
-        """The same, with the key blotted out where the endpoint or a library repeated it."""
-        message = getattr(heard, "message", "")
-        if self._key and self._key in message:
-            return msgspec.structs.replace(heard, message=message.replace(self._key, "[key]"))
-        return heard
+    def _blotted(self, headers: Mapping[str, str], body: bytes | None) -> tuple[Mapping[str, str], bytes | None]:
+        """An answer without the key. Endpoints repeat it in errors, and those that mirror a request in answers."""
+        for secret in self._secrets:
+            if body is not None and (found := secret.encode()) in body:
+                body = body.replace(found, BLOT.encode())
+            if any(secret in value for value in headers.values()):
+                headers = CIMultiDict((name, value.replace(secret, BLOT)) for name, value in headers.items())
+        return headers, body
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _spellings(key: str | None) -> tuple[str, ...]:
+    """A key as it may come back: as it is, and with its slashes escaped, as some write JSON."""
+    if key is None or len(key) < LEAST_SECRET_CHARACTERS:
+        return ()
+    return (key, key.replace("/", "\\/")) if "/" in key else (key,)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
@@ -150,7 +193,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Heard:
     """What an HTTP answer says. A body of None was too large to be read; `now` gives epoch seconds."""
-    request_id = headers.get("x-request-id")
+    request_id = _identifier(headers.get("x-request-id"))
     if 200 <= status < 300:
         return _read_success(status, headers, body, request_id, now)
     wait = retry_after_seconds(headers, now=now())
@@ -158,6 +201,8 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, n
         error = None if body is None else _parse(body)
     except ValueError:
         error = None
+    if isinstance(error, list) and error:
+        error = error[0]  # as Gemini wraps it
     if status >= 500 and not isinstance(error, dict):
         return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, request_id, wait)
     location = f"it points to {headers['Location']}" if "Location" in headers else ""
@@ -181,7 +226,7 @@ def _read_success(
         choice.finish_reason,
         choice.message.refusal,
         _usage(reply.usage),
-        request_id or reply.id,
+        request_id or _identifier(reply.id),
         limits(headers),
     )
 
@@ -207,7 +252,14 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, request_id: 
     if not isinstance(reply, dict):
         return Lost("garbled_answer", f"HTTP {status} whose body is JSON, but no completion", status, request_id)
     if reply.get("error") and not reply.get("choices"):
-        return _rejection(status, reply, "", request_id, retry_after_seconds(headers, now=now()), headers)
+        return _rejection(
+            _told_status(reply["error"]) or status,
+            reply,
+            "",
+            request_id,
+            retry_after_seconds(headers, now=now()),
+            headers,
+        )
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = choice.get("message")
@@ -221,9 +273,21 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, request_id: 
         _text(choice.get("finish_reason")),
         _text(message.get("refusal")),
         usage,
-        request_id or _text(reply.get("id")),
+        request_id or _identifier(reply.get("id")),
         limits(headers),
     )
+
+
+def _told_status(error: Any) -> int | None:
+    """The status that an error inside a 200 gives as its code, as OpenRouter does; None where it gives none."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code <= 599 else None
+
+
+def _identifier(value: Any) -> str | None:
+    """A request's ID, fit to be stored."""
+    text = _text(value)
+    return text[:MOST_ID_CHARACTERS] if text else None
 
 
 def _parse(body: bytes) -> Any:
@@ -245,7 +309,7 @@ def _text(value: Any) -> str | None:
         value = "".join(part for part in parts if isinstance(part, str)) or None
     if not isinstance(value, str):
         return None
-    return value.encode("utf-8", "replace").decode()
+    return value.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _rejection(
@@ -259,13 +323,19 @@ def _rejection(
     return Rejected(
         status,
         (_text(said if isinstance(said, str) else json.dumps(said, default=str)) or "")[:MOST_MESSAGE_CHARACTERS],
-        code=_name(fields.get("code")),
+        code="content_filter" if _is_flagged(fields) else _name(fields.get("code")),
         type=_name(fields.get("type")),
         param=_name(fields.get("param")),
         request_id=request_id,
         retry_after_seconds=wait,
         limits=limits(headers),
     )
+
+
+def _is_flagged(fields: Mapping[str, Any]) -> bool:
+    """Whether it is moderation's, as OpenRouter tells it: a 403 whose metadata hold what was flagged, and no code."""
+    metadata = fields.get("metadata")
+    return isinstance(metadata, dict) and "flagged_input" in metadata
 
 
 def _name(value: Any) -> str:

@@ -70,7 +70,8 @@ def duration_seconds(text: str | None) -> float | None:
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         return None
-    return sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS, strict=True) if part)
+    seconds = sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS, strict=True) if part)
+    return seconds if math.isfinite(seconds) else None
 
 
 def _number(text: str | None) -> float | None:

@@ -30,13 +30,12 @@ class ModelsEndpoint(ChatEndpoint):
             async with self._session.get(
                 self._models_url, headers=self._headers, allow_redirects=False, proxy=self._proxy
             ) as response:
-                body = await _bounded(response)
+                headers, body = self._blotted(response.headers, await _bounded(response))
                 if response.status == 200:
                     return _names(body)
-                heard = read_reply(response.status, response.headers, body, now=time.time)
+                heard = read_reply(response.status, headers, body, now=time.time)
         except Exception as error:
             heard = self._translate(error)
-        heard = self._without_key(heard)
         if isinstance(heard, Answered):  # a 2xx that is not 200
             return Lost("garbled_answer", "no list of models came back")
         return heard

@@ -14,6 +14,7 @@ COUNTED = {
     "row": "SELECT id >> 40, state, count(*) FROM row GROUP BY 1, 2",
     "label": "SELECT id >> 40, label, count(*) FROM row WHERE label IS NOT NULL GROUP BY 1, 2",
     "source": "SELECT id >> 40, source, count(*) FROM row WHERE source IS NOT NULL GROUP BY 1, 2",
+    "rule": "SELECT id >> 40, origin, count(*) FROM row WHERE source = 'rule' GROUP BY 1, 2",
     "error": "SELECT id >> 40, error_kind, count(*) FROM row WHERE state IN ('failed', 'unconfirmed') GROUP BY 1, 2",
     "request": (
         "SELECT run.job_id, outcome, count(*) FROM request LEFT JOIN run ON run.id = run_id"
@@ -31,6 +32,12 @@ COUNTED = {
         " LEFT JOIN run ON run.id = run_id"
         " UNION ALL SELECT run.job_id, 'output_tokens', output_tokens FROM request LEFT JOIN run ON run.id = run_id"
         ") WHERE n IS NOT NULL GROUP BY 1, 2"
+    ),
+    "cost": (
+        "SELECT run.job_id, outcome, sum(cost_picousd) FROM request LEFT JOIN run ON run.id = run_id"
+        " WHERE outcome IN ('answered', 'lost') AND cost_picousd IS NOT NULL GROUP BY 1, 2"
+        " UNION ALL SELECT run.job_id, 'unknown', count(*) FROM request LEFT JOIN run ON run.id = run_id"
+        " WHERE outcome = 'answered' AND cost_picousd IS NULL GROUP BY 1"
     ),
 }
 """Kind of counter -> the query that counts anew: job, name, n. What belongs to no job is counted under none."""
@@ -75,6 +82,7 @@ class StoreCheck(StoreReader):
         kept = {
             (job_id, kind, name): n
             for job_id, kind, name, n in self._all("SELECT job_id, kind, name, n FROM tally WHERE n <> 0")
+            if kind in COUNTED
         }
         counted = {
             (job_id, kind, name): n for kind, query in COUNTED.items() for job_id, name, n in self._all(query) if n

@@ -35,13 +35,14 @@ GROUP = (
     "reject",
     "add_requests",
     "claim_rows",
+    "remember",
     "beat",
     "count_up",
 )
 """The queries of a group, in the order they are carried out: results before claims, so that a row given back can be
 claimed again."""
 
-UNGUARDED = frozenset({"add_rows", "count_up"})
+UNGUARDED = frozenset({"add_rows", "remember", "count_up"})
 """They do not change one record for each one given."""
 
 _INSERT = f"INSERT INTO temp.work_group VALUES (?, ?{', ?' * len(GROUP)})"
@@ -152,7 +153,13 @@ class Group:
     def _claim(self, claim: Claim) -> None:
         rows, base = claim.rows, self._base
         numbers = str(rows[0]) if len(rows) == 1 else ",".join(map(str, rows))
-        self._to("add_requests", (claim.request_id, claim.client_key, f"[{numbers}]", claim.model, claim.at))
+        purpose = "verify" if claim.verify else "label"
+        self._to(
+            "add_requests",
+            (claim.request_id, claim.client_key, f"[{numbers}]", claim.model, claim.at, claim.cost, purpose),
+        )
+        if claim.verify:
+            return
         for number in rows:
             self._to("claim_rows", (base + number, claim.request_id))
         self._tally["row", State.PENDING] -= len(rows)
@@ -174,8 +181,10 @@ class Group:
                 *tokens,
                 settle.error_kind,
                 settle.error,
+                settle.cost,
             ),
         )
+        self._tally_cost(settle)
         tally["request", settle.outcome] += 1
         if settle.outcome is not Outcome.NOT_SENT:
             tally["request", "sent"] += 1
@@ -185,6 +194,21 @@ class Group:
             tally["usage", "output_tokens"] += usage.output_tokens
         for result in settle.rows:
             self._result(result, settle.request_id)
+        for known in settle.remember:
+            self._to("remember", (*known.key, known.label, int(known.fallback), int(settle.at)))
+
+    def _tally_cost(self, settle: Settle) -> None:
+        tally = self._tally
+        if settle.agreed is not None:
+            tally["verify", "asked"] += 1
+            tally["verify", "agreed"] += settle.agreed
+        if settle.outcome is Outcome.ANSWERED:
+            if settle.cost is None:
+                tally["cost", "unknown"] += 1
+            else:
+                tally["cost", "answered"] += settle.cost
+        elif settle.outcome is Outcome.LOST and settle.cost:
+            tally["cost", "lost"] += settle.cost
 
     def _result(self, result: RowResult, claim: int) -> None:
         self._to(
@@ -200,6 +224,7 @@ class Group:
                 result.error_kind,
                 result.error,
                 result.known_by,
+                result.origin,
             ),
         )
         tally = self._tally
@@ -209,6 +234,8 @@ class Group:
         if result.label is not None:
             tally["label", result.label] += 1
             tally["source", result.source or Source.MODEL] += 1
+            if result.source is Source.RULE:
+                tally["rule", result.origin or ""] += 1
         elif after in (State.FAILED, State.UNCONFIRMED):
             tally["error", result.error_kind or ""] += 1
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import msgspec
 
-from batchjob.errors import JobError
+from batchjob.errors import JobError, NoJobs
 from batchjob.model import InputSource, Job, Problem, Snapshot
 from batchjob.states import JobState
 from batchjob.stores import schema
@@ -32,13 +32,16 @@ def id_range(job_id: int) -> tuple[int, int]:
 
 def job_from_record(record: sqlite3.Row | tuple[Any, ...]) -> Job:
     """A record of the job table, columns in the order of the schema, as a Job."""
-    id_, uid, name, _, source, settings, task, state, reason, rows, position, digest, ingested, created, _ = record
+    id_, uid, name, _, source, settings, prices, task, state, reason, rows, position, digest, ingested, created, _ = (
+        record
+    )
     return Job(
         id=id_,
         uid=uid,
         name=name,
         source=msgspec.json.decode(source, type=InputSource),
         settings=settings.encode(),
+        prices=prices.encode(),
         task_digest=task,
         state=JobState(state),
         reason=reason,
@@ -72,6 +75,21 @@ def find_job(db: sqlite3.Connection, name: str) -> Job:
     raise JobError(f"no job is named {name!r}. {hint} batchjob jobs lists them")
 
 
+def holds_jobs(path: Path) -> bool:
+    """Whether there is a database with tables at this path: a process that died early may have left an empty one.
+
+    Raises:
+        StoreError: it is not batchjob's, or cannot be read.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with StoreReader(path):
+            return True
+    except NoJobs:
+        return False
+
+
 class StoreReader:
     """A work table, opened for reading.
 
@@ -90,7 +108,7 @@ class StoreReader:
         except sqlite3.Error as error:
             raise schema.translate(error, path) from error
         if version == 0:
-            raise JobError(f"{path} holds no jobs yet: begin one with batchjob start INPUT")
+            raise NoJobs(f"{path} holds no jobs yet: begin one with batchjob start INPUT")
 
     def _open(self) -> sqlite3.Connection:
         address = self.path.resolve().as_uri()

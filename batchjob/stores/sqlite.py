@@ -24,6 +24,7 @@ from batchjob.model import (
     Job,
     LostAs,
     Parcel,
+    Remembered,
     Row,
     Run,
     Write,
@@ -151,17 +152,13 @@ class SqliteStore:
             job = job_from_record(db.execute("SELECT * FROM job WHERE id = ?", (self._job_id,)).fetchone())
             state = JobState.RUNNING if job.ingested else JobState.INGESTING
             db.execute(QUERIES["set_state"], {"state": state, "reason": "", "at": at, "job": self._job_id})
-            run = db.execute(QUERIES["add_run"], {"job": self._job_id, "pid": os.getpid(), "at": at}).lastrowid
-            return Run(run or 0, db.execute(QUERIES["last_request"]).fetchone()[0])
+            last = db.execute(QUERIES["last_request"]).fetchone()[0]
+            values = {"job": self._job_id, "pid": os.getpid(), "at": at, "last": last}
+            return Run(db.execute(QUERIES["add_run"], values).lastrowid or 0, last)
 
         run = await self._write(work)
         self._run_id, self._last_claim = run.id, run.last_request_id
         return run
-
-    async def set_state(self, state: JobState, reason: str, *, at: float) -> None:
-        """See ports.Store.set_state."""
-        values = {"state": state, "reason": reason, "at": at, "job": self._job_id}
-        await self._write(lambda db: db.execute(QUERIES["set_state"], values))
 
     async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
         """See ports.Store.end_run."""
@@ -171,6 +168,28 @@ class SqliteStore:
             db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
 
         await self._write(work)
+
+    async def set_prices(self, prices: bytes) -> None:
+        """What costs are reckoned at, for the reports (JSON)."""
+        values = {"prices": prices.decode(), "job": self._job_id}
+        await self._write(lambda db: db.execute(QUERIES["set_prices"], values))
+
+    async def spent_picousd(self) -> int:
+        """See ports.Store.spent_picousd."""
+        query = "SELECT total(n) FROM tally WHERE job_id = ? AND kind = 'cost' AND name IN ('answered', 'lost')"
+        return await self._read(lambda db: int(db.execute(query, (self._job_id,)).fetchone()[0]))
+
+    async def cached_labels(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Remembered]:
+        """See ports.Store.cached_labels."""
+        given = {"keys": _encode(keys).decode()}
+
+        def work(db: sqlite3.Connection) -> dict[tuple[int, int], Remembered]:
+            return {
+                (id_, code): Remembered((id_, code), label, bool(fallback), job_id, job)
+                for id_, code, label, fallback, job_id, job in db.execute(QUERIES["cached_labels"], given)
+            }
+
+        return await self._read(work)
 
     async def counts(self) -> dict[str, int]:
         """See ports.Store.counts."""
@@ -188,8 +207,8 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> list[Row]:
             rows: list[Row] = []
             size = 0
-            for id_, text, defect in db.execute(QUERIES["fresh_rows"], values):
-                rows.append(Row(id_ & _NUMBER, text, 0, 0, defect))
+            for id_, text, defect, rest in db.execute(QUERIES["fresh_rows"], values):
+                rows.append(Row(id_ & _NUMBER, text, 0, 0, defect, rest))
                 size += len(text)
                 if size > PAGE_BYTES:
                     break
@@ -212,14 +231,16 @@ class SqliteStore:
             parcels: list[Parcel] = []
             last = after
             size = 0
-            for claim, id_, text, attempts, paid, defect, key in db.execute(QUERIES["returned_rows"], values):
-                row = Row(id_ & _NUMBER, text, attempts, paid, defect)
+            for claim, id_, text, attempts, paid, defect, rest, model, key in db.execute(
+                QUERIES["returned_rows"], values
+            ):
+                row = Row(id_ & _NUMBER, text, attempts, paid, defect, rest)
                 if key and parcels and claim == last[0]:
-                    parcels[-1] = Parcel((*parcels[-1].rows, row), parcels[-1].lost)
+                    parcels[-1] = Parcel((*parcels[-1].rows, row), model, parcels[-1].lost)
                 elif size > PAGE_BYTES:
                     break
                 else:
-                    parcels.append(Parcel((row,), LostAs(claim, key) if key else None))
+                    parcels.append(Parcel((row,), model or "", LostAs(claim, key) if key else None))
                 last = (claim, row.number)
                 size += len(text)
             return parcels, last
@@ -228,15 +249,20 @@ class SqliteStore:
 
     async def recover(self, *, hold: bool, at: float) -> int:
         """See ports.Store.recover."""
-        if not (await self.counts())[State.IN_FLIGHT]:
-            return 0
         first, last = id_range(self._job_id)
         state = State.UNCONFIRMED if hold else State.PENDING
         error = "the process died while this request was out"
 
         def work(db: sqlite3.Connection) -> int:
+            requests = db.execute(QUERIES["dead_requests"], {"job": self._job_id}).fetchall()
+            db.execute(QUERIES["end_dead_runs"], {"job": self._job_id})
+            if hold:
+                held = db.execute(QUERIES["hold_lost_rows"], {"job": self._job_id}).rowcount
+                moved = {("row", State.PENDING): -held, ("row", state): held, ("error", "unconfirmed"): held}
+                count_up(db, self._job_id, Counter(moved))
+            if not requests:
+                return 0
             left = db.execute(QUERIES["in_flight_rows"], {"first": first, "last": last}).fetchall()
-            requests = sorted({claim for _, claim in left})
             rows = {"rows": _encode(left).decode(), "state": state, "error": error}
             _expect(db.execute(QUERIES["recover_rows"], rows), len(left), "recover_rows")
             lost = {"rows": _encode(requests).decode(), "at": at, "error": error}
@@ -246,6 +272,7 @@ class SqliteStore:
             tally["row", state] += len(left)
             tally["request", "sent"] += len(requests)
             tally["request", Outcome.LOST] += len(requests)
+            tally["cost", "lost"] += sum(cost for _, cost in requests)
             if hold:
                 tally["error", "unconfirmed"] += len(left)
             count_up(db, self._job_id, tally)
@@ -292,6 +319,8 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
         JobBusy: another process is writing to it.
         StoreError: it cannot be used.
     """
+    if sqlite3.sqlite_version_info < (3, 38):
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: batchjob needs 3.38. Use a newer Python")
     refuse_network_disk(path)
     lock = WriterLock(path, job)
 

@@ -25,14 +25,14 @@ FROM (
 WHERE job.id = :job AND job.rows = given.before;
 
 -- name: settle_requests
--- What became of requests: [id, ended_at, outcome, status, request_id, input, cached, output, error_kind, error].
+-- What became of requests: [id, ended_at, outcome, status, request_id, input, cached, output, error_kind, error, cost].
 UPDATE request SET ended_at = given.ended_at, outcome = given.outcome, status = given.status,
     request_id = given.request_id, input_tokens = given.input, cached_input_tokens = given.cached,
-    output_tokens = given.output, error_kind = given.error_kind, error = given.error
+    output_tokens = given.output, error_kind = given.error_kind, error = given.error, cost_picousd = given.cost
 FROM (
     SELECT value ->> 0 AS id, value ->> 1 AS ended_at, value ->> 2 AS outcome, value ->> 3 AS status,
         value ->> 4 AS request_id, value ->> 5 AS input, value ->> 6 AS cached, value ->> 7 AS output,
-        value ->> 8 AS error_kind, value ->> 9 AS error
+        value ->> 8 AS error_kind, value ->> 9 AS error, value ->> 10 AS cost
     FROM json_each(:rows)
 ) AS given
 WHERE request.id = given.id AND request.outcome IS NULL;
@@ -60,12 +60,12 @@ FROM (
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
 
 -- name: fail
--- in_flight -> failed: [row, claim, attempts, paid, _, _, answer, error_kind, error].
-UPDATE row SET state = 'failed', attempts = given.attempts, paid = given.paid, answer = given.answer,
-    error_kind = given.error_kind, error = given.error
+-- in_flight -> failed: [row, claim, attempts, paid, _, _, answer, error_kind, error, known_by].
+UPDATE row SET state = 'failed', claim = coalesce(given.known_by, given.claim), attempts = given.attempts,
+    paid = given.paid, answer = given.answer, error_kind = given.error_kind, error = given.error
 FROM (
     SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
-        value ->> 6 AS answer, value ->> 7 AS error_kind, value ->> 8 AS error
+        value ->> 6 AS answer, value ->> 7 AS error_kind, value ->> 8 AS error, value ->> 9 AS known_by
     FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
@@ -82,10 +82,12 @@ FROM (
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
 
 -- name: assign
--- pending -> done, without a request: [row, _, attempts, paid, label, source].
-UPDATE row SET state = 'done', label = given.label, source = given.source, error_kind = NULL, error = NULL
+-- pending -> done, without a request: [row, _, attempts, paid, label, source, _, _, _, _, origin].
+UPDATE row SET state = 'done', label = given.label, source = given.source, origin = given.origin,
+    error_kind = NULL, error = NULL
 FROM (
-    SELECT value ->> 0 AS id, value ->> 4 AS label, value ->> 5 AS source FROM json_each(:rows)
+    SELECT value ->> 0 AS id, value ->> 4 AS label, value ->> 5 AS source, value ->> 10 AS origin
+    FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
@@ -98,15 +100,23 @@ FROM (
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: add_requests
--- Requests about to be sent: [id, client_key, rows, model, sent_at].
-INSERT INTO request (id, run_id, client_key, rows, model, sent_at)
-SELECT value ->> 0, :run, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(:rows);
+-- Requests about to be sent: [id, client_key, rows, model, sent_at, cost, purpose].
+INSERT INTO request (id, run_id, client_key, rows, model, sent_at, cost_picousd, purpose)
+SELECT value ->> 0, :run, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+FROM json_each(:rows);
 
 -- name: claim_rows
 -- pending -> in_flight: [row, request].
 UPDATE row SET state = 'in_flight', claim = given.claim, error_kind = NULL, error = NULL
 FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
 WHERE row.id = given.id AND row.state = 'pending';
+
+-- name: remember
+-- Labels for whoever asks the same again: [id, code, label, fallback, at].
+INSERT INTO label_cache (id, code, label, fallback, job_id, at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4 FROM json_each(:rows) WHERE true
+ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, fallback = excluded.fallback,
+    job_id = excluded.job_id, at = excluded.at;
 
 -- name: beat
 -- A sign of life of the run: [at, rows_per_second, pacing].
@@ -140,7 +150,7 @@ UPDATE job SET state = :state, reason = :reason, updated_at = :at WHERE id = :jo
 
 -- name: add_run
 -- A process begins to work on a job.
-INSERT INTO run (job_id, pid, started_at, updated_at) VALUES (:job, :pid, :at, :at);
+INSERT INTO run (job_id, pid, started_at, updated_at, last_request_before) VALUES (:job, :pid, :at, :at, :last);
 
 -- name: end_run
 -- It has ended.
@@ -152,13 +162,13 @@ SELECT coalesce(max(id), 0) FROM request;
 
 -- name: fresh_rows
 -- Rows never claimed, in input order, between two ids.
-SELECT row.id, input.text, input.defect FROM row CROSS JOIN input ON input.id = row.id
+SELECT row.id, input.text, input.defect, input.rest FROM row CROSS JOIN input ON input.id = row.id
 WHERE row.id > :after AND row.id <= :last AND row.state = 'pending' AND row.claim IS NULL
 ORDER BY row.id LIMIT :limit;
 
 -- name: returned_rows
 -- Pending rows that were claimed before, those of one request together; a lost request's with its key.
-SELECT row.claim, row.id, input.text, row.attempts, row.paid, input.defect,
+SELECT row.claim, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, request.model,
     CASE request.outcome WHEN 'lost' THEN request.client_key END
 FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim
 WHERE row.id >> 40 = :job AND row.state = 'pending' AND row.claim IS NOT NULL
@@ -171,12 +181,40 @@ SELECT id, claim FROM row WHERE id > :first AND id <= :last AND state = 'in_flig
 
 -- name: recover_rows
 -- in_flight -> pending or unconfirmed, after a crash: [row, claim].
-UPDATE row SET state = :state, error_kind = 'unconfirmed', error = :error
+UPDATE row SET state = :state, error_kind = iif(:state = 'pending', error_kind, 'unconfirmed'), error = :error
 FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
 
+-- name: dead_requests
+-- The requests that dead runs had out.
+SELECT request.id, coalesce(request.cost_picousd, 0) FROM run JOIN request
+    ON request.id > run.last_request_before AND request.run_id = run.id AND request.outcome IS NULL
+WHERE run.job_id = :job AND run.ended_at IS NULL;
+
+-- name: hold_lost_rows
+-- pending -> unconfirmed: rows of lost requests, which an earlier run would have sent again.
+UPDATE row SET state = 'unconfirmed', error_kind = 'unconfirmed'
+WHERE id >> 40 = :job AND state = 'pending' AND claim > 0
+    AND (SELECT outcome FROM request WHERE request.id = row.claim) = 'lost';
+
 -- name: recover_requests
--- The requests a dead run had out are lost: [id].
+-- They are lost: [id, cost].
 UPDATE request SET outcome = 'lost', ended_at = :at, error_kind = 'unconfirmed', error = :error
-FROM (SELECT value AS id FROM json_each(:rows)) AS given
+FROM (SELECT value ->> 0 AS id FROM json_each(:rows)) AS given
 WHERE request.id = given.id AND request.outcome IS NULL;
+
+-- name: end_dead_runs
+-- They ended when they last gave a sign of life.
+UPDATE run SET ended_at = updated_at WHERE job_id = :job AND ended_at IS NULL;
+
+-- name: cached_labels
+-- Remembered labels: :keys is [[id, code]].
+SELECT label_cache.id, label_cache.code, label_cache.label, label_cache.fallback, label_cache.job_id,
+    coalesce(job.name, '')
+FROM json_each(:keys) AS given JOIN label_cache ON label_cache.id = given.value ->> 0
+    LEFT JOIN job ON job.id = label_cache.job_id
+WHERE label_cache.code = given.value ->> 1;
+
+-- name: set_prices
+-- What costs are reckoned at.
+UPDATE job SET prices = :prices WHERE id = :job;

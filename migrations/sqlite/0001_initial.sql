@@ -8,6 +8,7 @@ CREATE TABLE job (
     input_path TEXT NOT NULL,
     source TEXT NOT NULL,        -- JSON: how to open the input again
     settings TEXT NOT NULL,      -- JSON: every setting but secrets
+    prices TEXT NOT NULL DEFAULT '{}',  -- JSON: model -> the price its costs were reckoned at
     task_digest TEXT NOT NULL,   -- of the settings that decide the labels
     state TEXT NOT NULL CHECK (state IN ('ingesting', 'running', 'finished', 'stopped', 'refused', 'over_budget')),
     reason TEXT NOT NULL DEFAULT '',
@@ -30,7 +31,8 @@ CREATE TABLE run (
     updated_at REAL NOT NULL,
     ended_at REAL,
     rows_per_second REAL,
-    pacing TEXT NOT NULL DEFAULT ''
+    pacing TEXT NOT NULL DEFAULT '',
+    last_request_before INTEGER NOT NULL  -- its requests are those above
 ) STRICT;
 
 CREATE INDEX run_by_job ON run (job_id);
@@ -56,6 +58,7 @@ CREATE TABLE row (
     label TEXT,
     source TEXT CHECK (source IN ('model', 'duplicate', 'cache', 'rule', 'fallback')),
     answer TEXT,                 -- what the model said, where that is not the label
+    origin TEXT,                 -- of a label without a request: the rule, or the job it was bought by
     error_kind TEXT,
     error TEXT,
     CHECK ((state = 'done') = (label IS NOT NULL)),
@@ -76,6 +79,7 @@ CREATE TABLE request (
     run_id INTEGER NOT NULL,
     client_key TEXT NOT NULL,    -- sent as Idempotency-Key
     rows TEXT NOT NULL,          -- JSON: the numbers of the rows it carries
+    purpose TEXT NOT NULL DEFAULT 'label' CHECK (purpose IN ('label', 'verify')),
     model TEXT NOT NULL,
     sent_at REAL NOT NULL,       -- when the claim was written, just before sending
     ended_at REAL,
@@ -85,6 +89,7 @@ CREATE TABLE request (
     input_tokens INTEGER,        -- NULL: not reported
     cached_input_tokens INTEGER,
     output_tokens INTEGER,
+    cost_picousd INTEGER,        -- 1e-12 USD; the worst case while in flight or lost; NULL: no price is known
     error_kind TEXT,
     error TEXT,
     CHECK ((outcome IS NULL) = (ended_at IS NULL))
@@ -93,8 +98,18 @@ CREATE TABLE request (
 -- Counters, moved by the same transaction as what they count.
 CREATE TABLE tally (
     job_id INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('row', 'label', 'source', 'error', 'request', 'usage')),
+    kind TEXT NOT NULL CHECK (kind IN ('row', 'label', 'source', 'error', 'request', 'usage', 'cost', 'verify', 'rule')),
     name TEXT NOT NULL,
     n INTEGER NOT NULL,
     PRIMARY KEY (job_id, kind, name)
 ) STRICT, WITHOUT ROWID;
+
+-- Labels by text and task, for whoever asks the same again: see dedupe.py.
+CREATE TABLE label_cache (
+    id INTEGER PRIMARY KEY,      -- the first half of the key
+    code INTEGER NOT NULL,       -- the second half
+    label TEXT NOT NULL,
+    fallback INTEGER NOT NULL CHECK (fallback IN (0, 1)),
+    job_id INTEGER NOT NULL,     -- whose request it was
+    at INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,137 @@
+"""Usage x price -> cost. Amounts are picodollars (1e-12 USD): integers, so sums are exact.
+
+A price that is not known is None, never 0: a local endpoint that charges nothing gets a price of 0 in job.toml.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, Decimal
+from functools import cache
+from importlib.resources import files
+from math import isfinite
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+import msgspec
+
+from batchjob.config import Price
+from batchjob.errors import SettingError
+from batchjob.model import Usage, Value
+
+PICO = 10**12
+"""Picodollars in a dollar."""
+
+REQUEST_TOKENS = 32
+"""Input tokens a request can have beyond the bytes of its body: what an endpoint puts around messages."""
+
+_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
+_DATED_HOST = "api.openai.com"  # the one host known to price gpt-4o-mini-2024-07-18 as gpt-4o-mini
+
+
+class KnownPrice(Value, frozen=True):
+    """What a model's tokens cost, in picodollars a token, and what says so."""
+
+    input: int
+    cached_input: int
+    output: int
+    source: str
+
+
+PriceList = Mapping[tuple[str, str], KnownPrice]
+"""(host, model) -> price"""
+
+
+class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[prices]]` table of the price list: USD per million tokens."""
+
+    host: str
+    model: str
+    input: float
+    output: float
+    date: str
+    source: str
+    cached_input: float | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    prices: list[_Listed]
+
+
+def parse_prices(text: str) -> PriceList:
+    """The price list in the text of a prices.toml."""
+    listed = msgspec.convert(tomllib.loads(text), _File).prices
+    return MappingProxyType(
+        {
+            (entry.host, entry.model): _known(
+                Price(input=entry.input, output=entry.output, cached_input=entry.cached_input),
+                f"batchjob's price list of {entry.date}: {entry.source}",
+            )
+            for entry in listed
+        }
+    )
+
+
+@cache
+def load_prices() -> PriceList:
+    """The price list that comes with batchjob; read once."""
+    return parse_prices(files("batchjob").joinpath("prices.toml").read_text(encoding="utf-8"))
+
+
+def price_for(base_url: str, model: str, overrides: Mapping[str, Price]) -> KnownPrice | None:
+    """The price of a model at an endpoint: the one the job's settings give, else the listed one; None: unknown.
+
+    Raises:
+        SettingError: the given price is not a finite number.
+    """
+    given = overrides.get(model)
+    if given is not None:
+        if not all(isfinite(amount) for amount in (given.input, given.output, given.cached_input or 0.0)):
+            raise SettingError(f"prices: that of {model!r} is not a finite number of USD per million tokens")
+        return _known(given, "job.toml")
+    return _listed(load_prices(), _host(base_url), model)
+
+
+def _listed(prices: PriceList, host: str, model: str) -> KnownPrice | None:
+    """The listed price; a snapshot with a price of its own keeps it, another has its model's."""
+    found = prices.get((host, model))
+    if found is None and host == _DATED_HOST:
+        found = prices.get((host, _DATED.sub("", model)))
+    return found
+
+
+def _host(base_url: str) -> str:
+    try:
+        return (urlsplit(base_url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _known(price: Price, source: str) -> KnownPrice:
+    cached = price.input if price.cached_input is None else price.cached_input
+    return KnownPrice(_per_token(price.input), _per_token(cached), _per_token(price.output), source)
+
+
+def _per_token(usd_per_million: float) -> int:
+    """Picodollars a token, rounded up; by its digits, for 0.15 is no binary fraction."""
+    return int((Decimal(str(usd_per_million)) * (PICO // 10**6)).to_integral_value(ROUND_CEILING))
+
+
+def cost_picousd(usage: Usage, price: KnownPrice) -> int:
+    """What these tokens cost. Cached tokens are a part of the input tokens, as endpoints report them."""
+    cached = min(usage.cached_input_tokens, usage.input_tokens)
+    return (
+        (usage.input_tokens - cached) * price.input + cached * price.cached_input + usage.output_tokens * price.output
+    )
+
+
+def worst_case_picousd(body_bytes: int, max_tokens: int, price: KnownPrice) -> int:
+    """The most a request with such a body can cost: no tokenizer makes more tokens than there are bytes."""
+    return (body_bytes + REQUEST_TOKENS) * max(price.input, price.cached_input) + max_tokens * price.output
+
+
+def usd(pico: int) -> float:
+    """An amount in dollars, to be shown."""
+    return pico / PICO

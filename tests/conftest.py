@@ -1,0 +1,81 @@
+"""What tests share: the installed command as a process, and the sandbox as another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+
+
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class BatchJob:
+    """The installed command, run in a folder of its own, with nothing of the caller's settings."""
+
+    command = str(Path(sys.executable).with_name("batchjob"))
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
+        self.environment = {**kept, "PYTHONUTF8": "1"}
+
+    def __call__(self, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> Ended:
+        ended = subprocess.run(
+            [self.command, *arguments],
+            cwd=self.folder,
+            env={**self.environment, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            **more,
+        )
+        assert "Traceback" not in ended.stderr, ended.stderr
+        assert "defect:" not in ended.stderr, ended.stderr
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def begin(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+        """The command as a process that goes on; the caller ends it."""
+        more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.environment, **more}
+        return subprocess.Popen([self.command, *arguments], cwd=self.folder, text=True, **more)
+
+
+@pytest.fixture(scope="session")
+def batchjob_in() -> type[BatchJob]:
+    """Makes the command for a folder; a fixture, because a test cannot import this file by one name everywhere."""
+    return BatchJob
+
+
+@pytest.fixture
+def batchjob(tmp_path: Path) -> BatchJob:
+    return BatchJob(tmp_path)
+
+
+@pytest.fixture
+def sandbox(batchjob: BatchJob) -> Iterator[Callable[..., str]]:
+    """Starts `batchjob sandbox` as a process, with options; gives its address."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> str:
+        running.append(
+            batchjob.begin("sandbox", "--classifier", "overlap", "--latency", "0", *options, stderr=subprocess.DEVNULL)
+        )
+        assert running[-1].stdout is not None
+        return running[-1].stdout.readline().split()[-1]
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.communicate(timeout=10)

@@ -1,0 +1,224 @@
+"""What must hold after every run, by the endpoint's ledger and the exports alone.
+
+`status`, `export --requests` and the database are checked against these two; never the other way round.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+UNUSABLE = frozenset({"null", "empty", "length", "off_list", "refusal"})
+"""Faults of the sandbox whose answers are paid and give no label: the user may buy another."""
+TALLIES = {
+    "row": "SELECT state, count(*) FROM row GROUP BY 1",
+    "label": "SELECT label, count(*) FROM row WHERE state = 'done' GROUP BY 1",
+    "source": "SELECT source, count(*) FROM row WHERE state = 'done' GROUP BY 1",
+    "error": "SELECT error_kind, count(*) FROM row WHERE state IN ('failed', 'unconfirmed') GROUP BY 1",
+    "request": "SELECT outcome, count(*) FROM request WHERE outcome IS NOT NULL GROUP BY 1",
+}
+"""Kind of counter -> what it should say."""
+
+
+class Bill(NamedTuple):
+    """A request as the endpoint saw it."""
+
+    at: float  # when it was received, UTC epoch seconds
+    key: str | None  # its Idempotency-Key; None: the endpoint does not tell
+    request_id: str | None
+    labels: Mapping[str, str | None]  # text -> the label the answer gave it
+    billed: bool
+    answered: bool  # billed now, or a replay of what was
+    fault: str | None = None
+    tokens: tuple[int, int] = (0, 0)
+
+
+def read_ledger(path: Path) -> list[Bill]:
+    """The bills of a sandbox's ledger file."""
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    return [
+        Bill(
+            line["at"],
+            line["client_key"],
+            line["request_id"],
+            {row["text"]: row["label"] for row in line["rows"]},
+            line["billed"],
+            line["billed"] or line["replayed"],
+            line["fault"],
+            (line["input_tokens"], line["output_tokens"]),
+        )
+        for line in lines
+    ]
+
+
+class Exported(NamedTuple):
+    """A row of an export."""
+
+    key: str
+    text: str
+    label: str | None
+    state: str
+    request_id: str | None
+
+
+def read_export(path: Path) -> list[Exported]:
+    """The rows of an export with details, CSV or JSONL by its suffix."""
+    with path.open(newline="", encoding="utf-8") as file:
+        records: Iterable[Mapping[str, Any]] = (
+            csv.DictReader(file) if path.suffix == ".csv" else (json.loads(line) for line in file)
+        )
+        return [
+            Exported(str(row["id"]), row["text"], row["label"] or None, row["state"], row["request_id"] or None)
+            for row in records
+        ]
+
+
+class Oracle:
+    """Remembers what was committed, and objects.
+
+    Args:
+        rows: (key, text) of the input in its order; the texts are distinct.
+        extra_allowed: whether bills beyond one a row may be as many as `status` prints, or none.
+    """
+
+    def __init__(self, rows: Sequence[tuple[str, str]], *, extra_allowed: bool) -> None:
+        self.rows = list(rows)
+        self.extra_allowed = extra_allowed
+        self.objections: list[str] = []
+        self.labels_lost = 0
+        self.billed_after_commit = 0
+        self.extra_bills = 0
+        self.printed = 0
+        self._committed: dict[str, tuple[float, str | None]] = {}  # text -> (seen done at, label)
+        self._rebilled: set[str] = set()
+        self._highest: Counter[str] = Counter()
+
+    def object(self, sentence: str) -> None:
+        """Note what does not hold."""
+        if sentence not in self.objections:
+            self.objections.append(sentence)
+
+    # ------------------------------------------------------------ one thing at a time
+
+    def see_export(self, export: Sequence[Exported], *, ended_at: float, whole: bool) -> None:
+        """An export that was complete at `ended_at`, also one taken during a run; `whole`: all input is read."""
+        expected = self.rows if whole else self.rows[: len(export)]
+        if [(row.key, row.text) for row in export] != expected:
+            self.object(f"export: {len(export)} rows are not the input's {len(expected)}, each once and in order")
+        for row in export:
+            done = row.state == "done"
+            if done != (row.label is not None):
+                self.object(f"export: row {row.key} is {row.state} with label {row.label!r}")
+            before = self._committed.get(row.text)
+            if before is not None and (not done or row.label != before[1]):
+                self.labels_lost += 1
+                self.object(f"label lost: row {row.key} was done ({before[1]}) and is {row.state} ({row.label})")
+            elif done and before is None:
+                self._committed[row.text] = (ended_at, row.label)
+
+    def see_labels(self, export: Sequence[Exported], ledger: Sequence[Bill]) -> None:
+        """Each label is one the endpoint gave this very text, in the request the export names."""
+        given: dict[str, set[str | None]] = {}
+        for bill in ledger:
+            if bill.answered:
+                for text, label in bill.labels.items():
+                    given.setdefault(text, set()).add(label)
+        by_id = {bill.request_id: bill for bill in ledger if bill.request_id is not None}
+        for row in export:
+            if row.state != "done":
+                continue
+            if row.label not in given.get(row.text, ()):
+                self.object(f"label: row {row.key} has {row.label!r}, the ledger gave {given.get(row.text)}")
+            elif by_id and (row.request_id not in by_id or row.text not in by_id[row.request_id].labels):
+                self.object(f"label: row {row.key} names request {row.request_id}, which did not carry it")
+
+    def see_bills(self, ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], printed: int) -> None:
+        """Nothing is billed after its commit, without a claim, or more often than printed."""
+        for bill in ledger:
+            for text in bill.labels if bill.billed else ():
+                at, _ = self._committed.get(text, (bill.at, None))
+                if bill.at > at and text not in self._rebilled:
+                    self._rebilled.add(text)
+                    self.object(f"billed after its commit: {text!r}, {bill.at - at:.3f} s later")
+        self.billed_after_commit = len(self._rebilled)
+        self._see_claims(ledger, requests)
+        self.extra_bills, self.printed = extra_bills(ledger, requests), printed
+        allowed = printed if self.extra_allowed else 0
+        if self.extra_bills > allowed:
+            self.object(f"paid twice: {self.extra_bills} extra bills, {allowed} allowed")
+
+    def _see_claims(self, ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]]) -> None:
+        received = Counter(bill.key for bill in ledger if bill.key is not None)
+        claimed = Counter(request["client_key"] for request in requests)
+        unclaimed = received - claimed
+        if unclaimed:
+            self.object(f"sent without a claim on disk: {unclaimed.total()} requests, such as {next(iter(unclaimed))}")
+
+    def see_status(self, status: Mapping[str, Any], *, final: bool = False) -> None:
+        """A status document: rows sum to the total, what is counted never falls."""
+        rows = status["rows"]
+        total = sum(n for state, n in rows.items() if state != "total")
+        if total != rows["total"] or rows["total"] > len(self.rows) or min(rows.values()) < 0:
+            self.object(f"status: rows do not sum to their total: {rows}")
+        figures = {"done": rows["done"], "total": rows["total"], "printed": status["paid_twice_at_most"]}
+        figures |= {f"requests.{name}": n for name, n in status["requests"].items()}
+        for name, n in figures.items():
+            if n < self._highest[name]:
+                self.object(f"status: {name} fell from {self._highest[name]} to {n}")
+            self._highest[name] = n
+        if final and (rows["total"] != len(self.rows) or rows["pending"] or rows["in_flight"]):
+            self.object(f"status: the job is at its end with {rows} of {len(self.rows)} rows")
+
+    def see_usage(
+        self, status: Mapping[str, Any], ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Tokens and outcomes in `status` are those of the requests that were answered, as the ledger has them."""
+        outcomes = Counter(request["outcome"] for request in requests if request["outcome"] is not None)
+        told = {name: status["requests"][name] for name in ("answered", "rejected", "lost", "not_sent")}
+        if told != {name: outcomes[name] for name in told}:
+            self.object(f"status: requests {told}, their list has {dict(outcomes)}")
+        by_id = {bill.request_id: bill for bill in ledger}
+        answered = [request["request_id"] for request in requests if request["outcome"] == "answered"]
+        unknown = [request_id for request_id in answered if request_id not in by_id]
+        if unknown:
+            self.object(f"requests: {len(unknown)} answered ones are not in the ledger, such as {unknown[0]}")
+            return
+        sums = tuple(sum(by_id[request_id].tokens[at] for request_id in answered) for at in (0, 1))
+        usage = (status["usage"]["input_tokens"], status["usage"]["output_tokens"])
+        if usage != sums:
+            self.object(f"usage: status says {usage}, the ledger {sums}")
+
+    def see_database(self, path: Path) -> None:
+        """Only while no process works with it: the file is sound and its counters are true."""
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            verdict = db.execute("PRAGMA integrity_check").fetchone()[0]
+            if verdict != "ok":
+                self.object(f"database: integrity_check says {verdict}")
+            for kind, question in TALLIES.items():
+                counted = dict(db.execute(question))
+                told = dict(db.execute("SELECT name, n FROM tally WHERE kind = ? AND n <> 0", (kind,)))
+                if kind == "request":
+                    told = {name: n for name, n in told.items() if name not in ("sent", "resent")}
+                if counted != told:
+                    self.object(f"database: {kind} counters say {told}, counted are {counted}")
+        finally:
+            db.close()
+
+
+def extra_bills(ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]]) -> int:
+    """Bills for rows that were billed before, but for useless answers that the client did see."""
+    seen_answers = {request["request_id"] for request in requests if request["outcome"] == "answered"}
+    billed: set[str] = set()
+    extra = 0
+    for bill in sorted((bill for bill in ledger if bill.billed), key=lambda bill: bill.at):
+        if bill.fault in UNUSABLE and bill.request_id in seen_answers:
+            continue
+        extra += not billed.isdisjoint(bill.labels)
+        billed.update(bill.labels)
+    return extra

@@ -1,0 +1,429 @@
+"""The decisions, which do no I/O: what was heard -> what is done, an answer -> a label, failures -> health."""
+
+from __future__ import annotations
+
+import math
+from email.utils import formatdate
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from batchjob.config import JobConfig, changed_settings, check, merge, parse_labels_file, task_digest
+from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS, duration_seconds, limits, retry_after_seconds
+from batchjob.errors import SettingError
+from batchjob.health import (
+    ALIKE_AT_FIRST,
+    ALIKE_IN_A_ROW,
+    FIRST_PROBE_SECONDS,
+    LAST_PROBE_SECONDS,
+    OUTAGE_IN_A_ROW,
+    AlikeFailures,
+    Health,
+)
+from batchjob.labels import LONGEST_SEARCHED, LabelSet
+from batchjob.model import Answered, Heard, Lost, LostAs, NotSent, Parcel, Rejected, Row
+from batchjob.prompt import Prompt, estimate_tokens
+from batchjob.retry import ADVICE, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
+from batchjob.states import Event, Outcome
+from batchjob.verdict import Terms, after, lost_as, read_answer, unsent
+
+LABELS = LabelSet(["card_arrival", "change pin", "exchange-rate", "Rückgabe", "other"])
+ROW = Row(1, "a text")
+
+# ---------------------------------------------------------------- labels
+
+
+@given(st.text(max_size=60))
+@example("Other\0")
+@example("\ud800")
+def test_what_is_matched_is_always_a_label_of_the_set(answer: str) -> None:
+    assert LABELS.match(answer) in {None, *LABELS.labels}
+
+
+@given(st.sets(st.text(min_size=1, max_size=8), max_size=5), st.text(max_size=40))
+def test_whatever_the_set_only_its_labels_are_matched(labels: set[str], answer: str) -> None:
+    assert LabelSet(labels).match(answer) in {None, *labels}
+
+
+@given(
+    label=st.sampled_from(LABELS.labels),
+    change=st.sampled_from([str, str.upper, str.lower, str.title]),
+    around=st.sampled_from(
+        [("", ""), ('"', '"'), ("'", "'."), ("**", "**"), ("“", "”"), (" \n", "\n"), ("- ", ""), ("`", "`!")]
+    ),
+)
+def test_a_label_alone_is_found_in_any_case_quotes_and_punctuation(
+    label: str, change: object, around: tuple[str, str]
+) -> None:
+    assert callable(change)
+    assert LABELS.match(around[0] + change(label) + around[1]) == label
+
+
+@given(
+    st.lists(st.sampled_from(LABELS.labels), min_size=2, max_size=4, unique=True),
+    st.sampled_from([" ", ", ", " or ", "\n"]),
+)
+def test_two_labels_are_none(labels: list[str], between: str) -> None:
+    assert LABELS.match(between.join(labels)) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("Card arrival", "card_arrival"),
+        ("The label is: change pin.", "change pin"),
+        ("<think>other? no, pin</think> change pin", "change pin"),
+        ("not other", None),
+        ("neither card_arrival nor change pin", None),
+        ("others", None),
+        ("", None),
+        ("   ", None),
+        ("rate", None),
+        ("other " + "x" * LONGEST_SEARCHED, None),
+    ],
+)
+def test_an_answer_gives_this_label(answer: str, label: str | None) -> None:
+    assert LABELS.match(answer) == label
+
+
+def test_labels_that_differ_by_case_alone_are_told_apart_by_case_and_else_not_guessed() -> None:
+    labels = LabelSet(["US", "us", "other"])
+    assert (labels.match("US"), labels.match("us"), labels.match("Us")) == ("US", "us", None)
+
+
+def test_a_label_inside_a_longer_label_does_not_count() -> None:
+    assert LabelSet(["card", "card arrival"]).match("It is card arrival.") == "card arrival"
+
+
+# ---------------------------------------------------------------- Retry-After and durations
+
+header = st.one_of(st.text(max_size=20), st.floats().map(str), st.integers().map(str), st.just("9" * 400))
+
+
+@given(
+    st.fixed_dictionaries({}, optional={"retry-after-ms": header, "Retry-After": header, "Date": header}),
+    st.floats(0, 4e9),
+)
+@example({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 0.0)
+@example({"Retry-After": "Mon, 01 Jan 0001 00:00:00 +1400"}, 0.0)
+@example({"Retry-After": "Mon, 99 Foo 2020"}, 0.0)
+def test_a_wait_is_never_an_error_and_never_longer_than_an_hour(headers: dict[str, str], now: float) -> None:
+    wait = retry_after_seconds(headers, now=now)
+    assert wait is None or 0 <= wait <= LONGEST_WAIT_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "250", "Retry-After": "9"}, 0.25),
+        ({"Retry-After": "2.5"}, 2.5),
+        ({"Retry-After": " 3 "}, 3.0),
+        ({"Retry-After": formatdate(1007, usegmt=True), "Date": formatdate(1000, usegmt=True)}, 7.0),
+        ({"Retry-After": formatdate(507, usegmt=True)}, 7.0),
+        ({"Retry-After": "-4"}, 0.0),
+        ({"Retry-After": "31536000"}, LONGEST_WAIT_SECONDS),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_a_wait_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_seconds(headers, now=500.0) == seconds
+
+
+@given(st.one_of(header, st.from_regex(r"(\d+d)?(\d+h)?(\d+m)?(\d+(\.\d+)?s)?", fullmatch=True)))
+@example("9" * 400 + "s")
+@example("9" * 400 + "ms")
+def test_a_duration_is_never_an_error_and_never_endless(text: str) -> None:
+    seconds = duration_seconds(text)
+    assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("12", 12),
+        ("1.5s", 1.5),
+        ("500ms", 0.5),
+        ("6m0s", 360),
+        ("1h2m3s", 3723),
+        ("1d", 86400),
+        ("", None),
+        ("x", None),
+    ],
+)
+def test_a_duration_is_read_in_all_its_forms(text: str, seconds: float | None) -> None:
+    assert duration_seconds(text) == seconds
+
+
+def test_no_limits_are_learned_from_headers_that_say_nothing() -> None:
+    assert limits({"x-ratelimit-limit-requests": "nan"}) is None
+    assert limits({}) is None
+
+
+# ---------------------------------------------------------------- decide
+
+names = st.sampled_from(["", "odd", "insufficient_quota", "content_filter", "model", "context_length_exceeded"])
+heards: st.SearchStrategy[Heard] = st.one_of(
+    st.builds(NotSent, st.sampled_from(["cannot_connect", "bad_certificate"]), st.text(max_size=5)),
+    st.builds(Lost, st.sampled_from(["timeout", "connection_lost", "garbled_answer"]), st.text(max_size=5)),
+    st.builds(Rejected, st.integers(300, 599), st.text(max_size=5), names, names, names),
+    st.builds(Answered, st.none() | st.text(max_size=5), st.none() | names | st.just("length"), st.none() | st.text()),
+)
+
+
+@given(heards)
+def test_everything_heard_is_decided_and_there_is_advice_for_it(heard: Heard) -> None:
+    decision = decide(heard)
+    assert decision.paid == isinstance(heard, Answered) == (decision.outcome is Outcome.ANSWERED)
+    assert (decision.next is Next.RESEND) == isinstance(heard, Lost)
+    assert decision.kind in ADVICE or decision.next is Next.READ
+
+
+@given(st.text(max_size=50))
+def test_what_an_error_says_in_prose_decides_nothing(message: str) -> None:
+    for said in (message, "insufficient_quota model context_length_exceeded content_filter"):
+        assert decide(Rejected(400, said)).kind == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "param", "next_", "kind"),
+    [
+        (401, "", "", Next.STOP, "bad_key"),
+        (402, "", "", Next.STOP, "no_credit"),
+        (403, "", "", Next.STOP, "forbidden"),
+        (403, "content_policy_violation", "", Next.FAIL, "content_filter"),
+        (404, "", "", Next.STOP, "not_found"),
+        (308, "", "", Next.STOP, "redirected"),
+        (429, "", "", Next.AGAIN, "rate_limited"),
+        (429, "insufficient_quota", "", Next.STOP, "no_credit"),
+        (400, "", "generation.temperature", Next.STOP, "bad_setting"),
+        (400, "context_length_exceeded", "messages", Next.FAIL, "too_long"),
+        (400, "", "messages", Next.FAIL, "bad_request"),
+        (413, "", "", Next.FAIL, "too_long"),
+        (408, "", "", Next.AGAIN, "conflict"),
+        (500, "", "", Next.AGAIN, "server_error"),
+        (529, "", "", Next.AGAIN, "unavailable"),
+        (599, "", "", Next.AGAIN, "server_error"),
+        (418, "", "", Next.FAIL, "bad_request"),
+    ],
+)
+def test_a_rejection_is_known_by_status_code_and_param(
+    status: int, code: str, param: str, next_: Next, kind: str
+) -> None:
+    decision = decide(Rejected(status, "no", code=code, param=param))
+    assert (decision.next, decision.kind) == (next_, kind)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_backoff_is_full_jitter_up_to_a_minute(attempt: int, chance: float) -> None:
+    assert 0 <= backoff_seconds(attempt, chance) <= min(BACKOFF_MOST_SECONDS, 0.5 * 2 ** min(attempt - 1, 30))
+
+
+# ---------------------------------------------------------------- verdict
+
+
+def terms(*, fallback: str | None = None, attempts: int = 3, paid: int = 1, hold: bool = False) -> Terms:
+    return Terms(LABELS, fallback, attempts, paid, hold)
+
+
+def test_a_blank_text_is_never_sent() -> None:
+    blank = unsent(Row(1, " \n"), terms())
+    assert blank is not None
+    assert blank.event is Event.REJECT
+    given_up = unsent(Row(1, ""), terms(fallback="other"))
+    assert given_up is not None
+    assert (given_up.event, given_up.label) == (Event.ASSIGN, "other")
+    assert unsent(ROW, terms()) is None
+
+
+def test_an_answer_off_the_list_is_paid_and_fails_or_is_the_fallback() -> None:
+    failed = read_answer(ROW, "gamma", terms())
+    assert (failed.event, failed.paid, failed.answer, failed.label) == (Event.FAIL, 1, "gamma", None)
+    taken = read_answer(ROW, "gamma", terms(fallback="other"))
+    assert (taken.event, taken.label, taken.source, taken.answer) == (Event.COMPLETE, "other", "fallback", "gamma")
+
+
+@given(st.integers(0, 5), st.integers(1, 5), st.integers(1, 5))
+def test_no_more_answers_are_bought_than_max_paid(paid: int, most: int, attempts: int) -> None:
+    result = read_answer(Row(1, "x", 0, paid), "gamma", terms(paid=most, attempts=attempts))
+    assert result.paid == paid + 1
+    assert result.event is Event.FAIL or result.paid < most
+
+
+@given(heards.filter(lambda heard: not isinstance(heard, Answered)), st.booleans(), st.booleans(), st.integers(0, 4))
+def test_a_row_fails_only_for_its_own_sake_or_after_its_attempts(
+    heard: Heard, counts: bool, hold: bool, tried: int
+) -> None:
+    decision = decide(heard)
+    result = after(
+        Row(1, "x", tried), decision, terms(hold=hold), None, counts=counts and decision.next is not Next.STOP
+    )
+    assert result.paid == 0
+    if decision.next is Next.STOP:
+        assert (result.event, result.attempts) == (Event.RELEASE, tried)
+    elif decision.next is Next.FAIL:
+        assert result.event is Event.FAIL
+    elif isinstance(heard, Lost) and hold:
+        assert result.event is Event.LOSE
+    else:
+        assert (result.event is Event.FAIL) == (result.attempts >= 3)
+
+
+@pytest.mark.parametrize(
+    ("heard", "kept"),
+    [
+        (Lost("timeout", ""), "new"),
+        (Rejected(429, ""), "old"),
+        (Rejected(409, ""), "old"),
+        (Rejected(401, ""), "old"),
+        (NotSent("cannot_connect", ""), "old"),
+        (Rejected(500, ""), None),
+        (Rejected(400, ""), None),
+        (Answered(None), None),
+    ],
+)
+def test_a_key_is_kept_until_a_failure_was_answered(heard: Heard, kept: str | None) -> None:
+    old, new = LostAs(1, "old"), LostAs(2, "new")
+    found = lost_as(Parcel((ROW,), lost=old), decide(heard), new)
+    assert (found.client_key if found else None) == kept
+
+
+# ---------------------------------------------------------------- health
+
+
+def test_an_outage_is_noticed_after_twenty_in_a_row_and_probed_ever_more_rarely() -> None:
+    health = Health(now=0.0)
+    health.good(0.0)
+    for number in range(OUTAGE_IN_A_ROW):
+        assert health.outage_since is None
+        health.bad(Signal.UNAVAILABLE, Row(number, "x"), 1.0)
+    assert health.probing
+    assert health.outage_since == 0.0
+    now, waits = 1.0, []
+    for _ in range(10):
+        waits.append(health.probe_at - now)
+        now = health.probe_at
+        assert not health.bad(Signal.ERRED, ROW, now), "an outage costs no row an attempt"
+    assert waits == sorted(waits)
+    assert waits[-1] == LAST_PROBE_SECONDS
+    health.good(now)
+    assert not health.probing
+    assert health.outage_since is None
+
+
+def test_requests_that_were_in_flight_when_an_outage_was_noticed_do_not_put_the_probe_off() -> None:
+    health = Health(now=0.0)
+    for number in range(OUTAGE_IN_A_ROW + 40):
+        health.bad(Signal.UNAVAILABLE, Row(number, "x"), 1.0)
+    assert health.probe_at == 1.0 + FIRST_PROBE_SECONDS
+
+
+def test_a_row_that_fails_while_others_are_answered_is_to_blame_itself() -> None:
+    health = Health(now=0.0)
+    assert not health.bad(Signal.UNAVAILABLE, ROW, 0.0)
+    health.good(0.0)
+    assert health.bad(Signal.UNAVAILABLE, ROW, 0.0)
+
+
+def test_one_bad_row_makes_no_outage() -> None:
+    health = Health(now=0.0)
+    for _ in range(100):
+        health.bad(Signal.ERRED, ROW, 0.0)
+        health.good(0.0)
+    assert health.outage_since is None
+
+
+def test_the_job_stops_at_five_rows_alike_before_any_label_and_at_twenty_after_one() -> None:
+    for labelled, most in ((False, ALIKE_AT_FIRST), (True, ALIKE_IN_A_ROW)):
+        alike = AlikeFailures()
+        if labelled:
+            alike.labelled()
+        assert [alike.failed("bad_request", Row(n, "x")) for n in range(most)] == [False] * (most - 1) + [True]
+
+
+def test_one_row_that_fails_often_and_rows_that_fail_differently_do_not_stop_the_job() -> None:
+    alike = AlikeFailures()
+    assert not any(alike.failed("bad_request", ROW) for _ in range(50))
+    assert not any(alike.failed(f"kind {n % 2}", Row(n, "x")) for n in range(50))
+
+
+# ---------------------------------------------------------------- prompt
+
+
+@given(st.text(max_size=40))
+def test_a_text_reaches_the_model_letter_for_letter_whatever_marks_are_in_it(text: str) -> None:
+    assert Prompt(LABELS, None).messages([Row(1, text)])[-1] == ("user", text)
+    framed = Prompt(LABELS, "Which of {labels}? <{text}>").messages([Row(1, text)])
+    assert framed[0][1].endswith(f"? <{text}>")
+
+
+@pytest.mark.parametrize("prompt", [None, "", "Say which.", "Say which: {labels}", "{text}: which?"])
+def test_the_model_is_always_told_every_label(prompt: str | None) -> None:
+    told = " ".join(content for _, content in Prompt(LABELS, prompt).messages([ROW]))
+    assert all(label in told for label in LABELS.labels)
+
+
+@given(st.text(max_size=200))
+def test_an_estimate_of_tokens_is_never_negative_and_never_more_than_the_bytes(text: str) -> None:
+    assert 0 <= estimate_tokens(text) <= len(text.encode("utf-8", "replace")) + 1
+
+
+# ---------------------------------------------------------------- config
+
+
+def test_a_later_layer_wins_over_an_earlier_one() -> None:
+    assert merge({"model": "a", "rpm": 5}, {"model": "b"}) == JobConfig(model="b", rpm=5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("concurrency", 0),
+        ("timeout", 0),
+        ("timeout", "soon"),
+        ("temperature", 3),
+        ("on_unconfirmed", "maybe"),
+        ("rpm", -1),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(setting: str, value: object) -> None:
+    with pytest.raises(SettingError, match=setting):
+        merge({setting: value})
+
+
+GOOD = {"base_url": "http://x/v1", "model": "m", "labels": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"labels": []}, "--labels"),
+        ({"labels": ["a", "a"]}, "twice"),
+        ({"labels": ["a", " b"]}, "spaces"),
+        ({"labels": ["a", "b\n"]}, "label"),
+        ({"base_url": ""}, "--base-url"),
+        ({"base_url": "x.org/v1"}, "http"),
+        ({"base_url": "https://me:secret@x.org/v1"}, "password"),
+        ({"model": ""}, "--model"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_with_what_to_do(change: dict[str, object], named: str) -> None:
+    check(merge(GOOD))
+    with pytest.raises(SettingError, match=named) as caught:
+        check(merge(GOOD, change))
+    assert "secret" not in str(caught.value)
+
+
+def test_the_task_is_what_labels_depend_on_and_nothing_else() -> None:
+    config = check(merge(GOOD))
+    assert task_digest(config) == task_digest(merge(GOOD, {"concurrency": 99, "rpm": 1}))
+    other = merge(GOOD, {"model": "n"})
+    assert task_digest(config) != task_digest(other)
+    assert changed_settings(config, other) == {"model": ("m", "n")}
+
+
+@pytest.mark.parametrize("text", ['["a", "b"]', "a\nb\n", "# mine\n a \n\nb"])
+def test_a_labels_file_is_a_list_or_lines(text: str) -> None:
+    assert parse_labels_file(text, "labels.txt") == ["a", "b"]

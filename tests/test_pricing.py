@@ -1,0 +1,175 @@
+"""Costs are exact, a price always says where it comes from, and an unknown one is never 0."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchjob.config import SANDBOX_URL, Price
+from batchjob.errors import SettingError
+from batchjob.model import Usage
+from batchjob.pricing import (
+    PICO,
+    KnownPrice,
+    cost_picousd,
+    load_prices,
+    parse_prices,
+    price_for,
+    usd,
+    worst_case_picousd,
+)
+
+OPENAI = "https://api.openai.com/v1"
+MINI = KnownPrice(150_000, 75_000, 600_000, "a test")
+
+tokens = st.integers(0, 10**7)
+prices = st.builds(KnownPrice, *[st.integers(0, 10**9)] * 3, st.just("a test"))
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    total = draw(tokens)
+    return Usage(total, draw(st.integers(0, total)), draw(tokens))
+
+
+# ---------------------------------------------------------------- costs
+
+
+def test_a_cost_is_what_one_reckons_by_hand() -> None:
+    usage = Usage(input_tokens=1000, cached_input_tokens=400, output_tokens=10)
+    assert cost_picousd(usage, MINI) == 600 * 150_000 + 400 * 75_000 + 10 * 600_000
+    assert usd(cost_picousd(usage, MINI)) == 0.000126
+
+
+@given(st.lists(usages(), max_size=20), prices)
+def test_the_sum_of_costs_is_the_cost_of_the_sum(many: list[Usage], price: KnownPrice) -> None:
+    together = Usage(
+        sum(usage.input_tokens for usage in many),
+        sum(usage.cached_input_tokens for usage in many),
+        sum(usage.output_tokens for usage in many),
+    )
+    assert sum(cost_picousd(usage, price) for usage in many) == cost_picousd(together, price)
+
+
+@given(usages(), prices, st.integers(0, 10**6), st.integers(0, 10**6))
+def test_no_request_costs_more_than_its_worst_case(
+    usage: Usage, price: KnownPrice, spare_bytes: int, spare_tokens: int
+) -> None:
+    worst = worst_case_picousd(usage.input_tokens + spare_bytes, usage.output_tokens + spare_tokens, price)
+    assert 0 <= cost_picousd(usage, price) <= worst
+
+
+def test_more_cached_tokens_than_input_tokens_make_no_negative_cost() -> None:
+    assert cost_picousd(Usage(input_tokens=10, cached_input_tokens=99), MINI) == 10 * 75_000
+
+
+# ---------------------------------------------------------------- where a price comes from
+
+
+def test_the_price_in_the_settings_wins_and_says_so() -> None:
+    given_price = price_for(OPENAI, "gpt-4o-mini", {"gpt-4o-mini": Price(input=0.1, output=0.2)})
+    assert given_price == KnownPrice(100_000, 100_000, 200_000, "job.toml")
+
+
+def test_a_listed_price_says_its_date_and_source() -> None:
+    found = price_for(OPENAI, "gpt-4o-mini", {"another": Price(input=9, output=9)})
+    assert found is not None
+    assert (found.input, found.cached_input, found.output) == (150_000, 75_000, 600_000)
+    assert re.match(r"batchjob's price list of \d{4}-\d\d-\d\d: \S", found.source)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model"),
+    [
+        (OPENAI, "gpt-99"),
+        (OPENAI, "gpt-4o-audio-preview"),
+        (OPENAI, "ft:gpt-4o-mini-2024-07-18:acme::abc"),
+        (OPENAI, "gpt-99-2024-07-18"),
+        (OPENAI, ""),
+        ("https://eu.api.openai.com/v1", "gpt-4o-mini"),
+        ("https://api.openai.com.example.org/v1", "gpt-4o-mini"),
+        ("https://notapi.openai.com/v1", "gpt-4o-mini"),
+        ("https://example.org/api.openai.com", "gpt-4o-mini"),
+        ("https://openrouter.ai/api/v1", "gpt-4o-mini"),
+        ("http://127.0.0.1:8000/v1", "gpt-4o-mini"),
+        ("http://[broken/v1", "gpt-4o-mini"),
+        (SANDBOX_URL, "sandbox"),
+        ("", "gpt-4o-mini"),
+    ],
+)
+def test_an_unknown_price_is_unknown_and_not_nothing(base_url: str, model: str) -> None:
+    assert price_for(base_url, model, {}) is None
+
+
+def test_a_price_of_nothing_is_known_when_it_is_given() -> None:
+    assert price_for("http://127.0.0.1:8000/v1", "local", {"local": Price(input=0, output=0)}) == KnownPrice(
+        0, 0, 0, "job.toml"
+    )
+
+
+def test_a_dated_model_has_the_price_of_its_name_at_openai() -> None:
+    assert price_for(OPENAI, "gpt-4o-mini-2024-07-18", {}) == price_for(OPENAI, "gpt-4o-mini", {})
+    assert price_for("https://API.OpenAI.com:443/v1/", "gpt-4.1-nano-2025-04-14", {}) is not None
+
+
+def test_a_dated_model_with_a_price_of_its_own_keeps_it() -> None:
+    found = price_for(OPENAI, "gpt-4o-2024-05-13", {})
+    assert found is not None
+    assert (found.input, found.cached_input, found.output) == (5_000_000, 5_000_000, 15_000_000)
+
+
+def test_at_other_hosts_a_dated_model_is_another_model() -> None:
+    listed = parse_prices('[[prices]]\nhost="h"\nmodel="m"\ninput=1.0\noutput=2.0\ndate="2026-01-01"\nsource="s"')
+    assert list(listed) == [("h", "m")]
+    assert price_for("https://h/v1", "m-2026-01-01", {}) is None
+
+
+@pytest.mark.parametrize("amount", [math.inf, math.nan])
+def test_a_price_that_is_no_number_is_refused(amount: float) -> None:
+    with pytest.raises(SettingError, match="prices: that of 'm'"):
+        price_for(OPENAI, "m", {"m": Price(input=amount, output=1)})
+
+
+@given(st.decimals(0, 10**4, places=6))
+def test_a_price_with_six_decimals_is_kept_to_the_digit(amount: Decimal) -> None:
+    found = price_for("", "m", {"m": Price(input=float(amount), output=0)})
+    assert found is not None
+    assert found.input == amount * (PICO // 10**6)
+
+
+def test_a_price_too_small_for_a_picodollar_is_not_rounded_to_nothing() -> None:
+    found = price_for("", "m", {"m": Price(input=1e-9, output=1e-9)})
+    assert found is not None
+    assert found.input == found.output == 1
+
+
+# ---------------------------------------------------------------- the list
+
+
+def test_every_listed_price_is_plausible_and_cached_input_costs_no_more() -> None:
+    assert load_prices()
+    for (host, model), price in load_prices().items():
+        assert host == host.lower()
+        assert 0 < price.cached_input <= price.input < price.output < 10**9, (host, model)
+
+
+def test_the_list_agrees_with_genai_prices() -> None:
+    genai_prices = pytest.importorskip("genai_prices")
+    million = 10**6
+    for (host, model), price in load_prices().items():
+        for usage in (Usage(million, 0, 0), Usage(million, million, 0), Usage(0, 0, million)):
+            theirs = genai_prices.calc_price(
+                genai_prices.Usage(
+                    input_tokens=usage.input_tokens,
+                    cache_read_tokens=usage.cached_input_tokens,
+                    output_tokens=usage.output_tokens,
+                ),
+                model_ref=model,
+                provider_api_url=f"https://{host}/v1",
+            )
+            assert Decimal(cost_picousd(usage, price)) / PICO == theirs.total_price, model
