@@ -180,11 +180,13 @@ def _read_member(text: str, position: int, inside: list[_Node]) -> int | None:
     if node.is_object:
         found = _KEY.match(text, position)
         if found is None:
-            return _expect_end(text, position)
+            _expect_end(text, position)
+            return None
         key, position = _text(found[1]), found.end()
     value = _VALUE.match(text, position)
     if value is None:
-        return _expect_end(text, position)
+        _expect_end(text, position)
+        return None
     bracket, string, literal = value.groups()
     if bracket is not None:
         if len(inside) == DEEPEST:
@@ -204,6 +206,7 @@ def _behind_separator(text: str, position: int) -> int:
 
 
 def _expect_end(text: str, position: int) -> None:
+    """Let pass only what begins as JSON would and goes on to the end of the text."""
     if _CUT.match(text, position) is None:
         raise _Broken
 

@@ -8,7 +8,7 @@ from batchjob.answers import split_answer
 from batchjob.budget import Budget
 from batchjob.config import JobConfig
 from batchjob.labels import LabelSet
-from batchjob.model import Answered, Heard, LostAs, Parcel, RowResult
+from batchjob.model import Answered, Heard, LostAs, Parcel, RowResult, Usage
 from batchjob.ports import Endpoint
 from batchjob.prompt import Prompt, estimate_tokens, max_tokens_for, response_format
 from batchjob.retry import Decision, Next
@@ -34,6 +34,7 @@ class Asking:
         self._prompt = Prompt(labels, config.prompt)
         self._prompt_tokens = self._prompt.overhead_tokens()
         self._prompt_bytes = self._prompt.overhead_bytes()
+        self._least_input: dict[tuple[str, int], int] = {}
         self._max_tokens = {1: config.max_tokens or max_tokens_for(config.labels, 1)}
 
     def body(self, parcel: Parcel) -> bytes:
@@ -61,12 +62,26 @@ class Asking:
         return self._prompt_tokens + texts + self._most_tokens(len(parcel.rows))
 
     def worst_case(self, parcel: Parcel) -> int | None:
-        """The most it can cost, in picodollars; None where no price is known. A token has a byte at least."""
+        """The most it can cost, in picodollars; None where no price is known.
+
+        A token has a byte at least; and what stands around the texts has no more tokens than the smallest request of
+        as many rows had in all.
+        """
+        if not self._budget.prices(parcel.model):
+            return None
         count = len(parcel.rows)
-        size = self._prompt_bytes + sum([len(row.text.encode()) + ROW_BYTES for row in parcel.rows])
-        if count > 1 and self.by_schema:  # some endpoints bill the schema
-            size += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
+        around = self._least_input.get((parcel.model, count))
+        if around is None:
+            around = self._prompt_bytes
+            if count > 1 and self.by_schema:  # some endpoints bill the schema
+                around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
+        size = around + sum([len(row.text.encode()) + ROW_BYTES for row in parcel.rows])
         return self._budget.worst_case(parcel.model, bytes_sent=size, max_tokens=self._most_tokens(count))
+
+    def learn_usage(self, parcel: Parcel, usage: Usage) -> None:
+        """What a request of so many rows was billed, for a closer worst case of the next."""
+        key = parcel.model, len(parcel.rows)
+        self._least_input[key] = min(usage.input_tokens, self._least_input.get(key, usage.input_tokens))
 
     # ------------------------------------------------------------ what it means
 

@@ -24,6 +24,10 @@ class Budget:
         """Whether there is a limit at all."""
         return self._limit is not None
 
+    def prices(self, model: str) -> bool:
+        """Whether this model has a price."""
+        return self._prices.get(model) is not None
+
     def worst_case(self, model: str, *, bytes_sent: int, max_tokens: int) -> int | None:
         """The most a request can cost; None where no price is known."""
         price = self._prices.get(model)

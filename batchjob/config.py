@@ -207,6 +207,8 @@ def check(config: JobConfig) -> JobConfig:
         raise SettingError(f"base_url {config.base_url!r} does not start with http:// or https://")
     if "@" in config.base_url.split("//")[-1].split("/")[0]:
         raise SettingError("base_url holds a password, which would be stored: give keys by --api-key-env NAME")
+    if "?" in config.base_url or "#" in config.base_url:
+        raise SettingError("base_url has a query (?...), which would be stored, and which chat completions do not take")
     if not config.model:
         raise SettingError("no model: give --model NAME, as your endpoint calls it")
     return config

@@ -28,6 +28,8 @@ class Health:
         self.probe_at = now  # and none before this time
         self.outage_since: float | None = None
         self._last_good = now
+        self._excused = 0.0  # seconds of waiting that the endpoint asked for since
+        self._asked_until = now
         self._good = 0
         self._bad_in_a_row = 0
         self._window: deque[bool] = deque(maxlen=OUTAGE_WINDOW)
@@ -39,6 +41,7 @@ class Health:
         self.probing = False
         self.outage_since = None
         self._last_good = now
+        self._excused = 0.0
         self._good += 1
         self._bad_in_a_row = 0
         self._interval = FIRST_PROBE_SECONDS
@@ -72,9 +75,15 @@ class Health:
         self.probe_at = max(self.probe_at, now + self._interval)
         self._interval = min(self._interval * 2, LAST_PROBE_SECONDS)
 
+    def told_to_wait(self, seconds: float, now: float, *, most: float) -> None:
+        """The endpoint asked for a pause: that time does not count as down, up to `most` seconds of it."""
+        asked_until = now + seconds
+        self._excused = min(self._excused + max(asked_until - max(self._asked_until, now), 0.0), most)
+        self._asked_until = max(self._asked_until, asked_until)
+
     def down_seconds(self, now: float) -> float:
-        """How long nothing has been answered."""
-        return now - self._last_good
+        """How long nothing has been answered, but for the time the endpoint asked to wait."""
+        return now - self._last_good - self._excused
 
     def forget(self, row: Row) -> None:
         """The row is settled."""

@@ -17,6 +17,7 @@ WINDOW = 60.0  # seconds a limit in a header counts for, until the headers show 
 NEARLY_SPENT = 0.01  # of a header's limit: from here on what remains is spread over the time to its reset
 MARGIN = 0.02  # seconds added to a Retry-After: never early
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 1.0, 1.5, 60.0  # after 429s that do not say how long
+SHORT_PAUSE = 0.25  # seconds after one that does not say how long and is not taken for a quota
 
 
 class Clock:
@@ -91,12 +92,17 @@ class Refusals:
     than a minute the last minute counts too, for the rate rose meanwhile. From a little under it the rate rises with
     the square of the time, as in CUBIC (RFC 9438): it stays near and still finds a quota that has grown. A cycle too
     short to measure, or ended by a pause that was guessed, only bounds the next rate, which then rises quickly.
+
+    A quota refuses at a rate above the one it was measured to carry. Refusals below that, one by one, are against
+    the quota: DOUBTS of them, and the rate is forgotten.
     """
 
     __slots__ = (
         "_base",
         "_base_at",
         "_before",
+        "_doubts",
+        "_early",
         "_ended",
         "_mark_at",
         "_marks",
@@ -104,6 +110,8 @@ class Refusals:
         "_open",
         "_rough",
         "accepted",
+        "believed",
+        "clear",
         "rate",
         "since",
         "streak",
@@ -114,13 +122,18 @@ class Refusals:
     LONG = 75.0  # seconds above which a cycle says little of now
     TRUST = 0.85  # the lowest cut after a long cycle, or of a quota the user gave: one strange window must not spoil it
     CALM = 30.0  # seconds in which the rate rises by 3 %
-    QUICK = 0.05  # rise in a second while the rate is only bounded
+    QUICK, QUICKER = 0.05, 0.1  # while the rate is only bounded: rise in a second, and with the square of the time
+    DOUBTS = 2
 
     def __init__(self, now: float) -> None:
         self.rate = 0.0  # requests a second; 0: nothing learned
         self.accepted = 0  # requests since the pause before
         self.since = now
         self.streak = 0  # events with no success in between
+        self.believed = True  # that 429s are a quota's, until they are seen to come at any rate
+        self.clear = False  # the event is a quota's, by the company of its 429
+        self._doubts = 0
+        self._early = False  # the event came at a rate below the one measured
         self._base, self._base_at = 0.0, now
         self._rough, self._measured = True, False
         self._before = inf  # the rate that was refused
@@ -133,6 +146,7 @@ class Refusals:
         """The first 429 of an event; `cap` is the rate the clock allows (0: any)."""
         self.streak += 1
         if self.streak == 1:
+            self._early = 0.0 < self.rate * self.UNDER < self._base
             speed = self.accepted / max(now - self.since, 0.01)
             self._before = min(self.rate or inf, cap or inf)
             if self._before == inf or now - self.since > 1.0:
@@ -144,6 +158,8 @@ class Refusals:
         self._ended = (before + until) / 2 if self.streak > 1 else until  # a guess that held was too long
         if not self.accepted and not self.rate:
             return  # refused before anything was accepted: nothing is known of the rate
+        if self._doubtful():
+            return
         span = max(self._ended - self.since, 0.01)
         measured = max(self.accepted / span, self._last_minute(self._ended))
         if span < self.SHORT or self.accepted < self.SHORT:  # two in a row say that the rate is far off
@@ -157,6 +173,20 @@ class Refusals:
         low, high = low * self._before, high * self._before
         self._base = self.rate = max(min(measured, high), low) * self.UNDER
         self._base_at = until
+
+    def _doubtful(self) -> bool:
+        """Whether the event teaches nothing, because it speaks against a quota; enough of these, and none is seen."""
+        if self.clear or (self.rate and not self._early):
+            self._doubts = 0
+            return False
+        self._doubts += 1
+        if self._doubts >= self.DOUBTS:
+            self.rate, self.believed, self._doubts = 0.0, False, 0
+        return True
+
+    def confirm(self) -> None:
+        """The event is a quota's, without doubt."""
+        self.clear = self.believed = True
 
     def _last_minute(self, until: float) -> float:
         for at, accepted in self._marks:
@@ -175,9 +205,68 @@ class Refusals:
             self._marks.append((now, self.accepted))
         if self.rate and not self.streak:
             age = now - self._base_at
-            self.rate = self._base * (1 + (self.QUICK * age if self._rough else 0.03 * (age / self.CALM) ** 2))
+            rise = self.QUICK * age + (self.QUICKER * age) ** 2 if self._rough else 0.03 * (age / self.CALM) ** 2
+            self.rate = self._base * (1 + rise)
             if cap and self.rate >= cap:
                 self.rate = 0.0
+
+
+class Company:
+    """Whether a 429 is a quota's, by the answers to other requests.
+
+    When a quota is used up nearly all that is sent after the refused request is refused too; a 429 by chance stands
+    among accepted ones. So many refusals in one event tell, or too many of the latest answers (a bucket that is
+    overrun by little refuses few), or event after event with nothing accepted in between. By chance, at 5 % of 429s,
+    that happens about once in 100,000 requests; the doubts of Refusals then find it out.
+    """
+
+    __slots__ = ("_others", "_refused", "_sent_at", "_share", "_tolerated", "_unbroken", "at")
+
+    ENOUGH = 8  # requests in flight from which they are company
+    MANY = 5  # refusals of one event, if they are at least half of it
+    IN_A_ROW = 3  # events
+    SHARE = 0.12  # of the latest answers
+    MEMORY = 100.0  # answers, of the moving average
+
+    def __init__(self) -> None:
+        self.at = -inf  # when the first 429 of the latest event was heard
+        self._sent_at = -inf  # when its request was sent
+        self._refused = self._others = 0  # of the requests sent between the two
+        self._unbroken = 0  # events in a row
+        self._share = 0.0  # of the latest answers that are refusals
+        self._tolerated = self.SHARE
+
+    def refused(self, sent_at: float, now: float) -> bool:
+        """A 429 was heard; whether it begins an event: those of requests sent before are the same event."""
+        self._share += (1.0 - self._share) / self.MEMORY
+        if sent_at <= self.at:
+            self._refused += 1
+            return False
+        self.at, self._sent_at = now, sent_at
+        self._refused, self._others = 1, 0
+        self._unbroken += 1
+        return True
+
+    def accepted(self, sent_at: float) -> None:
+        """A request was accepted."""
+        self._share = self._share * (1.0 - 1.0 / self.MEMORY) if self._share > 0.001 else 0.0
+        if sent_at >= self._sent_at:
+            self._unbroken = 0
+            if sent_at <= self.at:
+                self._others += 1
+
+    @property
+    def tells(self) -> bool:
+        """Whether the event is a quota's beyond doubt."""
+        return (
+            (self._refused >= self.MANY and self._refused >= self._others)
+            or self._unbroken >= self.IN_A_ROW
+            or self._share > self._tolerated
+        )
+
+    def tolerate(self) -> None:
+        """The share of refusals there is now is not a quota's."""
+        self._tolerated = max(self.SHARE, 1.5 * self._share)
 
 
 class Overload:
@@ -248,7 +337,8 @@ class Pacer:
         self._started = False
         self._until = -inf  # nobody sends before
         self._why = ""
-        self._event_at = -inf  # when the first 429 of the latest event was heard
+        self._company = Company()
+        self._by_chance = False  # the latest event is not taken for a quota's
         self._refused = False  # the pause that runs, or ran last, is a 429's and its lesson not drawn yet
         self._held_at, self._held_by = -inf, ""
         self._free = not (rpm or tpm)
@@ -270,8 +360,7 @@ class Pacer:
         if now < self._until:
             return self._until - now
         if self._refused:
-            self._refused = False
-            self._refusals.pause_over(self._until, given=self._given)
+            self._draw_lesson()
         requests, budget = self._requests, self._tokens
         wait, by = requests.next - now, "rpm"
         if budget.next - now > wait:
@@ -300,20 +389,45 @@ class Pacer:
         if self._requests.rate or self._tokens.rate or max(self._requests.next, self._tokens.next) > now:
             self._free = False
 
-    def rate_limited(self, retry_after: float | None, sent_at: float, now: float) -> None:
-        """A 429: everybody waits. Those of requests sent before the first was heard are the same event."""
+    def rate_limited(self, retry_after: float | None, sent_at: float, now: float, in_flight: int | None = None) -> None:
+        """A 429: everybody waits. One that may be by chance teaches no more, unless its company tells otherwise.
+
+        `sent_at` is when the request was admitted; `in_flight` is how many requests were, this one counted (None: few).
+        """
         asked = _number(retry_after)
-        if sent_at > self._event_at:
-            self._event_at = now
-            self._refused = True
-            self._refusals.happened(now, self._requests.rate)
-            streak = self._refusals.streak
-            if asked is None or streak > 1:  # no word, or one that did not hold: wait longer, then try with one
-                self._probing = True
-                exponent = min(streak - (1 if asked is None else 2), 50)
-                self._wait(min(FIRST_PAUSE * PAUSE_GROWTH**exponent, LONGEST_PAUSE), now, "429s")
+        refusals, company = self._refusals, self._company
+        if company.refused(sent_at, now):
+            refusals.clear = False
+            few = in_flight is None or in_flight < company.ENOUGH
+            self._by_chance = not refusals.rate and not (few and refusals.believed)
+            if not self._by_chance:
+                self._take_for_quota(asked, now)
+            elif asked is None:
+                self._wait(SHORT_PAUSE, now, "429s")
+        if company.tells and not refusals.clear:
+            if self._by_chance:
+                self._by_chance = False
+                self._take_for_quota(asked, now)
+            refusals.confirm()
         if asked is not None:
             self._wait(asked + MARGIN, now, "the endpoint asked")
+
+    def _take_for_quota(self, asked: float | None, now: float) -> None:
+        self._refused = True
+        self._refusals.happened(now, self._requests.rate)
+        streak = self._refusals.streak
+        if asked is None or streak > 1:  # no word, or one that did not hold: wait longer, then try with one
+            self._probing = True
+            exponent = min(streak - (1 if asked is None else 2), 50)
+            self._wait(min(FIRST_PAUSE * PAUSE_GROWTH**exponent, LONGEST_PAUSE), now, "429s")
+
+    def _draw_lesson(self) -> None:
+        """A quota's pause is over."""
+        self._refused = False
+        believed = self._refusals.believed
+        self._refusals.pause_over(self._until, given=self._given)
+        if believed and not self._refusals.believed:
+            self._company.tolerate()
 
     def pause(self, seconds: float, now: float) -> None:
         """Everybody waits, for a reason of the caller's."""
@@ -331,13 +445,14 @@ class Pacer:
         self._overload.happened(now, in_flight)
         self._concurrency = int(self._overload.limit)
 
-    def went_well(self, now: float, in_flight: int | None = None) -> None:
-        """A request was accepted and answered; `in_flight` as above, this request counted."""
+    def went_well(self, now: float, in_flight: int | None = None, sent_at: float = inf) -> None:
+        """A request was accepted and answered; `in_flight` and `sent_at` as with `rate_limited`."""
         if not self._started:
             self._started = True
             self._refusals.since = now  # what went before is not sending
         if self._probing and now >= self._until:
             self._probing = False
+        self._company.accepted(sent_at)
         self._refusals.succeeded(now, self._requests.rate)
         if self._concurrency < self._overload.ceiling or self._overload.trouble:
             self._overload.went_well(in_flight)

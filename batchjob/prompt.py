@@ -124,11 +124,3 @@ def estimate_tokens(text: str) -> float:
     cjk = len(_CJK.findall(text))
     narrow = len(text.encode("ascii", "ignore"))
     return narrow / 4.3 + cjk * 0.75 + (len(text) - narrow - cjk) * 0.4
-
-
-def max_tokens_for(labels: Sequence[str], count: int) -> int:
-    return default_max_tokens(labels) * count
-
-
-def response_format(labels: Sequence[str], count: int) -> dict[str, object]:
-    return {}

@@ -100,6 +100,10 @@ UNUSABLE = {
 }
 
 
+PAID_KINDS = frozenset({*UNUSABLE, "off_list"})
+"""Kinds of rows that failed although an answer was paid for."""
+
+
 def decide(heard: Heard) -> Decision:
     """What is to be done about a request, by what was heard of it."""
     if isinstance(heard, Answered):

@@ -42,7 +42,7 @@ from batchjob.model import (
 )
 from batchjob.pacing import Pacer
 from batchjob.ports import Endpoint, Store
-from batchjob.retry import ADVICE, ANSWERED, Decision, Next, Signal, backoff_seconds, decide
+from batchjob.retry import ADVICE, ANSWERED, PAID_KINDS, Decision, Next, Signal, backoff_seconds, decide
 from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
 from batchjob.supply import Supply
 from batchjob.verdict import lost_as
@@ -144,19 +144,19 @@ class Runner:
         return await self._how_it_ended()
 
     async def _how_it_ended(self) -> Ending:
-        if self._misfit == "bad_request":
-            # Rejected, so nothing was paid: not the rows but the job was at fault, and they are to be tried anew.
+        if self._misfit and self._misfit not in PAID_KINDS:
+            # Nothing was paid, and not the rows but the job was at fault: they are to be tried anew.
             await self._store.retry([self._misfit], at=self._wall())
         if self._ending is not None:
             return self._ending
         counts = await self._store.counts()
+        failed = counts[State.FAILED] + counts[State.UNCONFIRMED]
+        code = 4 if failed else 0
         if counts[State.PENDING] or self._chunks is not None:
             limit = self._config.limit
-            return Ending(
-                JobState.STOPPED, f"the first {limit} rows are done (--limit)" if limit else "rows are left", 0
-            )
-        failed = counts[State.FAILED] + counts[State.UNCONFIRMED]
-        return Ending(JobState.FINISHED, "", 4 if failed else 0)
+            reason = f"the first {limit} rows are done (--limit)" if limit else "rows are left"
+            return Ending(JobState.STOPPED, reason, code)
+        return Ending(JobState.FINISHED, "", code)
 
     def stop(self, ending: Ending) -> None:
         """Send nothing more; what is in flight is still awaited and committed. The first reason is the one told."""
@@ -359,7 +359,11 @@ class Runner:
         """What the request cost, and the rest of what was reserved is free again. A lost one may have cost it all."""
         if reserved is None or decision.outcome is Outcome.LOST:
             return reserved
-        cost = self._budget.cost(parcel.model, heard.usage) if isinstance(heard, Answered) else 0
+        cost: int | None = 0
+        if isinstance(heard, Answered):
+            cost = self._budget.cost(parcel.model, heard.usage)
+            if heard.usage and heard.usage.input_tokens:
+                self._asking.learn_usage(parcel, heard.usage)
         self._budget.settle(reserved, cost)
         return cost
 
@@ -392,6 +396,7 @@ class Runner:
             return True
         if decision.signal is Signal.RATE_LIMITED:
             pacer.rate_limited(wait, sent_at, now)
+            self._health.told_to_wait(wait or 0.0, now, most=self._config.max_outage)
             counts = False
         else:
             if wait:

@@ -137,6 +137,8 @@ class Run:
     slots: int = 10**9  # requests the endpoint carries at once; 503 above
     busy: int = 0
     health: Callable[[float, int], bool] = lambda now, in_flight: True  # False: 503
+    by_chance: Callable[[float], bool] = lambda now: False  # True: 429, whatever the quota
+    asks: float = 0.0  # seconds that such a 429 asks to wait
     stranger: Callable[[float], float] = lambda now: 0.0  # requests a second of another process
     seed: int = 1
     accepted: float = 0.0
@@ -190,6 +192,9 @@ class Run:
             self.overloads += 1
             return "overload", said
         self.busy += 1
+        if self.by_chance(now):
+            self.refused += 1
+            return "refused", replace(said, retry_after=self.asks)
         taken = self.server.take(said.actual, now)
         if taken:
             self.accepted += said.actual
@@ -206,11 +211,11 @@ class Run:
             self.pacer.learn(Limits(tokens=said.quota) if self.tokens else Limits(requests=said.quota), now)
         self.pacer.settle(said.estimate, said.actual if what == "well" else 0.0, now)
         if what == "well":
-            self.pacer.went_well(now, in_flight)
+            self.pacer.went_well(now, in_flight, said.sent_at)
         elif what == "overload":
             self.pacer.overloaded(now, in_flight)
         else:
-            self.pacer.rate_limited(said.retry_after if self.retry_after else None, said.sent_at, now)
+            self.pacer.rate_limited(said.retry_after if self.retry_after else None, said.sent_at, now, in_flight)
 
     def used(self, per_minute: float) -> float:
         return self.accepted / (per_minute * self.minutes)
