@@ -92,8 +92,8 @@ def split_answer(content: str, count: int, *, cut: bool = False) -> dict[int, st
 def _spoken(content: str) -> str:
     """The content without what a model thought before; nothing where the end of that is not certain."""
     if content.lstrip().startswith(_THOUGHT):
-        _, end, spoken = content.partition(_THOUGHT_END)
-        return spoken if end and _THOUGHT_END not in spoken else ""
+        spoken = content.partition(_THOUGHT_END)[2]
+        return "" if _THOUGHT_END in spoken else spoken
     ends = [end.end() for end in _THOUGHT_END_LINE.finditer(content)]
     if len(ends) > 1:
         return ""

@@ -85,9 +85,9 @@ class Health:
         """How long nothing has been answered, but for the time the endpoint asked to wait."""
         return now - self._last_good - self._excused
 
-    def forget(self, row: Row) -> None:
+    def forget(self, number: int) -> None:
         """The row is settled."""
-        self._failed_at.pop(row.number, None)
+        self._failed_at.pop(number, None)
 
 
 class AlikeFailures:

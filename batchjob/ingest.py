@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
+from batchjob import failpoints
 from batchjob.group_commit import GroupCommit
 from batchjob.model import AddRows, Chunk
 
@@ -32,5 +33,6 @@ async def ingest(
             return
         await commits.submit(AddRows(job_id, chunk))
         stored(chunk)
+        failpoints.reach("input.between_chunks")
         if limit is not None and chunk.first_number + len(chunk.rows) > limit:
             return

@@ -223,7 +223,7 @@ class Company:
     __slots__ = ("_others", "_refused", "_sent_at", "_share", "_tolerated", "_unbroken", "at")
 
     ENOUGH = 8  # requests in flight from which they are company
-    MANY = 5  # refusals of one event, if they are at least half of it
+    MANY = 6  # refusals of one event, if they are at least two thirds of it
     IN_A_ROW = 3  # events
     SHARE = 0.12  # of the latest answers
     MEMORY = 100.0  # answers, of the moving average
@@ -240,7 +240,7 @@ class Company:
         """A 429 was heard; whether it begins an event: those of requests sent before are the same event."""
         self._share += (1.0 - self._share) / self.MEMORY
         if sent_at <= self.at:
-            self._refused += 1
+            self._refused += sent_at >= self._sent_at
             return False
         self.at, self._sent_at = now, sent_at
         self._refused, self._others = 1, 0
@@ -259,7 +259,7 @@ class Company:
     def tells(self) -> bool:
         """Whether the event is a quota's beyond doubt."""
         return (
-            (self._refused >= self.MANY and self._refused >= self._others)
+            (self._refused >= self.MANY and self._refused >= 2 * self._others)
             or self._unbroken >= self.IN_A_ROW
             or self._share > self._tolerated
         )

@@ -7,7 +7,6 @@ earlier than its last result. So at any instant the claims on disk are no more t
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from math import inf
 
@@ -18,7 +17,7 @@ from batchjob.budget import Budget
 from batchjob.config import JobConfig
 from batchjob.errors import DiskFull
 from batchjob.group_commit import GroupCommit
-from batchjob.health import AlikeFailures, Health
+from batchjob.health import AlikeFailures
 from batchjob.ingest import ingest
 from batchjob.logs import Logger
 from batchjob.model import (
@@ -29,27 +28,23 @@ from batchjob.model import (
     Ending,
     Heard,
     Job,
-    Lost,
     LostAs,
-    NotSent,
     Parcel,
-    Rejected,
     Remembered,
     Row,
     RowResult,
     Run,
     Settle,
 )
-from batchjob.pacing import Pacer
 from batchjob.ports import Endpoint, Store
+from batchjob.progress import Progress
 from batchjob.retry import ADVICE, ANSWERED, PAID_KINDS, Decision, Next, Signal, backoff_seconds, decide
-from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
+from batchjob.states import Event, JobState, Outcome, State
 from batchjob.supply import Supply
+from batchjob.traffic import Traffic
 from batchjob.verdict import lost_as
 
 BEAT_SECONDS = 1.0
-RATE_SECONDS = 15
-"""Rows per second are those of so many last seconds."""
 OF_THE_ROW = frozenset({"content_filter", "too_long", "filtered_answer", "refused_by_model"})
 """Failures that say nothing of the job: however many rows fail so, the others go on."""
 
@@ -80,6 +75,7 @@ class Runner:
         chance: Clock,
         log: Logger,
     ) -> None:
+        self.progress = Progress()
         self._budget = budget
         self._asking = Asking(config, endpoint, budget)
         self._job, self._config, self._store, self._endpoint = job, config, store, endpoint
@@ -96,10 +92,9 @@ class Runner:
             terms=self._asking.terms,
             only_returned=only_returned,
             wall=wall,
-            settled=self._count,
+            settled=self.progress.settle,
         )
-        self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=clock())
-        self._health = Health(now=clock())
+        self._traffic = Traffic(config, now=clock(), log=log)
         self._alike = AlikeFailures()
         self._gate = asyncio.Lock()
         self._wake: asyncio.Future[None] | None = None
@@ -109,10 +104,6 @@ class Runner:
         self._no_schema: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
-        self._rate_marks: deque[tuple[float, int]] = deque(maxlen=RATE_SECONDS)
-        self.in_flight = 0
-        self.counts: Counter[str] = Counter()
-        self.rows_per_second: float | None = None
 
     # ------------------------------------------------------------ a run from start to end
 
@@ -123,7 +114,7 @@ class Runner:
             InputError: the input cannot be read on.
             StoreError: the database cannot be written.
         """
-        self.counts.update(await self._store.counts())
+        self.progress.counts.update(await self._store.counts())
         committing = asyncio.create_task(self._commits.run())
         beating = asyncio.create_task(self._beat())
         self._supply.more_input = self._chunks is not None
@@ -198,10 +189,10 @@ class Runner:
         self._rouse()
 
     def _chunk_stored(self, chunk: Chunk) -> None:
-        self.counts[State.PENDING] += len(chunk.rows)
+        self.progress.counts[State.PENDING] += len(chunk.rows)
         if chunk.complete:
             self._chunks = None
-            self._log.info("input_ingested", rows=sum(self.counts.values()))
+            self._log.info("input_ingested", rows=self.progress.total)
         self._supply.arrived()
         self._rouse()
 
@@ -246,29 +237,24 @@ class Runner:
         """A parcel that goes out now; or the seconds after which to ask again, unless something changes before."""
         if self.stopping:
             return None
-        now = self._clock()
-        if self._health.probing:
-            if self.in_flight:
-                return inf
-            if now < self._health.probe_at:
-                return self._health.probe_at - now
-        elif self.in_flight >= self._pacer.concurrency:
-            return inf
-        supply = self._supply
+        now, supply, traffic = self._clock(), self._supply, self._traffic
+        wait = traffic.seconds_to_room(now)
+        if wait > 0.0:
+            return wait
         if supply.wants_refill:
             self._begin_refill()
         parcel = supply.peek(now)
         if parcel is None:
-            return None if supply.exhausted and not self.in_flight else supply.seconds_to_next(now)
+            return None if supply.exhausted and not traffic.in_flight else supply.seconds_to_next(now)
         if self._budget.limited and not self._affords(parcel):
-            if not self.in_flight:
+            if not traffic.in_flight:
                 self.stop(Ending(JobState.OVER_BUDGET, f"the budget of {self._config.budget:g} USD is reached", 5))
-            return inf if self.in_flight else None
-        wait = self._pacer.admit(self._asking.tokens(parcel) if self._pacer.counts_tokens else 0.0, now)
+            return inf if traffic.in_flight else None
+        wait = traffic.admit(self._asking.tokens(parcel) if traffic.counts_tokens else 0.0, now)
         if wait > 0.0:
             return wait
         supply.take()
-        self.in_flight += 1
+        traffic.in_flight += 1
         return parcel
 
     def _affords(self, parcel: Parcel) -> bool:
@@ -284,7 +270,7 @@ class Runner:
             except Exception as error:
                 self._fail(error)
             finally:
-                self.in_flight -= 1
+                self._traffic.in_flight -= 1
                 self._rouse()
 
     async def _carry(self, parcel: Parcel) -> None:
@@ -318,9 +304,11 @@ class Runner:
         if whole:
             decision = msgspec.structs.replace(decision, next=Next.AGAIN)
             self._remember_no_schema()
-        counts = self._take_signal(decision, heard, parcel, sent_at, now)
-        if self._pacer.counts_tokens:
-            self._settle_tokens(parcel, heard, now)
+        lesson = self._traffic.learn(decision, heard, parcel, sent_at=sent_at, now=now)
+        if lesson.ending is not None:
+            self.stop(lesson.ending)
+        if self._traffic.counts_tokens:
+            self._traffic.settle_tokens(self._asking.tokens(parcel), heard, now)
         cost = self._cost(parcel, decision, heard, reserved)
         if decision is not ANSWERED:
             self._tell(parcel, decision, heard, request.request_id)
@@ -328,8 +316,8 @@ class Runner:
             self._conclude_verification(parcel, request, decision, heard, cost)
             return
         lost = lost_as(parcel, decision, request)
-        results = self._asking.results(parcel, decision, heard, lost, counts=counts and not whole)
-        remember = self._to_remember(results)
+        results = self._asking.results(parcel, decision, heard, lost, counts=lesson.counts and not whole)
+        remember = self._supply.to_remember(results)
         self._commits.submit(_settle(request.request_id, decision, heard, results, self._wall(), cost, remember))
         for row, result in zip(parcel.rows, results, strict=True):
             if result.event is not Event.RELEASE:
@@ -338,22 +326,14 @@ class Runner:
             self._put_back(parcel, results, decision, lost, now, whole=whole)
 
     def _row_over(self, row: Row, result: RowResult, parcel: Parcel) -> None:
-        self._count(result)
+        self.progress.settle(result)
         self._supply.concluded(result, parcel.model)
-        self._health.forget(row)
+        self._traffic.row_over(row.number)
         self._watch(result, row)
         sample = self._config.verify_sample
         if sample and len(parcel.rows) > 1 and result.event is Event.COMPLETE and self._chance() < sample:
             again = Parcel((row,), parcel.model, verifies=result.label)
             self._supply.put_back(again, self._clock())
-
-    def _to_remember(self, results: tuple[RowResult, ...]) -> tuple[Remembered, ...]:
-        """The labels that go into the cache."""
-        found = []
-        for result in results:
-            if result.label is not None and (key := self._supply.key_of(result.number)) is not None:
-                found.append(Remembered(key, result.label, result.source is Source.FALLBACK))
-        return tuple(found)
 
     def _cost(self, parcel: Parcel, decision: Decision, heard: Heard, reserved: int | None) -> int | None:
         """What the request cost, and the rest of what was reserved is free again. A lost one may have cost it all."""
@@ -380,52 +360,6 @@ class Runner:
         self._config = msgspec.structs.replace(self._config, response_format=False)
         self._log.warning("response_format_refused", now="many rows are asked for without it")
         self._no_schema = asyncio.create_task(self._store.set_settings(msgspec.json.encode(self._config)))
-
-    def _take_signal(self, decision: Decision, heard: Heard, parcel: Parcel, sent_at: float, now: float) -> bool:
-        """Tell pacing and health what was heard; whether it costs the rows an attempt."""
-        pacer = self._pacer
-        wait = heard.retry_after_seconds if isinstance(heard, Rejected | Lost) else None
-        if isinstance(heard, Answered | Rejected) and heard.limits is not None:
-            pacer.learn(heard.limits, now)
-        if decision.next is Next.STOP:
-            self._refuse(decision)
-            return False
-        if decision.signal is Signal.GOOD:
-            self._health.good(now, parcel.rows)
-            pacer.went_well(now, self.in_flight)
-            return True
-        if decision.signal is Signal.RATE_LIMITED:
-            pacer.rate_limited(wait, sent_at, now)
-            self._health.told_to_wait(wait or 0.0, now, most=self._config.max_outage)
-            counts = False
-        else:
-            if wait:
-                pacer.pause(wait, now)
-            if decision.overload:
-                pacer.overloaded(now, self.in_flight)
-            counts = self._bad(decision, parcel, now)
-        down = self._health.down_seconds(now)
-        if down > self._config.max_outage:
-            self.stop(Ending(JobState.STOPPED, f"no answer for {down:.0f} s (--max-outage): {decision.message}", 1))
-        return counts
-
-    def _settle_tokens(self, parcel: Parcel, heard: Heard, now: float) -> None:
-        """A request was charged its estimate; put that right, where the usage is known or nothing was done."""
-        if isinstance(heard, Answered) and heard.usage:
-            self._pacer.settle(self._asking.tokens(parcel), heard.usage.input_tokens + heard.usage.output_tokens, now)
-        elif isinstance(heard, NotSent | Rejected):
-            self._pacer.settle(self._asking.tokens(parcel), 0.0, now)
-
-    def _bad(self, decision: Decision, parcel: Parcel, now: float) -> bool:
-        before = self._health.outage_since
-        counts = self._health.bad(decision.signal, parcel.rows[0], now)
-        if before is None and self._health.outage_since is not None:
-            self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
-        return counts
-
-    def _refuse(self, decision: Decision) -> None:
-        advice = ADVICE.get(decision.kind, "")
-        self.stop(Ending(JobState.REFUSED, f"{decision.message}. What to do: {advice}", 3))
 
     def _watch(self, result: RowResult, row: Row) -> None:
         """Stop the job where all rows fail alike: it is not the rows then."""
@@ -459,12 +393,6 @@ class Runner:
 
     # ------------------------------------------------------------ what others see
 
-    def _count(self, result: RowResult) -> None:
-        state = TRANSITIONS[result.event][1]
-        if state is not State.PENDING:
-            self.counts[State.PENDING] -= 1
-            self.counts[state] += 1
-
     def _tell(self, parcel: Parcel, decision: Decision, heard: Heard, request_id: int) -> None:
         tell = self._log.debug if decision.next is Next.AGAIN else self._log.info
         tell(
@@ -480,27 +408,20 @@ class Runner:
     async def _beat(self) -> None:
         """Once a second: what `status` shows of a run."""
         while True:
-            now = self._clock()
-            self._rate_marks.append((now, self.settled))
-            since, then = self._rate_marks[0]
-            self.rows_per_second = (self.settled - then) / (now - since) if now - since > 0.5 else None
+            self.progress.mark(self._clock())
             if not self.stopping:
-                self._commits.submit(Beat(self.rows_per_second, self.pacing, self._wall()))
+                self._commits.submit(Beat(self.progress.rows_per_second, self.pacing, self._wall()))
             await asyncio.sleep(BEAT_SECONDS)
 
     @property
-    def settled(self) -> int:
-        """Rows that have their end, for now."""
-        return self.counts[State.DONE] + self.counts[State.FAILED] + self.counts[State.UNCONFIRMED]
+    def in_flight(self) -> int:
+        """Requests that are out."""
+        return self._traffic.in_flight
 
     @property
     def pacing(self) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
-        now = self._clock()
-        if self._health.outage_since is not None:
-            wait = max(self._health.probe_at - now, 0)
-            return f"outage since {now - self._health.outage_since:.0f} s: next probe in {wait:.0f} s"
-        return self._pacer.describe(now, self.in_flight)
+        return self._traffic.describe(self._clock())
 
 
 def _settle(

@@ -136,9 +136,15 @@ class Supply:
         self._serial += 1
         heapq.heappush(self._waiting, (due, self._serial, parcel))
 
-    def key_of(self, number: int) -> Key | None:
-        """Under which key the row's label is to be remembered."""
-        return self._key_of.get(number)
+    def to_remember(self, results: Sequence[RowResult]) -> tuple[Remembered, ...]:
+        """The labels among these results, as the cache takes them."""
+        return tuple(
+            [
+                Remembered(key, result.label, result.source is Source.FALLBACK)
+                for result in results
+                if result.label is not None and (key := self._key_of.get(result.number)) is not None
+            ]
+        )
 
     def concluded(self, result: RowResult, model: str) -> None:
         """A row has its end: the rows with the same text have it too."""

@@ -204,6 +204,11 @@ def test_json_is_read_inside_a_wrapper_too(form: Callable[[Given], str], wrap: C
     assert split_answer(wrap(form(pairs)), 2) == dict(pairs)
 
 
+def test_numbered_lines_beside_json_are_talk() -> None:
+    content = '1. It speaks of money.\n2. other\n\n{"1": "billing"}\n\n1. other\n'
+    assert split_answer(content, 2) == {1: "billing"}
+
+
 def test_numbers_and_words_of_json_may_be_labels_but_null_is_none() -> None:
     assert split_answer('{"1": 5, "2": true, "3": null, "4": -0.5, "5": [1]}', 5) == {1: "5", 2: "true", 4: "-0.5"}
 
@@ -259,6 +264,7 @@ def test_an_answer_that_counts_from_zero_gives_nothing(form: Callable[[Given], s
         '{"texts": {\n"1": "billing",\n"2": "other"\n}}',
         "It took 1.5 seconds.\n1.5 of 2\n12:30 billing",
         "<think>1. billing\n2. other",
+        "Hm.\n</think>\n1. billing\n</think>\n2. other",
         '<think>He says "</think>\n1. billing"\n</think>\n2. other',
     ],
 )
@@ -302,6 +308,7 @@ def test_a_cut_json_answer_yields_what_is_whole_wherever_it_is_cut(form: Callabl
 def test_a_pair_counts_from_its_closing_quote_on() -> None:
     assert split_answer('{"1": "billing", "2": "other', 2) == {1: "billing"}
     assert split_answer('{"1": "billing", "2": "other"', 2) == {1: "billing", 2: "other"}
+    assert split_answer('{"1": {"label": "billing"}, "2": {"label": "other"', 2) == {1: "billing"}
     assert split_answer('{"1": 5, "2": 5', 2) == {1: "5"}, "which may go on as 50"
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from batchjob.logs import Logger
 from batchjob.runner import Runner
-from batchjob.states import State
 
 TICK_SECONDS = 0.25
 SPARSE_SECONDS = 30.0
@@ -17,15 +16,13 @@ SPARSE_SECONDS = 30.0
 
 def _line(runner: Runner) -> dict[str, Any]:
     """The figures worth a line, the same in a terminal and in a log."""
-    counts, rate = runner.counts, runner.rows_per_second
-    total = sum(counts.values())
-    figures: dict[str, Any] = {"rows": f"{runner.settled:,}/{total:,}"}
+    progress, rate = runner.progress, runner.progress.rows_per_second
+    figures: dict[str, Any] = {"rows": f"{progress.settled:,}/{progress.total:,}"}
     if rate:
         figures["rows_per_second"] = round(rate, 1)
-        figures["eta_seconds"] = round((total - runner.settled) / rate)
-    failed = counts[State.FAILED] + counts[State.UNCONFIRMED]
-    if failed:
-        figures["failed"] = failed
+        figures["eta_seconds"] = round((progress.total - progress.settled) / rate)
+    if progress.failed:
+        figures["failed"] = progress.failed
     if runner.pacing:
         figures["pacing"] = runner.pacing
     return figures

@@ -6,6 +6,7 @@ every error of the network once, here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import ssl
@@ -20,6 +21,7 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
+from batchjob import failpoints
 from batchjob.endpoints.headers import limits, retry_after_seconds
 from batchjob.model import HUGE, Answered, Heard, Lost, NotSent, Rejected, Usage
 
@@ -80,6 +82,16 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
+class _FailingBody(aiohttp.BytesPayload):
+    """A request's body that comes by a failpoint when its last byte has left."""
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        """Write it, and wait for the loop's next turn: uvloop sends at the end of one."""
+        await super().write_with_length(writer, content_length)
+        await asyncio.sleep(0)
+        failpoints.reach("request.after_last_byte")
+
+
 class ChatEndpoint:
     """The endpoint at a base URL, such as https://host/v1. Must be made inside a running event loop."""
 
@@ -124,12 +136,16 @@ class ChatEndpoint:
     async def send(self, body: bytes, client_key: str) -> Heard:
         """POST the body once and say what was heard; nothing is retried or followed here."""
         headers = {**self._headers, "Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
+        data = body if failpoints.armed is None else _FailingBody(body)
         try:
+            failpoints.reach("request.before_first_byte")
             response = await self._session.post(
-                self._url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+                self._url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
             )
             try:
+                failpoints.reach("answer.after_first_byte")
                 content = await _bounded(response)
+                failpoints.reach("answer.after_last_byte")
             except BaseException:
                 response.close()
                 raise

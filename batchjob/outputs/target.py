@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from batchjob import failpoints
 from batchjob.errors import BatchjobError
 
 
@@ -73,7 +74,9 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             # Before the rename, or a power cut could leave the new name with nothing in it.
             os.fsync(file.fileno())
+        failpoints.reach("export.before_rename")
         temporary.replace(path)
+        failpoints.reach("export.after_rename")
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise

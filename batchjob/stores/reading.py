@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import msgspec
 
+from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
 from batchjob.model import InputSource, Job, Problem, Snapshot
 from batchjob.states import JobState
@@ -273,6 +274,7 @@ class StoreReader:
         )
         while True:
             page = self._all(query, (last, end, PAGE_ROWS))
+            failpoints.reach("export.after_page")
             yield from page
             if len(page) < PAGE_ROWS:
                 return

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from batchjob import failpoints
 from batchjob.errors import CommitUnknown, DiskFull, StoreError
 
 APPLICATION_ID = 0x626A6F62  # "bjob"
@@ -54,9 +55,12 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         try:
             for statement in _statements(file.read_text(encoding="utf-8")):
                 connection.execute(statement)
+                failpoints.reach("migration.after_statement", sqlite3.OperationalError)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {number}")
+            failpoints.reach("migration.before_commit", sqlite3.OperationalError)
             connection.execute("COMMIT")
+            failpoints.reach("migration.after_commit", sqlite3.OperationalError)
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

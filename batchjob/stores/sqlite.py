@@ -17,9 +17,12 @@ from typing import TypeVar
 import aiosqlite
 import msgspec
 
+from batchjob import failpoints
 from batchjob.errors import StoreError
 from batchjob.model import (
+    AddRows,
     Beat,
+    Claim,
     InputSource,
     Job,
     LostAs,
@@ -27,6 +30,7 @@ from batchjob.model import (
     Remembered,
     Row,
     Run,
+    Settle,
     Write,
 )
 from batchjob.states import JobState, Outcome, State
@@ -92,7 +96,8 @@ class SqliteStore:
 
     async def commit(self, writes: Sequence[Write]) -> None:
         """See ports.Store.commit."""
-        await self._read(Group(writes, job_id=self._job_id, run_id=self._run_id).apply)
+        group = Group(writes, job_id=self._job_id, run_id=self._run_id)
+        await self._read(group.apply if failpoints.armed is None else lambda db: _apply_or_fail(group, writes, db))
         if any(isinstance(write, Beat) for write in writes):
             self._check_in_place()
 
@@ -265,6 +270,7 @@ class SqliteStore:
             left = db.execute(QUERIES["in_flight_rows"], {"first": first, "last": last}).fetchall()
             rows = {"rows": _encode(left).decode(), "state": state, "error": error}
             _expect(db.execute(QUERIES["recover_rows"], rows), len(left), "recover_rows")
+            failpoints.reach("recover.after_rows", sqlite3.OperationalError)
             lost = {"rows": _encode(requests).decode(), "at": at, "error": error}
             _expect(db.execute(QUERIES["recover_requests"], lost), len(requests), "recover_requests")
             tally: Tally = Counter()
@@ -276,9 +282,12 @@ class SqliteStore:
             if hold:
                 tally["error", "unconfirmed"] += len(left)
             count_up(db, self._job_id, tally)
+            failpoints.reach("recover.before_commit", sqlite3.OperationalError)
             return len(requests)
 
-        return await self._write(work)
+        found = await self._write(work)
+        await self._read(lambda _: failpoints.reach("recover.after_commit", sqlite3.OperationalError))
+        return found
 
     async def retry(self, kinds: Sequence[str], *, at: float) -> int:
         """See ports.Store.retry."""
@@ -306,8 +315,12 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See ports.Store.close."""
-        await self._connection.close()
-        self._lock.release()
+        try:
+            await self._read(lambda _: failpoints.reach("close.before_checkpoint", sqlite3.OperationalError))
+        finally:
+            await self._connection.close()
+            failpoints.reach("close.after_checkpoint")
+            self._lock.release()
 
 
 async def open_store(path: Path, *, job: str) -> SqliteStore:
@@ -388,6 +401,17 @@ def _fill_reserve(path: Path) -> None:
             reserve.unlink()
         finally:
             os.close(file)
+
+
+def _apply_or_fail(group: Group, writes: Sequence[Write], db: sqlite3.Connection) -> None:
+    """Group.apply between its failpoints."""
+    kinds = {"claims": Claim, "results": Settle, "input": AddRows}
+    names = ["group", *(name for name, kind in kinds.items() if any(isinstance(write, kind) for write in writes))]
+    for name in names:
+        failpoints.reach(f"{name}.before_commit", sqlite3.OperationalError)
+    group.apply(db)
+    for name in names:
+        failpoints.reach(f"{name}.after_commit", sqlite3.OperationalError)
 
 
 def _expect(cursor: sqlite3.Cursor, rows: int, query: str) -> None:

@@ -1,0 +1,103 @@
+"""When the next request may go, and what the last ones say of the endpoint: probe, pace, pause, outage."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import NamedTuple
+
+from batchjob.config import JobConfig
+from batchjob.health import Health
+from batchjob.logs import Logger
+from batchjob.model import Answered, Ending, Heard, Lost, NotSent, Parcel, Rejected
+from batchjob.pacing import Pacer
+from batchjob.retry import ADVICE, Decision, Next, Signal
+from batchjob.states import JobState
+
+
+class Lesson(NamedTuple):
+    """What follows from a request besides its rows' results."""
+
+    counts: bool  # the try costs its rows an attempt
+    ending: Ending | None = None  # the job stops
+
+
+class Traffic:
+    """The requests in flight, and whether one more may join them. Times are seconds of the runner's clock."""
+
+    def __init__(self, config: JobConfig, *, now: float, log: Logger) -> None:
+        self._max_outage = config.max_outage
+        self._log = log
+        self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=now)
+        self._health = Health(now=now)
+        self.in_flight = 0
+
+    def seconds_to_room(self, now: float) -> float:
+        """0 when one more may be in flight; infinite until one that is comes back."""
+        if self._health.probing:
+            return inf if self.in_flight else max(self._health.probe_at - now, 0.0)
+        return 0.0 if self.in_flight < self._pacer.concurrency else inf
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether tokens matter: without a token quota any number will do."""
+        return self._pacer.counts_tokens
+
+    def admit(self, tokens: float, now: float) -> float:
+        """0 when the quotas let a request of about so many tokens go, which is charged then; else seconds to wait."""
+        return self._pacer.admit(tokens, now)
+
+    def settle_tokens(self, charged: float, heard: Heard, now: float) -> None:
+        """A request was charged its estimate; put that right, where the usage is known or nothing was done."""
+        if isinstance(heard, Answered) and heard.usage:
+            self._pacer.settle(charged, heard.usage.input_tokens + heard.usage.output_tokens, now)
+        elif isinstance(heard, NotSent | Rejected):
+            self._pacer.settle(charged, 0.0, now)
+
+    def learn(self, decision: Decision, heard: Heard, parcel: Parcel, *, sent_at: float, now: float) -> Lesson:
+        """What was heard of a request, for those that come."""
+        if isinstance(heard, Answered | Rejected) and heard.limits is not None:
+            self._pacer.learn(heard.limits, now)
+        if decision.next is Next.STOP:
+            advice = ADVICE.get(decision.kind, "")
+            return Lesson(False, Ending(JobState.REFUSED, f"{decision.message}. What to do: {advice}", 3))
+        if decision.signal is Signal.GOOD:
+            self._health.good(now, parcel.rows)
+            self._pacer.went_well(now, self.in_flight)
+            return _COUNTS
+        counts = self._learn_of_failure(decision, heard, parcel, sent_at, now)
+        down = self._health.down_seconds(now)
+        if down <= self._max_outage:
+            return Lesson(counts)
+        reason = f"no answer for {down:.0f} s (--max-outage): {decision.message}"
+        return Lesson(counts, Ending(JobState.STOPPED, reason, 1))
+
+    def _learn_of_failure(self, decision: Decision, heard: Heard, parcel: Parcel, sent_at: float, now: float) -> bool:
+        wait = heard.retry_after_seconds if isinstance(heard, Rejected | Lost) else None
+        if decision.signal is Signal.RATE_LIMITED:
+            self._pacer.rate_limited(wait, sent_at, now)
+            self._health.told_to_wait(wait or 0.0, now, most=self._max_outage)
+            return False
+        if wait:
+            self._pacer.pause(wait, now)
+        if decision.overload:
+            self._pacer.overloaded(now, self.in_flight)
+        before = self._health.outage_since
+        counts = self._health.bad(decision.signal, parcel.rows[0], now)
+        if before is None and self._health.outage_since is not None:
+            self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
+        return counts
+
+    def row_over(self, number: int) -> None:
+        """A row has its end."""
+        self._health.forget(number)
+
+    def describe(self, now: float) -> str:
+        """What holds the job back, in a few words; "" if nothing does."""
+        since = self._health.outage_since
+        if since is not None:
+            wait = max(self._health.probe_at - now, 0)
+            return f"outage since {now - since:.0f} s: next probe in {wait:.0f} s"
+        return self._pacer.describe(now, self.in_flight)
+
+
+_COUNTS = Lesson(True)
