@@ -75,7 +75,7 @@ class Asking:
             around = self._prompt_bytes
             if count > 1 and self.by_schema:  # some endpoints bill the schema
                 around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
-        size = around + sum([len(row.text.encode()) + ROW_BYTES for row in parcel.rows])
+        size = around + self._prompt.text_bytes(parcel.rows) + ROW_BYTES * count
         return self._budget.worst_case(parcel.model, bytes_sent=size, max_tokens=self._most_tokens(count))
 
     def learn_usage(self, parcel: Parcel, usage: Usage) -> None:

@@ -220,7 +220,7 @@ class Company:
     that happens about once in 100,000 requests; the doubts of Refusals then find it out.
     """
 
-    __slots__ = ("_others", "_refused", "_sent_at", "_share", "_tolerated", "_unbroken", "at")
+    __slots__ = ("_others", "_refused", "_sent_at", "_share", "_unbroken", "at")
 
     ENOUGH = 8  # requests in flight from which they are company
     MANY = 6  # refusals of one event, if they are at least two thirds of it
@@ -234,7 +234,6 @@ class Company:
         self._refused = self._others = 0  # of the requests sent between the two
         self._unbroken = 0  # events in a row
         self._share = 0.0  # of the latest answers that are refusals
-        self._tolerated = self.SHARE
 
     def refused(self, sent_at: float, now: float) -> bool:
         """A 429 was heard; whether it begins an event: those of requests sent before are the same event."""
@@ -261,12 +260,8 @@ class Company:
         return (
             (self._refused >= self.MANY and self._refused >= 2 * self._others)
             or self._unbroken >= self.IN_A_ROW
-            or self._share > self._tolerated
+            or self._share > self.SHARE
         )
-
-    def tolerate(self) -> None:
-        """The share of refusals there is now is not a quota's."""
-        self._tolerated = max(self.SHARE, 1.5 * self._share)
 
 
 class Overload:
@@ -360,7 +355,8 @@ class Pacer:
         if now < self._until:
             return self._until - now
         if self._refused:
-            self._draw_lesson()
+            self._refused = False
+            self._refusals.pause_over(self._until, given=self._given)
         requests, budget = self._requests, self._tokens
         wait, by = requests.next - now, "rpm"
         if budget.next - now > wait:
@@ -420,14 +416,6 @@ class Pacer:
             self._probing = True
             exponent = min(streak - (1 if asked is None else 2), 50)
             self._wait(min(FIRST_PAUSE * PAUSE_GROWTH**exponent, LONGEST_PAUSE), now, "429s")
-
-    def _draw_lesson(self) -> None:
-        """A quota's pause is over."""
-        self._refused = False
-        believed = self._refusals.believed
-        self._refusals.pause_over(self._until, given=self._given)
-        if believed and not self._refusals.believed:
-            self._company.tolerate()
 
     def pause(self, seconds: float, now: float) -> None:
         """Everybody waits, for a reason of the caller's."""

@@ -67,6 +67,11 @@ class Prompt:
             return (("system", self._parts[0] + many), ("user", text))
         return (("user", text.join(self._parts) + many),)
 
+    def text_bytes(self, rows: Sequence[Row]) -> int:
+        """The UTF-8 bytes of the rows' texts as they are sent, with all escapes, as often as the prompt has them."""
+        text = rows[0].text if len(rows) == 1 else _json({str(n): row.text for n, row in enumerate(rows, start=1)})
+        return len(text.encode()) * max(len(self._parts) - 1, 1)
+
     def overhead_tokens(self) -> float:
         """About how many tokens a request for one row has besides its text."""
         return 8 + sum(estimate_tokens(part) for part in self._parts)

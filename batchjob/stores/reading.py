@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
-from batchjob.model import InputSource, Job, Problem, Snapshot
+from batchjob.model import InputRow, InputSource, Job, Problem, Snapshot
 from batchjob.states import JobState
 from batchjob.stores import schema
 from batchjob.stores.lock import writer_of
@@ -89,6 +89,17 @@ def holds_jobs(path: Path) -> bool:
             return True
     except NoJobs:
         return False
+
+
+class CacheShare(NamedTuple):
+    """The labels in the cache that one job bought. Times are UTC epoch seconds."""
+
+    job: str | None  # None: the job is gone
+    labels: int
+    fallbacks: int
+    oldest_at: int
+    newest_at: int
+    label_bytes: int
 
 
 class StoreReader:
@@ -279,6 +290,38 @@ class StoreReader:
             if len(page) < PAGE_ROWS:
                 return
             last = page[-1][0]
+
+    def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:
+        """The pending and in-flight rows of the job in input order, by number, a page at a time."""
+        first, _ = id_range(job.id)
+        query = (
+            "SELECT row.id & 1099511627775, input.line, input.key, input.text, input.rest, input.defect"
+            " FROM row CROSS JOIN input ON input.id = row.id"
+            " WHERE row.id > ? AND row.id <= ? AND row.state IN ('pending', 'in_flight') ORDER BY row.id"
+        )
+        for after in range(first, first + job.rows, PAGE_ROWS):
+            page = self._all(query, (after, after + PAGE_ROWS))
+            yield [(number, (line, key, text, rest, defect)) for number, line, key, text, rest, defect in page]
+
+    def remembered(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """Those of the keys that have a label in the cache, and the id of the job that bought it."""
+        query = (
+            "SELECT label_cache.id, label_cache.code, label_cache.job_id FROM json_each(?) AS given"
+            " CROSS JOIN label_cache ON label_cache.id = given.value ->> 0 WHERE label_cache.code = given.value ->> 1"
+        )
+        return {(id_, code): job for id_, code, job in self._all(query, (msgspec.json.encode(keys).decode(),))}
+
+    def remembers_labels(self) -> bool:
+        """Whether there is any label in the cache."""
+        return bool(self._all("SELECT 1 FROM label_cache LIMIT 1"))
+
+    def cache_by_job(self) -> list[CacheShare]:
+        """What is in the label cache, by the job that bought it, the oldest job first."""
+        query = (
+            "SELECT job.name, count(*), sum(fallback), min(at), max(at), sum(length(CAST(label AS BLOB)))"
+            " FROM label_cache LEFT JOIN job ON job.id = label_cache.job_id GROUP BY label_cache.job_id ORDER BY job_id"
+        )
+        return [CacheShare(*record) for record in self._all(query)]
 
     def requests(self, job: Job) -> Iterator[tuple[Any, ...]]:
         """Every request of the job in the order of sending, as RequestRecord has them."""

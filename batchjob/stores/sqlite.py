@@ -196,6 +196,11 @@ class SqliteStore:
 
         return await self._read(work)
 
+    async def forget_labels(self, *, before: float | None) -> int:
+        """Take labels out of the cache, all or those remembered before a time; how many."""
+        query, values = ("forget_all", {}) if before is None else ("forget_older", {"before": before})
+        return await self._write(lambda db: db.execute(QUERIES[query], values).rowcount)
+
     async def counts(self) -> dict[str, int]:
         """See ports.Store.counts."""
         query = "SELECT name, n FROM tally WHERE job_id = ? AND kind = 'row'"

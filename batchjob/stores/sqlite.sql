@@ -218,3 +218,11 @@ WHERE label_cache.code = given.value ->> 1;
 -- name: set_prices
 -- What costs are reckoned at.
 UPDATE job SET prices = :prices WHERE id = :job;
+
+-- name: forget_all
+-- No label is remembered any more.
+DELETE FROM label_cache;
+
+-- name: forget_older
+-- Nor are those remembered before a time.
+DELETE FROM label_cache WHERE at < :before;

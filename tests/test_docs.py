@@ -1,0 +1,111 @@
+"""What the documents say is so: links lead somewhere, commands parse, tables and names are those of the program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from readme_help import README, with_help
+
+from batchjob.cli import group
+from batchjob.states import TRANSITIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+BEHIND = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "2>", "<"})
+"""Words of a shell's line that end a command."""
+
+
+def names(documents: list[Path]) -> list[str]:
+    return [str(document.relative_to(ROOT)) for document in documents]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The arguments of each `batchjob` in the code of a document, in fences of sh or indented."""
+    fenced = [code for language, code in CODE.findall(text) if language in ("sh", "console")]
+    indented = re.findall(r"^ {4}(batchjob .*)$", CODE.sub("", text), re.MULTILINE)
+    for line in "\n".join([*fenced, *indented]).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"\w+=.*", words[0]):
+            del words[0]
+        if words[:1] == ["batchjob"]:
+            end = next((at for at, word in enumerate(words) if word in BEHIND), len(words))
+            yield words[1:end]
+
+
+def parse(arguments: list[str]) -> None:
+    """See that the command line takes these arguments; nothing is run."""
+    top = group.make_context("batchjob", list(arguments))
+    name, command, rest = group.resolve_command(top, [*top._protected_args, *top.args])
+    assert command is not None
+    command.make_context(name, rest, parent=top)
+
+
+def test_the_help_in_the_readme_is_that_of_the_commands() -> None:
+    written = README.read_text(encoding="utf-8")
+    # Versions of click fold lines in other places; words are words.
+    assert with_help(written).split() == written.split(), "run: make readme"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in LINK.findall(CODE.sub("", text)):
+        path, _, place = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        linked = document if not path else document.parent / path
+        assert linked.exists(), f"{document.name}: {target}"
+        if place:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert place in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}, target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_command_shown_is_one_the_program_takes(document: Path) -> None:
+    for arguments in commands(document.read_text(encoding="utf-8")):
+        try:
+            parse(arguments)
+        except click.UsageError as error:
+            pytest.fail(f"{document.name}: batchjob {shlex.join(arguments)}: {error.format_message()}")
+
+
+def test_commands_in_documents_are_found_and_wrong_ones_refused() -> None:
+    text = "```sh\nKEY=x batchjob start a.csv \\\n  --rpm 0 | head\n```\n\n    batchjob jobs\n\n```text\nbatchjob no\n```\n"
+    assert list(commands(text)) == [["start", "a.csv", "--rpm", "0"], ["jobs"]]
+    with pytest.raises(click.UsageError):
+        parse(["start", "a.csv", "--no-such-option"])
+
+
+def test_the_table_of_states_is_that_of_transitions() -> None:
+    text = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `(\w+)` \| ([^|]*) \| `(\w+)` \|", text, re.MULTILINE)
+    told = {event: (frozenset(re.findall(r"`(\w+)`", before)), after) for event, before, after in lines}
+    assert told == {
+        str(event): (frozenset(map(str, before)), str(after)) for event, (before, after) in TRANSITIONS.items()
+    }
+
+
+def test_every_test_that_the_guarantee_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guarantee.md").read_text(encoding="utf-8")))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 15
+    assert named <= there, named - there
+
+
+def test_every_module_has_its_line_in_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "batchjob"
+    modules = {str(path.relative_to(package)) for path in package.rglob("*.py") if not path.name.startswith("__")}
+    lacking = {module for module in modules if f"`{module}`" not in text}
+    assert not lacking, "say in docs/architecture.md what they are for"

@@ -1,0 +1,97 @@
+"""What is built works where there is no checkout: the migrations, queries, prices and examples are inside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+INSIDE = (
+    "batchjob/migrations/sqlite/0001_initial.sql",
+    "batchjob/stores/sqlite.sql",
+    "batchjob/prices.toml",
+    "batchjob/py.typed",
+    "batchjob/examples/tickets.csv",
+    "batchjob/examples/labels.txt",
+    "batchjob/examples/README.md",  # the licence of the texts
+)
+IN_SOURCE = (
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "Makefile",
+    "migrations/sqlite/0001_initial.sql",
+    "docs/guarantee.md",
+)
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run([*map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 0, f"{command}:\n{ended.stdout}{ended.stderr}"
+    return ended
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked source distribution."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
+    (packed,) = folder.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")
+    (unpacked,) = (path for path in folder.iterdir() if path.is_dir())
+    return unpacked
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel made of the source distribution, as an installer makes it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=source)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_source_distribution_holds_all_it_takes(source: Path) -> None:
+    assert [name for name in IN_SOURCE if not (source / name).is_file()] == []
+
+
+def test_the_wheel_holds_what_is_read_at_run_time_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert [name for name in INSIDE if name not in names] == []
+    assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"batchjob"}
+
+
+def test_the_installed_wheel_labels_its_example_far_from_any_checkout(wheel: Path, tmp_path: Path) -> None:
+    place = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", place, cwd=tmp_path)
+    python = place / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=tmp_path)
+    packages = Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).stdout.strip()
+    )
+    # Dependencies come from here. A .pth file that lies in a folder added so is not read: no editable install.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BATCHJOB_", "PYTHONPATH"))}
+    where = run(python, "-c", "import batchjob; print(batchjob.__file__)", cwd=tmp_path, env=clean).stdout
+    assert where.startswith(str(packages))
+    examples = packages / "batchjob" / "examples"
+    run(
+        *(place / "bin" / "batchjob", "start", examples / "tickets.csv", "--labels-file", examples / "labels.txt"),
+        *("--sandbox", "--rpm", "0", "--output", "labels.csv"),
+        cwd=tmp_path,
+        env=clean,
+    )
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    assert lines[0] == "id,text,label,source,state,error"
+    assert len(lines) == 301
+    assert all(",model,done," in line for line in lines[1:])
