@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint storm storm-large bench clean
+.PHONY: run test lint readme storm failpoints bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -16,13 +16,13 @@ run: $(READY)
 	@echo
 	@head -n 6 $(OUT)/tickets-labelled.csv
 	@echo
-	$(BIN)/batchjob status --db $(OUT)/tickets.db
-	@echo
-	@echo "Go on: the same command again sends nothing. All labels: $(OUT)/tickets-labelled.csv"
-	@echo "Your own file: $(BIN)/batchjob start FILE --labels a,b,c --base-url https://host/v1 --model NAME"
+	@echo "What became of it, from any terminal:  $(BIN)/batchjob status --db $(OUT)/tickets.db"
+	@echo "Nothing is sent twice; see for yourself: make run"
+	@echo "Your own file:  $(BIN)/batchjob start FILE --labels a,b,c --base-url https://host/v1 --model NAME"
 
 # Lint, types, layers, tests.
 test: lint
+	@echo "The tests take some minutes: they start, kill and resume real jobs."
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
@@ -31,18 +31,27 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The help of every command, into the README.
+readme: $(READY)
+	$(BIN)/python tests/readme_help.py
+
 # Many kills against an outside ledger; KILLS and SEED may be given.
 storm: $(READY)
 	$(BIN)/python -m pytest -m storm -s tests/storm $(STORM)
+
+# Every named place x kill, exception, full disk, failing disk.
+failpoints: $(READY)
+	$(BIN)/python -m pytest -m storm -n 2 tests/test_failpoints.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 $(READY): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchjob needs Python 3.11 or newer; try: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[sandbox]" --group dev
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchjob needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	@echo "Installing batchjob and what its tests need into $(VENV); this takes a minute or two, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on --editable ".[sandbox]" --group dev
 	@touch $@
 
 clean:

@@ -20,6 +20,16 @@ class Budget:
         self._held = spent  # spent and reserved
 
     @property
+    def priced(self) -> bool:
+        """Whether any model has a price."""
+        return any(self._prices.values())
+
+    @property
+    def held_usd(self) -> float:
+        """What was spent, and what the requests in flight may cost."""
+        return self._held / PICO
+
+    @property
     def limited(self) -> bool:
         """Whether there is a limit at all."""
         return self._limit is not None

@@ -13,7 +13,7 @@ from batchjob.config import JobConfig
 Key = tuple[int, int]
 """128 bits as two signed 64-bit numbers: the first finds a label in the cache, the second makes sure of it."""
 
-_ASKED = ("base_url", "labels", "fallback", "prompt", "max_tokens", "temperature")
+_ASKED = ("base_url", "labels", "prompt", "max_tokens", "temperature")
 _unpack = struct.Struct("<qq").unpack
 
 

@@ -93,8 +93,8 @@ class Refusals:
     the square of the time, as in CUBIC (RFC 9438): it stays near and still finds a quota that has grown. A cycle too
     short to measure, or ended by a pause that was guessed, only bounds the next rate, which then rises quickly.
 
-    A quota refuses at a rate above the one it was measured to carry. Refusals below that, one by one, are against
-    the quota: DOUBTS of them, and the rate is forgotten.
+    Only 429s in company (see there) teach a first rate. A quota refuses above the rate it was measured to carry: 429s
+    alone and below that teach nothing, nor do those before a rate is known; after DOUBTS of them a rate is forgotten.
     """
 
     __slots__ = (
@@ -216,11 +216,12 @@ class Company:
 
     When a quota is used up nearly all that is sent after the refused request is refused too; a 429 by chance stands
     among accepted ones. So many refusals in one event tell, or too many of the latest answers (a bucket that is
-    overrun by little refuses few), or event after event with nothing accepted in between. By chance, at 5 % of 429s,
-    that happens about once in 100,000 requests; the doubts of Refusals then find it out.
+    overrun by little refuses few), or event after event with nothing accepted in between. At 5 % of 429s by chance
+    that was seen once in 50,000 requests, and the doubts of Refusals found it out. From about 8 % on chance looks
+    like a quota.
     """
 
-    __slots__ = ("_others", "_refused", "_sent_at", "_share", "_unbroken", "at")
+    __slots__ = ("_at", "_others", "_refused", "_sent_at", "_share", "_unbroken")
 
     ENOUGH = 8  # requests in flight from which they are company
     MANY = 6  # refusals of one event, if they are at least two thirds of it
@@ -229,7 +230,7 @@ class Company:
     MEMORY = 100.0  # answers, of the moving average
 
     def __init__(self) -> None:
-        self.at = -inf  # when the first 429 of the latest event was heard
+        self._at = -inf  # when the first 429 of the latest event was heard
         self._sent_at = -inf  # when its request was sent
         self._refused = self._others = 0  # of the requests sent between the two
         self._unbroken = 0  # events in a row
@@ -238,10 +239,10 @@ class Company:
     def refused(self, sent_at: float, now: float) -> bool:
         """A 429 was heard; whether it begins an event: those of requests sent before are the same event."""
         self._share += (1.0 - self._share) / self.MEMORY
-        if sent_at <= self.at:
+        if sent_at <= self._at:
             self._refused += sent_at >= self._sent_at
             return False
-        self.at, self._sent_at = now, sent_at
+        self._at, self._sent_at = now, sent_at
         self._refused, self._others = 1, 0
         self._unbroken += 1
         return True
@@ -251,7 +252,7 @@ class Company:
         self._share = self._share * (1.0 - 1.0 / self.MEMORY) if self._share > 0.001 else 0.0
         if sent_at >= self._sent_at:
             self._unbroken = 0
-            if sent_at <= self.at:
+            if sent_at <= self._at:
                 self._others += 1
 
     @property

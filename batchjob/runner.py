@@ -419,6 +419,11 @@ class Runner:
         return self._traffic.in_flight
 
     @property
+    def cost_usd(self) -> float | None:
+        """What the job cost so far, with the worst case of what is in flight; None where no price is known."""
+        return self._budget.held_usd if self._budget.priced else None
+
+    @property
     def pacing(self) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
         return self._traffic.describe(self._clock())

@@ -277,8 +277,13 @@ class Supply:
         own = found.job_id == self._job.id
         if not (self._config.dedupe if own else self._config.cache):
             return None
-        source = Source.FALLBACK if found.fallback else Source.DUPLICATE if own else Source.CACHE
-        return RowResult(row.number, Event.ASSIGN, label=found.label, source=source, origin=found.job or None)
+        if found.fallback:  # the answer was none of the labels: what is taken then is for this job to say
+            label, source = self._config.fallback, Source.FALLBACK
+        else:
+            label, source = found.label, Source.DUPLICATE if own else Source.CACHE
+        if label is None:
+            return None
+        return RowResult(row.number, Event.ASSIGN, label=label, source=source, origin=found.job or None)
 
     def _follow(self, row: Row, model: str, key: Key) -> RowResult | None:
         """Let the row wait for the one that is on its way with the same text, or be that one itself."""

@@ -28,7 +28,7 @@ def names(documents: list[Path]) -> list[str]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """The arguments of each `batchjob` in the code of a document, in fences of sh or indented."""
-    fenced = [code for language, code in CODE.findall(text) if language in ("sh", "console")]
+    fenced = [code for language, code in CODE.findall(text) if language == "sh"]
     indented = re.findall(r"^ {4}(batchjob .*)$", CODE.sub("", text), re.MULTILINE)
     for line in "\n".join([*fenced, *indented]).replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
@@ -77,7 +77,8 @@ def test_every_command_shown_is_one_the_program_takes(document: Path) -> None:
 
 
 def test_commands_in_documents_are_found_and_wrong_ones_refused() -> None:
-    text = "```sh\nKEY=x batchjob start a.csv \\\n  --rpm 0 | head\n```\n\n    batchjob jobs\n\n```text\nbatchjob no\n```\n"
+    fences = "```sh\nKEY=x batchjob start a.csv \\\n  --rpm 0 | head\n```\n\n{}\n```text\nbatchjob no\n```\n"
+    text = fences.format("    batchjob jobs\n")
     assert list(commands(text)) == [["start", "a.csv", "--rpm", "0"], ["jobs"]]
     with pytest.raises(click.UsageError):
         parse(["start", "a.csv", "--no-such-option"])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchjob.model import Limits, Quota
-from batchjob.pacing import CATCH_UP, MARGIN, Pacer
+from batchjob.pacing import CATCH_UP, MARGIN, SHORT_PAUSE, Pacer
 
 
 class FixedWindow:
@@ -391,6 +391,96 @@ def test_a_retry_after_of_nothing_does_not_become_a_storm() -> None:
         subject.rate_limited(0.0, now, now + 0.05 * (n > 0))
         now += 0.1
     assert now > 100
+
+
+# ---------------------------------------------------------------- 429s by chance, with no quota behind them
+
+
+def by_chance(share: float, until: float = 1e9, seed: int = 7) -> Callable[[float], bool]:
+    chance = random.Random(seed)
+    return lambda now: now < until and chance.random() < share
+
+
+@pytest.mark.parametrize("asks", [1.0, 0.0, None])
+@pytest.mark.parametrize("share", [0.02, 0.05])
+@pytest.mark.parametrize("latency", [0.02, 1.0])
+@pytest.mark.parametrize("concurrency", [1, 10, 40])
+def test_429s_by_chance_cost_their_pauses_and_teach_no_rate(
+    concurrency: int, latency: float, share: float, asks: float | None
+) -> None:
+    """The bound: full speed to the next 429 (1 / share requests), then its pause, and a latency to drain and begin.
+
+    What is in flight at the 429 is carried too. Three quarters of that, for chance; and then full speed at once.
+    """
+    seconds = 8.0 if concurrency > 1 and latency < 1 else 60.0
+    full = concurrency / latency
+    run = Run(
+        FixedWindow(1e9),
+        pacer(concurrency=concurrency),
+        (seconds + 12 * latency + 4) / 60,
+        latency=(0.8 * latency, 1.2 * latency),
+        by_chance=by_chance(share, seconds),
+        asks=asks or 0.0,
+        retry_after=asks is not None,
+    ).go()
+    pause = SHORT_PAUSE if asks is None else asks + MARGIN
+    bound = (1 / share + concurrency) * (1 - share) / (1 / share / full + pause + latency)
+    assert sum(at < seconds for at in run.sent) * (1 - share) / seconds >= 0.75 * bound
+    calm = seconds + 2 * latency + 2
+    assert sum(calm <= at < calm + 10 * latency for at in run.sent) >= 0.9 * 10 * concurrency
+
+
+@pytest.mark.parametrize(("asks", "seconds"), [(1.0, 90.0), (None, 30.0)])
+def test_three_thousand_rows_with_every_fault_by_chance_take_no_two_minutes(asks: float | None, seconds: float) -> None:
+    for seed in range(4):
+        chance = random.Random(seed)
+        run = Run(
+            FixedWindow(1e9),
+            pacer(),
+            seconds / 60,
+            latency=(0.0, 0.05),
+            by_chance=by_chance(0.05, seed=seed),
+            asks=asks or 0.0,
+            retry_after=asks is not None,
+            health=lambda now, in_flight, chance=chance: chance.random() > 0.04,  # type: ignore[misc]
+            seed=seed,
+        ).go()
+        assert run.accepted >= 3000, seed
+
+
+@pytest.mark.parametrize("asks", [0.0, None])
+def test_429s_by_chance_teach_no_rate_below_the_one_the_user_gave(asks: float | None) -> None:
+    run = Run(
+        FixedWindow(1e9), pacer(rpm=600), 3, by_chance=by_chance(0.05), asks=asks or 0.0, retry_after=asks is not None
+    ).go()
+    assert run.used(600) >= 0.8
+
+
+def test_a_429_alone_among_accepted_ones_pauses_all_for_a_moment_and_no_more() -> None:
+    for asked, pause in ((3.0, 3.0 + MARGIN), (None, SHORT_PAUSE)):
+        subject, now = pacer(concurrency=10), 0.0
+        for _ in range(10):
+            subject.went_well(now, 10, now)
+        for _ in range(20):
+            subject.rate_limited(asked, now, now + 0.1, 10)
+            for _ in range(9):
+                subject.went_well(now + 0.1, 9, now)
+            assert subject.admit(1, now + 0.1) == pytest.approx(pause)
+            now += 0.2 + pause
+            assert subject.concurrency == 10
+            assert [subject.admit(1, now) for _ in range(10)] == [0.0] * 10
+
+
+def test_429s_that_come_all_together_are_a_quota() -> None:
+    subject, now = pacer(concurrency=10), 0.0
+    for _ in range(10):
+        subject.went_well(now, 10, now)
+    for flying in range(10, 0, -1):
+        subject.rate_limited(None, 1.0, 1.1, flying)
+    assert subject.concurrency == 1
+    assert subject.admit(1, 1.1) == pytest.approx(1.0)
+    assert subject.admit(1, 2.2) == 0.0
+    assert subject.admit(1, 2.2) > 0.0
 
 
 # ---------------------------------------------------------------- headers

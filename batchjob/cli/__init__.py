@@ -24,6 +24,8 @@ COMMANDS = {
     "errors": "Failed and unconfirmed rows by kind, and what to do.",
     "export": "Labels in input order, to a file or stdout.",
     "jobs": "The jobs in this database.",
+    "profile": "Before paying: duplicates, lengths, tokens, cost, settings.",
+    "cache": "The labels remembered: stats, clear, prune.",
     "init": "Write a commented job.toml.",
     "sandbox": "A local endpoint to try things on, with a billing ledger.",
     "doctor": "Python, SQLite, disk, endpoint: what is fine and what is not.",

@@ -21,6 +21,8 @@ def _line(runner: Runner) -> dict[str, Any]:
     if rate:
         figures["rows_per_second"] = round(rate, 1)
         figures["eta_seconds"] = round((progress.total - progress.settled) / rate)
+    if runner.cost_usd is not None:
+        figures["cost_usd"] = round(runner.cost_usd, 4)
     if progress.failed:
         figures["failed"] = progress.failed
     if runner.pacing:
@@ -64,6 +66,8 @@ def _words(runner: Runner) -> str:
         left = figures["eta_seconds"]
         words.append(f"{figures['rows_per_second']:,}/s")
         words.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
+    if "cost_usd" in figures:
+        words.append(f"{figures['cost_usd']:.4f} USD")
     if "failed" in figures:
         words.append(f"{figures['failed']:,} failed")
     words.append(f"{runner.in_flight} in flight")

@@ -37,6 +37,7 @@ from batchjob.states import JobState
 from batchjob.stores.reading import StoreReader
 from batchjob.stores.sqlite import SqliteStore, open_store
 
+FREE = KnownPrice(0, 0, 0, "the sandbox is free")
 GC_THRESHOLD = 50_000
 """Objects between two collections. At Python's 700 the collector took 7 % of a run, to find next to nothing."""
 
@@ -86,6 +87,8 @@ def prices_of(config: JobConfig) -> dict[str, KnownPrice | None]:
     Raises:
         SettingError: there is a budget, and no price for one of them.
     """
+    if config.base_url == SANDBOX_URL and not config.prices:
+        return {config.model: FREE, **{route.model: FREE for route in config.routes}}
     models = (config.model, *(route.model for route in config.routes))
     prices = {model: price_for(config.base_url, model, config.prices) for model in models}
     unknown = [model for model, price in prices.items() if price is None]
@@ -131,7 +134,7 @@ async def _run(plan: Plan, key: str | None, log: Logger) -> int:
             ending = await _watched(runner, store, log, config)
     finally:
         await store.close()
-    return _finish(plan, job.name, ending, time.monotonic() - began)
+    return _finish(plan, job.name, ending, time.monotonic() - began, log)
 
 
 async def _set_up(store: SqliteStore, plan: Plan) -> None:
@@ -210,12 +213,14 @@ def _on_signal(runner: Runner) -> None:
     runner.stop(Ending(JobState.STOPPED, "interrupted", 130))
 
 
-def _finish(plan: Plan, job: str, ending: Ending, seconds: float) -> int:
+def _finish(plan: Plan, job: str, ending: Ending, seconds: float, log: Logger) -> int:
     with StoreReader(plan.database) as reader:
         document = status_document(reader.snapshot(job))
         if plan.config.output:
             export_job(reader, reader.job(job), plan.config.output, None, details=False)
-    if not plan.config.quiet or ending.exit_code not in (0, 130):
+    if plan.config.log_format == "json":
+        log.info("run_ended", exit_code=ending.exit_code, seconds=round(seconds, 3), status=document)
+    elif not plan.config.quiet or ending.exit_code not in (0, 130):
         say(*summary_lines(document, seconds=seconds, next_command=_what_next(document, plan)))
     return ending.exit_code
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from batchjob.cli.estimate import paid_again, show_plan
 from batchjob.cli.key import require_key
 from batchjob.cli.options import DEFAULT_CONFIG, database, db_option, given, run_options, task_options
 from batchjob.cli.run import NewJob, Plan, run, say
@@ -42,10 +43,11 @@ from batchjob.stores.reading import StoreReader, holds_jobs
 @click.option("--config", metavar="FILE", help="Settings; a flag wins over it  [default job.toml, if there is one]")
 @click.option("--name", metavar="NAME", help="Of the job  [default: by INPUT]")
 @click.option("--new", is_flag=True, help="A new job, even if this input is labelled already")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and what it would cost; send and write nothing")
 @task_options
 @click.option("--sandbox/--no-sandbox", default=None, help="Run against the built-in endpoint; no key needed")
 @run_options
-def command(input: str, db: str | None, config: str | None, new: bool, **flags: Any) -> int:
+def command(input: str, db: str | None, config: str | None, new: bool, dry_run: bool, **flags: Any) -> int:
     """Ingest INPUT and label it; the same command again resumes that job.
 
     INPUT is a .csv, .tsv or .jsonl file, each also .gz, or - for stdin.
@@ -55,7 +57,8 @@ def command(input: str, db: str | None, config: str | None, new: bool, **flags: 
     path = database(db, configured=written)
     if where:
         say(f"settings from {where}")
-    require_key(settings.base_url, settings.api_key_env)
+    if not dry_run:
+        require_key(settings.base_url, settings.api_key_env)
     if settings.output:
         open_output(settings.output, None)
     reader = open_input(
@@ -71,15 +74,30 @@ def command(input: str, db: str | None, config: str | None, new: bool, **flags: 
         job = _named(path, settings, reader, new=new)
     if job is not None:
         chunks = rest_of(reader, job)
+        if dry_run:
+            return show_plan(path, settings, reader.source, job, chunks, [])
         say(f"going on with job {job.name}")
         return run(Plan(path, job.name, settings, chunks, job.rows))
-    if known and not new:
-        say(*_what_changed(known[0], settings))
-    return run(_new_job(path, settings, reader))
+    # The first chunk is read before anything is made, so that a bad input leaves nothing.
+    chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
+    first = next(chunks)
+    changed = _what_changed(known[0], settings) if known and not new else []
+    made = NewJob(_free_name(path, settings, reader.source.path), reader.source)
+    if dry_run:
+        return show_plan(path, settings, reader.source, made.name, chain((first,), chunks), changed)
+    if changed:
+        say(*changed, f"  {paid_again(path, settings, reader.source, first, known[0].rows)}")
+    return run(Plan(path, made, settings, chain((first,), chunks)))
 
 
 def read_settings(config: str | None, flags: dict[str, Any]) -> tuple[JobConfig, str, str | None]:
     """The settings of flags, job.toml and environment; the file they came from, if any; its `db`, if any."""
+    settings, where, db = gather_settings(config, flags)
+    return check(settings), where, db
+
+
+def gather_settings(config: str | None, flags: dict[str, Any]) -> tuple[JobConfig, str, str | None]:
+    """The same, whether or not they are enough to label with."""
     file = Path(config) if config else DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
     written = read_job_toml(file) if file else {}
     environment = next(({"base_url": url} for name in BASE_URL_VARIABLES if (url := os.environ.get(name))), {})
@@ -87,7 +105,7 @@ def read_settings(config: str | None, flags: dict[str, Any]) -> tuple[JobConfig,
     merged = merge(environment, written, typed)
     if merged.sandbox:
         merged = msgspec.structs.replace(merged, base_url=SANDBOX_URL, model=merged.model or "sandbox")
-    return check(merged), str(file) if file and not config else "", written.get("db")
+    return merged, str(file) if file and not config else "", written.get("db")
 
 
 def _jobs_of(path: Path, input_path: str) -> list[Job]:
@@ -145,15 +163,6 @@ def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
     return None
 
 
-def _new_job(path: Path, settings: JobConfig, reader: Reader) -> Plan:
-    """A plan for a new job. The first chunk is read before anything is made, so that a bad input leaves nothing."""
-    chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
-    first = next(chunks)
-    return Plan(
-        path, NewJob(_free_name(path, settings, reader.source.path), reader.source), settings, chain((first,), chunks)
-    )
-
-
 def _free_name(path: Path, settings: JobConfig, input_path: str) -> str:
     """The name asked for, or one made of the input's, with a number where that is taken."""
     if settings.name:
@@ -172,7 +181,7 @@ def _what_changed(last: Job, settings: JobConfig) -> list[str]:
     lines = [f"a new job, because this input was last labelled (job {last.name}) with other settings:"]
     for name, (old, new) in changed_settings(settings_of(last), settings).items():
         lines.append(f"  {name}: {_short(old)} -> {_short(new)}")
-    return [*lines, "  every row is paid for again"]
+    return lines
 
 
 def _short(value: object) -> str:

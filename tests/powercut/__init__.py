@@ -1,0 +1,1 @@
+"""Simulated power cuts under the work table's own SQL."""
