@@ -51,7 +51,7 @@ $(READY): pyproject.toml
 	@echo "Installing batchjob and what its tests need into $(VENV); this takes a minute or two, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on --editable ".[sandbox]" --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[sandbox]" --group dev
 	@touch $@
 
 clean:

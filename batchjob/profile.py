@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from batchjob.asking import ROW_BYTES
-from batchjob.config import JobConfig
+from batchjob.config import SANDBOX_URL, JobConfig
 from batchjob.dedupe import Key, Keys, normalise
 from batchjob.labels import LabelSet
 from batchjob.model import InputRow, InputSource, Row, Usage, Value
@@ -428,7 +428,9 @@ def _unknown(models: Mapping[str, _Asked], config: JobConfig, prices: Mapping[st
         yield "cost, for there is no model: give --model"
     if not config.base_url:
         yield "cost, for prices depend on the endpoint: give --base-url"
-    if config.model and config.base_url:
+    if config.base_url == SANDBOX_URL:
+        yield "cost, for the sandbox charges nothing"
+    elif config.model and config.base_url:
         for model in models:
             if prices.get(model) is None:
                 yield (

@@ -122,7 +122,9 @@ class Runner:
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._config.concurrency)]
         try:
             await asyncio.gather(*self._workers, return_exceptions=True)
-            await reading
+            if self.stopping:
+                reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
         finally:
             for task in (beating, self._refill):
                 if task is not None:
@@ -274,6 +276,7 @@ class Runner:
                 self._rouse()
 
     async def _carry(self, parcel: Parcel) -> None:
+        sent_at = self._clock()  # as pacing counts: from when it was let go
         self._request_id += 1
         request_id = self._request_id
         key = parcel.lost.client_key if parcel.lost else f"{self._key_prefix}-{request_id}"
@@ -293,7 +296,6 @@ class Runner:
             parcel.verifies is not None,
         )
         await self._commits.submit(claim)
-        sent_at = self._clock()
         heard = await self._endpoint.send(body, key)
         self._conclude(parcel, LostAs(request_id, key), heard, sent_at, cost)
 

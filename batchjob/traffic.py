@@ -62,7 +62,7 @@ class Traffic:
             return Lesson(False, Ending(JobState.REFUSED, f"{decision.message}. What to do: {advice}", 3))
         if decision.signal is Signal.GOOD:
             self._health.good(now, parcel.rows)
-            self._pacer.went_well(now, self.in_flight)
+            self._pacer.went_well(now, self.in_flight, sent_at)
             return _COUNTS
         counts = self._learn_of_failure(decision, heard, parcel, sent_at, now)
         down = self._health.down_seconds(now)
@@ -74,7 +74,7 @@ class Traffic:
     def _learn_of_failure(self, decision: Decision, heard: Heard, parcel: Parcel, sent_at: float, now: float) -> bool:
         wait = heard.retry_after_seconds if isinstance(heard, Rejected | Lost) else None
         if decision.signal is Signal.RATE_LIMITED:
-            self._pacer.rate_limited(wait, sent_at, now)
+            self._pacer.rate_limited(wait, sent_at, now, self.in_flight)
             self._health.told_to_wait(wait or 0.0, now, most=self._max_outage)
             return False
         if wait:

@@ -22,7 +22,12 @@ def helps() -> Iterator[tuple[str, str]]:
     for name in COMMANDS:
         command = group.get_command(top, name)
         assert command is not None
-        yield f"batchjob {name}", command.get_help(click.Context(command, info_name=name, parent=top))
+        inner = click.Context(command, info_name=name, parent=top)
+        yield f"batchjob {name}", command.get_help(inner)
+        if isinstance(command, click.Group):
+            for under in command.list_commands(inner):
+                below = command.commands[under]
+                yield f"batchjob {name} {under}", below.get_help(click.Context(below, info_name=under, parent=inner))
 
 
 def section() -> str:

@@ -44,7 +44,11 @@ def parse(arguments: list[str]) -> None:
     top = group.make_context("batchjob", list(arguments))
     name, command, rest = group.resolve_command(top, [*top._protected_args, *top.args])
     assert command is not None
-    command.make_context(name, rest, parent=top)
+    context = command.make_context(name, rest, parent=top)
+    if isinstance(command, click.Group):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
+        command.make_context(name, rest, parent=context)
 
 
 def test_the_help_in_the_readme_is_that_of_the_commands() -> None:

@@ -270,7 +270,7 @@ def numbers(write: Write) -> set[int]:
 
 TestLifeOfRows = LifeOfRows.TestCase
 TestLifeOfRows.settings = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     database=None,

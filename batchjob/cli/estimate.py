@@ -13,6 +13,7 @@ from batchjob.cli.show import show_lines
 from batchjob.config import JobConfig
 from batchjob.errors import BatchjobError
 from batchjob.model import Chunk, InputRow, InputSource, Job
+from batchjob.pricing import usd
 from batchjob.printable import printable
 from batchjob.profile import Estimate, Outlook, Remembers, Work, outlook
 from batchjob.report import advice
@@ -32,8 +33,11 @@ def remembering(path: Path, config: JobConfig, *, own: int | None = None) -> Ite
     with StoreReader(path) as store:
 
         def remembers(keys: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-            found = store.remembered(keys)
-            return {key for key, job in found.items() if (config.dedupe if job == own else config.cache)}
+            return {
+                key
+                for key, (job, none_fitted) in store.remembered(keys).items()
+                if (config.dedupe if job == own else config.cache) and (config.fallback is not None or not none_fitted)
+            }
 
         yield remembers if store.remembers_labels() else None
 
@@ -68,15 +72,17 @@ def show_plan(
         for rows in rows_within(chunks or (), config.limit):
             work.add(rows)
     found = outlook(work, config, prices)
-    begun = f"a new job, {job}, in {path}" if own is None else f"going on with job {own.name}: {_standing(path, own)}"
+    estimate = found.for_rows(config.rows_per_request)
+    standing, spent = ("", 0.0) if own is None else _standing(path, own)
+    begun = f"a new job, {job}, in {path}" if own is None else f"going on with job {own.name}: {standing}"
+    lines = rows_lines(work.document(), left=own is not None) + estimate_lines(found, (estimate,), config)
     show_lines(
         [
             f"plan      {begun}",
             *changed,
-            *rows_lines(work.document(), left=own is not None),
-            *estimate_lines(found, (found.for_rows(config.rows_per_request),)),
-            *_hindrances(path, config),
-            "nothing was sent or written; without --dry-run it is done",
+            *(lines if work.rows or own is None else ["rows      none is left to do"]),
+            *_hindrances(path, config, estimate, spent),
+            "nothing was sent or written: give the command without --dry-run to do it",
         ]
     )
     return 0
@@ -91,25 +97,33 @@ def _left(path: Path, config: JobConfig, job: Job | None) -> Iterator[list[Input
             yield [row for number, row in page if config.limit is None or number <= config.limit]
 
 
-def _standing(path: Path, job: Job) -> str:
+def _standing(path: Path, job: Job) -> tuple[str, float]:
+    """How far a job is, and what it has cost so far in USD, as far as known."""
     with StoreReader(path) as store:
-        rows = store.snapshot(job.name).tally.get("row", {})
+        tally = store.snapshot(job.name).tally
+    rows, cost = tally.get("row", {}), tally.get("cost", {})
     lost = "".join(f", {rows[state]:,} {state}" for state in ("failed", "unconfirmed") if rows.get(state))
-    return f"{rows.get('done', 0):,} of {job.rows:,}{'' if job.ingested else '+'} rows are done{lost}"
+    done = f"{rows.get('done', 0):,} of {job.rows:,}{'' if job.ingested else '+'} rows are done{lost}"
+    return done, usd(cost.get("answered", 0) + cost.get("lost", 0))
 
 
-def _hindrances(path: Path, config: JobConfig) -> Iterator[str]:
-    """What would keep a start from running now."""
+def _hindrances(path: Path, config: JobConfig, estimate: Estimate, spent: float) -> Iterator[str]:
+    """What would keep a start from running now, or to its end."""
+    if (
+        config.budget is not None
+        and estimate.expected_usd is not None
+        and spent + estimate.expected_usd > config.budget
+    ):
+        left = max(config.budget - spent, 0.0)
+        yield f"but       {spoken_usd(left)} of the budget is left: it is likely reached before the end"
     try:
         require_key(config.base_url, config.api_key_env)
     except BatchjobError as error:
         yield f"but       {error}"
     writer = writer_of(path)
     if writer is not None:
-        yield (
-            f"but       process {writer.get('pid', 'of another')} is working in this database: start is refused until "
-            f"it has ended"
-        )
+        who = f"process {writer['pid']}" if "pid" in writer else "another process"
+        yield f"but       {who} is working in this database: start is refused until it has ended"
 
 
 def paid_again(path: Path, config: JobConfig, source: InputSource, first: Chunk, rows_before: int) -> str:
@@ -156,38 +170,46 @@ def _took(count: int) -> str:
     return f"{count:,} rows" if count else "no row: look at its conditions, and at what stands before it"
 
 
-def estimate_lines(found: Outlook, estimates: Sequence[Estimate]) -> list[str]:
+def estimate_lines(found: Outlook, estimates: Sequence[Estimate], config: JobConfig) -> list[str]:
     """What the requests take, for each number of rows a request, and what that rests on."""
     lines = [line for estimate in estimates for line in _estimate_lines(estimate)]
     lines += [f"unknown   {reason}" for reason in found.unknown]
     lines += [f"price     of {printable(model)}: {source}" for model, source in found.prices.items()]
-    return lines
+    quotas = [
+        f"{limit:,.0f} {what} a minute" for limit, what in ((config.rpm, "requests"), (config.tpm, "tokens")) if limit
+    ]
+    pace = [*quotas, f"{config.concurrency} requests at once that take a second each"]
+    return [*lines, f"rests on  {', '.join(pace)}; tokens reckoned from characters; nothing sent twice"]
 
 
 def _estimate_lines(estimate: Estimate) -> Iterator[str]:
     most = estimate.rows_per_request
     yield f"requests  {estimate.requests:,} with {most:,} {'row' if most == 1 else 'rows at most'} in each"
     if estimate.input_tokens is not None:
-        yield f"  tokens  about {estimate.input_tokens:,} in, {estimate.output_tokens:,} out"
+        yield f"  tokens  about {_about(estimate.input_tokens)} in, {_about(estimate.output_tokens or 0)} out"
     if estimate.expected_usd is None or estimate.worst_usd is None:
         yield "  cost    unknown"
     else:
-        yield f"  cost    about {estimate.expected_usd:,.4f} USD, {estimate.worst_usd:,.4f} at worst"
+        yield f"  cost    about {spoken_usd(estimate.expected_usd)}, {spoken_usd(estimate.worst_usd)} at worst"
     yield f"  time    about {spoken_seconds(estimate.seconds)}"
+
+
+def _about(count: int) -> str:
+    """An estimate in three digits."""
+    return f"{round(count, 3 - len(str(count))):,}" if count >= 1000 else str(count)
+
+
+def spoken_usd(amount: float) -> str:
+    """An amount as a person says it."""
+    return f"{amount:,.2f} USD" if amount >= 1 else f"{amount:.4f} USD"
 
 
 def spoken_seconds(seconds: float) -> str:
     """A duration as a person says it."""
-    minutes = ceil_to_minutes(seconds)
     if seconds < 60:
         return f"{max(round(seconds), 1)} s"
-    days, rest = divmod(minutes, 24 * 60)
+    days, rest = divmod(-int(-seconds // 60), 24 * 60)  # whole minutes, begun ones counted
     hours, minutes = divmod(rest, 60)
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
-
-
-def ceil_to_minutes(seconds: float) -> int:
-    """Whole minutes, begun ones counted."""
-    return -int(-seconds // 60)

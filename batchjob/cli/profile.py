@@ -181,11 +181,9 @@ def _lines(document: dict[str, Any], found: Outlook, settings: JobConfig) -> lis
         *_length_lines(document["characters"]),
         *_shares_line("scripts", document["scripts"]),
         *_shares_line("language", document["languages"]),
-        *estimate_lines(found, shown),
+        *estimate_lines(found, shown, settings),
         *(f"unknown   {reason}" for reason in document["unknown"] if reason not in found.unknown),
-        "rests on  characters for tokens, one answer a second, no request sent again",
-        "next",
-        document["command"],
+        f"next      {document['command']}",
     ]
 
 

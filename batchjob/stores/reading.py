@@ -303,13 +303,15 @@ class StoreReader:
             page = self._all(query, (after, after + PAGE_ROWS))
             yield [(number, (line, key, text, rest, defect)) for number, line, key, text, rest, defect in page]
 
-    def remembered(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
-        """Those of the keys that have a label in the cache, and the id of the job that bought it."""
+    def remembered(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, bool]]:
+        """Those of the keys that have a label in the cache: the job (id) that bought it, and whether none fitted."""
         query = (
-            "SELECT label_cache.id, label_cache.code, label_cache.job_id FROM json_each(?) AS given"
-            " CROSS JOIN label_cache ON label_cache.id = given.value ->> 0 WHERE label_cache.code = given.value ->> 1"
+            "SELECT label_cache.id, label_cache.code, label_cache.job_id, label_cache.fallback"
+            " FROM json_each(?) AS given CROSS JOIN label_cache ON label_cache.id = given.value ->> 0"
+            " WHERE label_cache.code = given.value ->> 1"
         )
-        return {(id_, code): job for id_, code, job in self._all(query, (msgspec.json.encode(keys).decode(),))}
+        found = self._all(query, (msgspec.json.encode(keys).decode(),))
+        return {(id_, code): (job, bool(fallback)) for id_, code, job, fallback in found}
 
     def remembers_labels(self) -> bool:
         """Whether there is any label in the cache."""

@@ -1,0 +1,208 @@
+"""What may happen to the disk and the clock under a job: it ends with one sentence, and goes on when all is well."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from storm.harness import FINISHED, Plan, World, finish, wait_for
+
+SLOW = (0.02, 0.04)
+COMMAND = "from batchjob.cli import main; main()"
+NO_ROOM = """
+import sqlite3, time
+class Limited(sqlite3.Connection):
+    def execute(self, query, *values):
+        if query.startswith("INSERT INTO temp.work_group") and "add_input" not in query:
+            used = super().execute("PRAGMA page_count").fetchone()[0]
+            super().execute(f"PRAGMA max_page_count = {used}")
+        return super().execute(query, *values)
+connect = sqlite3.connect
+sqlite3.connect = lambda *given, **more: connect(*given, **{"factory": Limited, **more})
+"""
+"""A database that cannot grow once its rows are read: room that no reserve gives back."""
+CLOCKS = {
+    "set back by a day": "import time; real = time.time; time.time = lambda: real() - 86400",
+    "running backwards": "import time; began = time.time(); time.time = lambda: 2 * began - 10 - time.monotonic()",
+}
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of this size."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "small", 8) as folder:
+        yield folder
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all the room that is left."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return filler
+
+
+def patched(code: str) -> tuple[str, ...]:
+    """The command after this code."""
+    return (sys.executable, "-c", f"{code}\n{COMMAND}")
+
+
+def check_sentence(said: str, part: str) -> None:
+    """The last word is one sentence that says so."""
+    assert "Traceback" not in said
+    assert "defect" not in said
+    sentences = [line for line in said.splitlines() if line.startswith("batchjob: ")]
+    assert len(sentences) == 1, said
+    assert part in sentences[0]
+
+
+# ---------------------------------------------------------------- full
+
+
+def test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it_ends(
+    tmp_path: Path, small: Path
+) -> None:
+    plan = Plan(1, "resend", 300, ".csv", 8, SLOW, ())
+    with World(tmp_path / "job", plan) as world:
+        world.database = small / "job.db"
+        process = world.spawn(world.arguments("start"))
+        assert wait_for(lambda: len(world.endpoint.bills()) > 20, seconds=20)
+        filler = fill(small)
+        assert world.ended(process) == 1
+        check_sentence(world.said_by(process), "is full. Make room and resume: every committed label is kept")
+        answered = len(world.endpoint.bills())
+        filler.unlink()
+        status = world.judge()
+        assert status is not None
+        assert answered < 300
+        assert status["rows"]["done"] == answered  # thanks to the reserve
+        assert status["rows"]["in_flight"] == 0
+        finish(world)
+    assert world.oracle.objections == []
+    assert world.oracle.printed == world.oracle.extra_bills == 0
+
+
+def test_a_disk_too_small_for_the_input_says_so_and_reads_on_with_more_room(tmp_path: Path, small: Path) -> None:
+    plan = Plan(1, "resend", 3000, ".csv", 40, (0.0, 0.0), ())
+    with World(tmp_path / "job", plan) as world:
+        world.database = small / "job.db"
+        filler = small / "filler"
+        filler.write_bytes(bytes(3_400_000))  # the reserve has 4 MiB of the 8
+        code, said = world.run(world.arguments("start"))
+        assert code == 1
+        check_sentence(said, "is full")
+        filler.unlink()
+        (small / "job.db.reserve").unlink(missing_ok=True)
+        finish(world)
+    assert world.oracle.objections == []
+
+
+def test_without_room_even_for_the_answers_they_are_counted_and_asked_again(tmp_path: Path) -> None:
+    plan = Plan(1, "resend", 100, ".csv", 4, SLOW, ())
+    with World(tmp_path / "job", plan, command=patched(NO_ROOM)) as world:
+        code, said = world.run(world.arguments("start"))
+        assert code == 1
+        check_sentence(said, "is full")
+        world._command = [*patched("")]
+        finish(world)
+    assert world.oracle.objections == []
+
+
+# ---------------------------------------------------------------- taken away
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_can_still_be_read(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", 16) as disk:
+        plan = Plan(1, "resend", 10, ".csv", 4, (0.0, 0.0), ())
+        with World(tmp_path / "job", plan) as world:
+            world.database = disk / "job.db"
+            assert world.run(world.arguments("start"))[0] == 0
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            code, said = world.run(world.arguments("start"))
+            assert code == 1
+            check_sentence(said, "read-only")
+            status = world.status()
+            assert status is not None
+            assert status["rows"]["done"] == 10
+            world.export("labels.csv", whole=True)
+    assert world.oracle.objections == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_database_that_is_taken_away_under_a_run_stops_it_and_put_back_loses_nothing(
+    tmp_path: Path, how: str
+) -> None:
+    plan = Plan(1, "resend", 400, ".csv", 4, SLOW, ())
+    with World(tmp_path / "job", plan) as world:
+        process = world.spawn(world.arguments("start"))
+        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
+        kept = world.database.with_name("kept.db")
+        world.database.rename(kept)
+        if how == "replaced":
+            sqlite3.connect(world.database).close()
+            world.database.touch()
+        assert world.ended(process) == 1
+        check_sentence(world.said_by(process), "was deleted or replaced while it was in use")
+        kept.rename(world.database)
+        world.judge()
+        finish(world)
+    assert world.oracle.objections == []
+
+
+# ---------------------------------------------------------------- held, and set back
+
+
+def test_a_reader_that_never_lets_go_stops_nobody(tmp_path: Path) -> None:
+    plan = Plan(1, "resend", 300, ".csv", 8, (0.0, 0.01), ())
+    with World(tmp_path / "job", plan) as world:
+        process = world.spawn(world.arguments("start"))
+        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
+        reader = sqlite3.connect(f"file:{world.database}?mode=ro", uri=True, isolation_level=None)
+        reader.execute("BEGIN")
+        seen = reader.execute("SELECT count(*) FROM row WHERE state = 'done'").fetchone()
+        assert world.ended(process) in FINISHED
+        assert reader.execute("SELECT count(*) FROM row WHERE state = 'done'").fetchone() == seen
+        status = world.judge(final=True)
+        assert status is not None
+        assert status["rows"]["done"] == 300
+        reader.close()
+        finish(world)
+    assert world.oracle.objections == []
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_clock_that_is_wrong_costs_nothing(tmp_path: Path, clock: str) -> None:
+    plan = Plan(1, "resend, faults", 60, ".csv", 8, (0.005, 0.02), ())
+    with World(tmp_path / "job", plan) as world:
+        process = world.spawn(world.arguments("start"))
+        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
+        process.kill()
+        process.wait()
+        world.judge()
+        world._command = [*patched(CLOCKS[clock])]
+        began = time.monotonic()
+        finish(world)
+        assert time.monotonic() - began < 60
+    assert world.oracle.objections == []
