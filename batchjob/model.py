@@ -297,6 +297,7 @@ class ExportRow(NamedTuple):
     state: str
     error_kind: str | None
     error: str | None
+    origin: str | None
     answer: str | None
     attempts: int
     request_id: str | None

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from batchjob.asking import ROW_BYTES
-from batchjob.config import SANDBOX_URL, JobConfig
+from batchjob.config import JobConfig
 from batchjob.dedupe import Key, Keys, normalise
 from batchjob.labels import LabelSet
 from batchjob.model import InputRow, InputSource, Row, Usage, Value
@@ -428,9 +428,7 @@ def _unknown(models: Mapping[str, _Asked], config: JobConfig, prices: Mapping[st
         yield "cost, for there is no model: give --model"
     if not config.base_url:
         yield "cost, for prices depend on the endpoint: give --base-url"
-    if config.base_url == SANDBOX_URL:
-        yield "cost, for the sandbox charges nothing"
-    elif config.model and config.base_url:
+    if config.model and config.base_url:
         for model in models:
             if prices.get(model) is None:
                 yield (
@@ -488,7 +486,7 @@ def _bill(asked: _Asked, config: JobConfig, most: int) -> _Bill:
     more = 1 + verified / max(asked.rows, 1)
     prompt = Prompt(LabelSet(config.labels), config.prompt)
     labels = [estimate_tokens(label) for label in config.labels]
-    answer = max(sum(labels) / len(labels), 1.0) + 1
+    answer = max(sum(labels) / len(labels), 1.0)
     schema = ROW_BYTES + sum(len(label.encode()) + 3 for label in config.labels) if config.response_format else 0
     shared_rows = asked.rows - alone
     single = max_tokens_for(config.labels, 1) if config.max_tokens is None else config.max_tokens
@@ -500,7 +498,7 @@ def _bill(asked: _Asked, config: JobConfig, most: int) -> _Bill:
                 + shared * _frame_tokens(prompt, each)
                 + asked.text_tokens * more
             ),
-            output_tokens=round((asked.rows + verified) * answer + shared_rows * 5 + shared * 3),
+            output_tokens=round((asked.rows + verified) * answer + alone + verified + shared_rows * 4 + shared * 3),
         ),
         most_bytes=(requests + verified) * prompt.overhead_bytes()
         + round(asked.text_bytes * more)
@@ -539,7 +537,7 @@ def suggested(found: Outlook, config: JobConfig, *, rows: int, given: Collection
             chosen["rows_per_request"] = most
     if most > 1 and "verify_sample" not in given and not config.verify_sample:
         chosen["verify_sample"] = VERIFY
-    if "concurrency" not in given:
+    if "concurrency" not in given and rows >= WORTH_SHARING:
         concurrency = min(max(ceil(config.rpm / 60 * 2), 4), 64) if config.rpm else 32
         if concurrency != config.concurrency:
             chosen["concurrency"] = concurrency

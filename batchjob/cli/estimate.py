@@ -138,7 +138,7 @@ def paid_again(path: Path, config: JobConfig, source: InputSource, first: Chunk,
     if not saved:
         return "every row is paid for again" if whole else f"every one of its first {work.rows:,} is paid for{more}"
     which = f"{work.rows:,} rows" if whole else f"its first {work.rows:,} rows{more}"
-    return f"{work.asked:,} of {which} are paid for; not so {_others(work.document()['settled_by'])}"
+    return f"{work.asked:,} of {which} are paid for; without a request: {_others(work.document()['settled_by'])}"
 
 
 def _others(settled: dict[str, int]) -> str:
@@ -183,6 +183,8 @@ def estimate_lines(found: Outlook, estimates: Sequence[Estimate], config: JobCon
 
 
 def _estimate_lines(estimate: Estimate) -> Iterator[str]:
+    if not estimate.requests:
+        return
     most = estimate.rows_per_request
     yield f"requests  {estimate.requests:,} with {most:,} {'row' if most == 1 else 'rows at most'} in each"
     if estimate.input_tokens is not None:
@@ -201,6 +203,8 @@ def _about(count: int) -> str:
 
 def spoken_usd(amount: float) -> str:
     """An amount as a person says it."""
+    if 0 < amount < 0.0001:
+        return "under 0.0001 USD"
     return f"{amount:,.2f} USD" if amount >= 1 else f"{amount:.4f} USD"
 
 

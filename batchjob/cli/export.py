@@ -14,7 +14,7 @@ from batchjob.outputs import open_output
 from batchjob.stores.reading import StoreReader
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
-DETAIL_COLUMNS = ("attempts", "request_id", "answer", "input_tokens", "cached_input_tokens", "output_tokens")
+DETAIL_COLUMNS = ("origin", "attempts", "request_id", "answer", "input_tokens", "cached_input_tokens", "output_tokens")
 
 
 @click.command("export")
@@ -91,7 +91,7 @@ def _cells_of(job: Job, *, details: bool) -> Any:
     own_id = id_at is None
 
     def cells(record: tuple[Any, ...]) -> list[Any]:
-        id_, key, text, rest, label, from_, state, kind, error, answer, attempts, *request = record
+        id_, key, text, rest, label, from_, state, kind, error, origin, answer, attempts, *request = record
         row: list[Any] = [None] * width
         if rest is not None:
             values = decode(rest)
@@ -108,6 +108,7 @@ def _cells_of(job: Job, *, details: bool) -> Any:
             row[id_at or 0] = key
         row += (label, from_, state, f"{kind}: {error}" if kind and state != "done" else None)
         if details:
+            row.append(origin)
             row += _details(id_ & _MASK, answer, attempts, request)
         return row
 

@@ -193,7 +193,7 @@ def _duplicate_lines(duplicates: dict[str, Any]) -> Iterator[str]:
         yield "repeated  no text stands there twice"
         return
     yield (
-        f"repeated  {normalised:,} rows have a text that stood there before: {exact:,} letter for letter, "
+        f"repeated  {normalised:,} texts stood there before: {exact:,} letter for letter, "
         f"{normalised - exact:,} but for case, spaces or closing punctuation"
     )
     for found in duplicates["most_frequent"]:

@@ -1,0 +1,234 @@
+"""Tests of the tests: each defect below is put into a copy of the package, and a test must turn red.
+
+    python tests/mutations.py [PART OF A NAME...]
+
+Exits with 1 where a defect goes unnoticed, or where the tests are red without any.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("batchjob", "migrations", "tests", "examples", "docs", "pyproject.toml", "README.md")
+LONGEST_SECONDS = 300.0
+CRASH = "tests/test_crash.py"
+KILLED = f"{CRASH}::test_a_job_killed_three_times_has_every_label_once_and_no_bill_it_does_not_name"
+FAILS = "tests/test_failpoints.py::test_a_job_that_fails_there_ends_as_if_it_had_not"
+FAULT = "tests/test_faults.py::test_fault_ends_as_the_table_says"
+STATES = "tests/test_state_machine.py"
+SEND = """\
+        await self._commits.submit(claim)
+        heard = await self._endpoint.send(body, key)
+"""
+SEND_FIRST = """\
+        heard = await self._endpoint.send(body, key)
+        await self._commits.submit(claim)
+"""
+
+
+class Mutation(NamedTuple):
+    """A defect: in this file of the package, this text (there once) becomes that; and the tests that must tell."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = (
+    Mutation(
+        "the claim is not committed before sending",
+        "runner.py",
+        SEND,
+        SEND_FIRST,
+        (f"{FAILS}[request.after_last_byte=kill@1]", f"{FAILS}[request.after_last_byte=kill@2]"),
+    ),
+    Mutation(
+        "commits are flushed at checkpoints only (synchronous = NORMAL)",
+        "stores/sqlite.py",
+        '"PRAGMA synchronous = FULL"',
+        '"PRAGMA synchronous = NORMAL"',
+        ("tests/powercut",),
+    ),
+    Mutation(
+        "commits are never flushed (synchronous = OFF)",
+        "stores/sqlite.py",
+        '"PRAGMA synchronous = FULL"',
+        '"PRAGMA synchronous = OFF"',
+        ("tests/powercut",),
+    ),
+    Mutation(
+        "a request that goes out again has a new idempotency key",
+        "runner.py",
+        "key = parcel.lost.client_key if parcel.lost else ",
+        "key = ",
+        (f"{KILLED}[idempotent]",),
+    ),
+    Mutation(
+        "any answer is taken for a label",
+        "verdict.py",
+        "    label = terms.labels.match(answer)\n",
+        "    label = answer\n",
+        (f"{FAULT}[a label off the list]", f"{FAULT}[two labels]"),
+    ),
+    Mutation(
+        "no budget is reserved",
+        "runner.py",
+        "            self._budget.reserve(cost)\n",
+        "            pass\n",
+        ("tests/test_failpoints.py::test_a_budget_is_kept_also_by_a_job_that_is_killed",),
+    ),
+    Mutation(
+        "an answer of any size is read",
+        "endpoints/chat.py",
+        "        if size > MOST_BODY_BYTES:\n",
+        "        if False:\n",
+        (f"{FAULT}[a body of more than 8 MiB]", f"{FAULT}[a gzip bomb of 512 MiB (memory stays flat)]"),
+    ),
+    Mutation(
+        "what is sent again is not counted",
+        "stores/group.py",
+        '            self._tally["request", "resent"] += 1\n',
+        "            pass\n",
+        (f"{KILLED}[resend]", CRASH + "::test_a_second_ctrl_c_leaves_at_once_and_what_was_out_is_counted"),
+    ),
+    Mutation(
+        "a second writer is let in",
+        "stores/lock.py",
+        "            if self._taken():\n",
+        "            if True:\n",
+        (f"{CRASH}::test_a_second_runner_is_refused_by_name_and_may_start_when_the_first_is_dead",),
+    ),
+    Mutation(
+        "hold sends again all the same",
+        "stores/sqlite.py",
+        "State.UNCONFIRMED if hold else State.PENDING",
+        "State.PENDING",
+        (f"{KILLED}[hold]", STATES),
+    ),
+    Mutation(
+        "rows in a wrong state are passed over in silence",
+        "stores/group.py",
+        '("" if name in UNGUARDED else guard)',
+        '""',
+        (STATES,),
+    ),
+    Mutation(
+        "an answer settles rows of another request",
+        "stores/sqlite.sql",
+        "    source = given.source, answer = given.answer\n",
+        "    source = given.source, answer = given.answer, claim = given.claim\n",
+        (STATES,),
+    ),
+    Mutation(
+        "a counter drifts",
+        "stores/group.py",
+        '        tally["row", after] += 1\n',
+        '        tally["row", after] += 1 if result.event is not Event.LOSE else 2\n',
+        (STATES,),
+    ),
+    Mutation(
+        "an export is renamed before it is whole",
+        "outputs/target.py",
+        '        failpoints.reach("export.before_rename")\n',
+        '        temporary.replace(path)\n        failpoints.reach("export.before_rename")\n',
+        (f"{FAILS}[export.before_rename=kill@1]", f"{FAILS}[export.before_rename=enospc@1]"),
+    ),
+    Mutation(
+        "a database that was taken away is not missed",
+        "stores/sqlite.py",
+        "            self._check_in_place()\n",
+        "            pass\n",
+        ("tests/test_disk.py::test_a_database_that_is_taken_away_under_a_run_stops_it_and_put_back_loses_nothing",),
+    ),
+    Mutation(
+        "answers in hand are dropped when the disk is full",
+        "group_commit.py",
+        "            self._store.free_reserve()\n",
+        "",
+        ("tests/test_disk.py::test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it_ends",),
+    ),
+)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of what the tests need."""
+    folder.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def mutate(folder: Path, mutation: Mutation) -> str:
+    """Put the defect in; "" or why that cannot be done."""
+    path = folder / "batchjob" / mutation.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutation.right) != 1:
+        return f"the text it is made from is {text.count(mutation.right)} times in {mutation.file}"
+    path.write_text(text.replace(mutation.right, mutation.wrong), encoding="utf-8")
+    return ""
+
+
+def red_tests(folder: Path, tests: tuple[str, ...]) -> tuple[list[str], str]:
+    """The tests that fail on this copy, and the last line of pytest."""
+    asked = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=no", "-rfE", "--no-header", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen(
+        asked, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        said, _ = process.communicate(timeout=LONGEST_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+        return [], f"no end within {LONGEST_SECONDS:g} s"
+    lines = said.strip().splitlines() or [""]
+    red = [line for line in lines if re.match(r"(FAILED|ERROR) ", line)]
+    if process.returncode not in (0, 1):  # not "some failed" but "nothing was run"
+        return [], f"pytest ended with {process.returncode}: {lines[-1]}"
+    return [line.split(" ", 1)[1].split(" - ")[0] for line in red], lines[-1]
+
+
+def main(wanted: list[str]) -> int:
+    """Try them; the exit code."""
+    chosen = [one for one in MUTATIONS if not wanted or any(part in one.name for part in wanted)]
+    unnoticed = 0
+    with tempfile.TemporaryDirectory(prefix="batchjob-mutations-") as temporary:
+        whole = copied(Path(temporary) / "whole")
+        tests = tuple(sorted({test for mutation in chosen for test in mutation.tests}))
+        red, last = red_tests(whole, tests)
+        print(f"{'without a defect':<62} {last}", flush=True)
+        if red or "passed" not in last:
+            print("\n".join(["red already:", *red]))
+            return 1
+        for number, mutation in enumerate(chosen):
+            began = time.monotonic()
+            folder = copied(Path(temporary) / str(number))
+            why = mutate(folder, mutation)
+            red, last = ([], why) if why else red_tests(folder, mutation.tests)
+            unnoticed += not red
+            verdict = f"red: {len(red)}" if red else "NOT NOTICED"
+            print(f"{mutation.name:<62} {verdict:<12} {time.monotonic() - began:4.0f} s  {last}", flush=True)
+            for test in red:
+                print(f"    {test}", flush=True)
+            shutil.rmtree(folder)
+    print(f"{len(chosen)} defects, {unnoticed} not noticed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

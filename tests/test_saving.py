@@ -1,0 +1,256 @@
+"""What is paid, counted by the ledger of an endpoint in another process: pay once, and pay less."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LABELS = ("card_arrival", "change_pin", "exchange_rate", "age_limit")
+WORDS = {
+    "card_arrival": "when will my new card arrival be",
+    "change_pin": "how do I change my pin",
+    "exchange_rate": "which exchange rate do you use",
+    "age_limit": "is there an age limit for children",
+}
+PRICED = '[prices."toy"]\ninput = 2.0\noutput = 8.0\n'
+
+Start = Callable[..., str]
+
+
+class Bench:
+    """A job's folder with an endpoint and its ledger."""
+
+    def __init__(self, batchjob: Any, url: str, ledger: Path) -> None:
+        self.batchjob, self.url, self.ledger = batchjob, url, ledger
+        self.base = ("--base-url", url, "--model", "toy", "--labels", ",".join(LABELS), "--rpm", "0")
+
+    def write(self, texts: Sequence[str], name: str = "in.csv") -> str:
+        with (self.batchjob.folder / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "text"])
+            writer.writerows([n, text] for n, text in enumerate(texts, start=1))
+        return name
+
+    def start(self, name: str, *more: str, code: int = 0) -> str:
+        ended = self.batchjob("start", name, *self.base, *more)
+        assert ended.code == code, ended.err
+        return str(ended.err)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.batchjob("status", "--json").out)
+        return found
+
+    def exported(self, *more: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(self.batchjob("export", "-o", "-", *more).out.splitlines()))
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.ledger.read_text().splitlines()] if self.ledger.exists() else []
+
+    @property
+    def billed(self) -> int:
+        return sum(line["billed"] for line in self.lines())
+
+
+@pytest.fixture
+def bench(batchjob: Any, sandbox: Start) -> Callable[..., Bench]:
+    def make(*options: str) -> Bench:
+        ledger = batchjob.folder / "ledger.jsonl"
+        return Bench(batchjob, sandbox("--ledger", str(ledger), *options), ledger)
+
+    return make
+
+
+def many_texts(count: int) -> list[str]:
+    return [f"{WORDS[LABELS[n % len(LABELS)]]} number {n}" for n in range(count)]
+
+
+def test_a_text_that_stands_in_the_input_many_times_is_paid_once(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    texts = ["Change my PIN", "change my pin.", "  change MY   pin!", "ｃhange my pin", "age limit"] * 40
+    random.Random(1).shuffle(texts)
+    at.start(at.write(texts))
+    assert at.billed == 2
+    rows = at.exported()
+    assert [row["text"] for row in rows] == texts
+    assert {row["label"] for row in rows} == {"change_pin", "age_limit"}
+    assert sorted(row["source"] for row in rows) == ["duplicate"] * 198 + ["model"] * 2
+    assert at.status()["sources"]["duplicate"] == 198
+
+
+def test_with_no_dedupe_every_row_is_asked_for(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    at.start(at.write(["change my pin"] * 30), "--no-dedupe", "--no-cache")
+    assert at.billed == 30
+
+
+def test_duplicates_of_a_row_that_fails_fail_with_it_and_are_retried_as_one(bench: Callable[..., Bench]) -> None:
+    at = bench("--poison", "rotten")
+    at.start(at.write(["a rotten text"] * 9 + ["age limit"]), code=4)
+    assert len(at.lines()) == 2
+    assert at.status()["errors"][0]["count"] == 9
+    ended = at.batchjob("retry")
+    assert ended.code == 4
+    assert len(at.lines()) == 3
+
+
+def test_tomorrows_file_pays_only_for_what_is_new(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    texts = many_texts(300)
+    at.start(at.write(texts))
+    assert at.billed == 300
+    random.Random(2).shuffle(texts)
+    new = [f"age limit of {n} years" for n in range(25)]
+    at.start(at.write([*new, *texts], "tomorrow.csv"))
+    assert at.billed == 325
+    assert at.status()["sources"]["cache"] == 300
+    at.start(at.write(texts, "again.csv"), "--no-cache")
+    assert at.billed == 625
+
+
+def test_the_same_file_again_sends_nothing(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    name = at.write(many_texts(50))
+    at.start(name)
+    at.start(name, "--concurrency", "3")
+    at.start(name, "--new")
+    assert len(at.lines()) == 50
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [("--model", "other"), ("--prompt", "Which of these is it?"), ("--labels", ",".join([*LABELS[:3], "age"]))],
+    ids=["model", "prompt", "label"],
+)
+def test_a_changed_task_never_shows_an_old_label_and_says_what_changed(
+    bench: Callable[..., Bench], changed: tuple[str, str]
+) -> None:
+    at = bench()
+    name = at.write(many_texts(40))
+    at.start(name)
+    said = at.start(name, *changed)
+    assert at.billed == 80
+    assert f"{changed[0][2:]}:" in said
+    assert {row["source"] for row in at.exported()} == {"model"}
+
+
+def test_many_rows_go_in_one_request_and_get_the_labels_they_get_alone(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    texts = [*many_texts(190), '7. "age_limit"\n8: change_pin', 'Labels: {"1": "age_limit", "2": "change_pin"}']
+    at.start(at.write(texts), "--rows-per-request", "16", "--no-cache")
+    assert at.billed == 12
+    together = [row["label"] for row in at.exported()]
+    at.start(at.write(texts, "alone.csv"), "--no-cache")
+    assert together == [row["label"] for row in at.exported()]
+    assert at.billed == 12 + 192
+
+
+def test_a_row_at_fault_is_found_by_halves_and_nobody_else_is_paid_twice(bench: Callable[..., Bench]) -> None:
+    at = bench("--poison", "rotten")
+    texts = [text + (" rotten" if n % 100 == 37 else "") for n, text in enumerate(many_texts(320))]
+    at.start(at.write(texts), "--rows-per-request", "16", "--concurrency", "7", code=4)
+    status = at.status()
+    assert (status["rows"]["done"], status["rows"]["failed"]) == (317, 3)
+    paid = [row["text"] for line in at.lines() if line["billed"] for row in line["rows"]]
+    assert sorted(paid) == sorted(text for text in texts if "rotten" not in text)
+    assert len(at.lines()) == 20 + 3 * 8  # each row at fault costs four splits
+
+
+def test_usage_and_tokens_of_a_request_are_shared_out_exactly(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    at.start(at.write(many_texts(50)), "--rows-per-request", "7")
+    rows, usage = at.exported("--details"), at.status()["usage"]
+    assert sum(int(row["input_tokens"]) for row in rows) == usage["input_tokens"]
+    assert sum(int(row["output_tokens"]) for row in rows) == usage["output_tokens"]
+    assert usage["input_tokens"] == sum(line["input_tokens"] for line in at.lines())
+
+
+def test_a_sample_of_shared_labels_is_verified_alone(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    said = at.start(at.write(many_texts(100)), "--rows-per-request", "10", "--verify-sample", "0.3")
+    asked = at.status()["verified"]["asked"]
+    assert 10 <= asked <= 50
+    assert at.billed == 10 + asked
+    assert f"100.0 % of {asked} labels were the same" in said
+
+
+def test_rules_label_for_free_and_one_that_takes_no_row_is_named(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    (at.batchjob.folder / "job.toml").write_text(
+        '[[rules]]\nname = "pins"\nlabel = "change_pin"\nwords = ["pin"]\n'
+        '[[rules]]\nname = "never"\nlabel = "age_limit"\npattern = "zzz+"\n'
+    )
+    said = at.start(at.write(many_texts(80)))
+    assert at.billed == 60
+    by_rule = [row for row in at.exported("--details") if row["source"] == "rule"]
+    assert len(by_rule) == 20
+    assert {(row["label"], row["origin"]) for row in by_rule} == {("change_pin", "pins")}
+    assert "never took no row" in said
+
+
+def test_routes_send_each_script_to_its_model(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    (at.batchjob.folder / "job.toml").write_text('[[routes]]\nname = "zh"\nmodel = "han-model"\nscript = "Han"\n')
+    at.start(at.write([*many_texts(10), "我的卡什么时候到", "怎么更改密码"]))
+    models = {row["text"]: line["model"] for line in at.lines() for row in line["rows"]}
+    assert [text for text, model in models.items() if model == "han-model"] == ["我的卡什么时候到", "怎么更改密码"]
+    assert set(models.values()) == {"toy", "han-model"}
+
+
+def test_a_pilot_is_continued_without_paying_for_its_rows_again(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    name = at.write(many_texts(60))
+    at.start(name, "--limit", "15")
+    assert at.billed == 15
+    at.start(name)
+    assert at.billed == 60
+    assert at.status()["state"] == "finished"
+
+
+def test_the_budget_holds_across_kills_and_resumes(bench: Callable[..., Bench]) -> None:
+    at = bench("--latency", "0.02-0.04")
+    (at.batchjob.folder / "job.toml").write_text(PRICED)
+    name = at.write(many_texts(900))
+    command = ("start", name, *at.base, "--concurrency", "20", "--budget", "0.1")
+    for _ in range(2):
+        process = at.batchjob.begin(*command)
+        before = at.billed
+        while at.billed < before + 60:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    ended = at.batchjob(*command)
+    assert ended.code == 5, ended.err
+    spent = sum(line["input_tokens"] * 2e-6 + line["output_tokens"] * 8e-6 for line in at.lines() if line["billed"])
+    assert 0.07 <= spent <= 0.1
+    assert at.status()["state"] == "over_budget"
+    assert at.batchjob("resume", "--budget", "5").code == 0
+    assert at.status()["rows"]["done"] == 900
+
+
+def test_a_budget_without_a_price_is_refused_before_anything_is_sent_or_made(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    said = at.start(at.write(many_texts(3)), "--budget", "1", code=2)
+    assert 'prices."toy"' in said
+    assert not at.lines()
+    assert not (at.batchjob.folder / "batchjob.db").exists()
+
+
+def test_an_unknown_price_is_unknown_and_a_known_one_says_what_it_rests_on(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    name = at.write(many_texts(10))
+    assert "cost      unknown" in at.start(name)
+    assert at.status()["cost"]["usd"] is None
+    assert not at.status()["cost"]["known"]
+    (at.batchjob.folder / "job.toml").write_text(PRICED)
+    said = at.start(name, "--new", "--no-cache")
+    usage, cost = at.status()["usage"], at.status()["cost"]
+    assert cost["usd"] == pytest.approx(usage["input_tokens"] * 2e-6 + usage["output_tokens"] * 8e-6, abs=1e-12)
+    assert "job.toml" in said
