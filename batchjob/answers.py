@@ -35,12 +35,13 @@ _CUT = re.compile(rf'\s*+(?:"{_CHARACTERS}(?:"\s*+|\\(?:u[0-9a-fA-F]{{0,3}})?)?|
 _WHOLE_STRING = re.compile(rf"({_STRING})\s*+,?")
 _NUMBER = re.compile(r"\s*+([0-9]{1,9})\s*+")
 
+# No possessive `?` behind a group: Python 3.11.2 (Debian 12's) then takes the group's absence for a mismatch.
 # A numbered line (7. 7) 7: "7": **7.** - 7:) to its end, or an object as far as it takes to know one: `{"key":`.
 _START = re.compile(
-    r"""^[ \t]*+(?:[-*•][ \t]++)?+(?:\*\*)?+
+    r"""^[ \t]*+(?:[-*•][ \t]++)?(?:\*\*)?
         (?P<quote>["'`])?(?P<number>[0-9]{1,9})
-        (?(quote)(?P=quote)(?:\*\*)?+[ \t]*+:|(?:\*\*)?+[ \t]*+[.):])
-        (?:\*\*)?+(?![0-9])(?P<line>[^\n]*+)
+        (?(quote)(?P=quote)(?:\*\*)?[ \t]*+:|(?:\*\*)?[ \t]*+[.):])
+        (?:\*\*)?(?![0-9])(?P<line>[^\n]*+)
       |"""
     rf"\{{(?=\s*+{_STRING}\s*+:)",
     re.MULTILINE | re.VERBOSE,

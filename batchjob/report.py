@@ -198,20 +198,29 @@ def _source_lines(sources: dict[str, int]) -> list[str]:
 def _cost_lines(document: dict[str, Any]) -> list[str]:
     cost, lines = document["cost"], []
     if cost["usd"] is not None:
-        lost = f", and {cost['lost_usd_at_most']:.4f} at most for lost requests" if cost["lost_usd_at_most"] else ""
+        lost = (
+            f", and {_dollars(cost['lost_usd_at_most'])} at most for lost requests" if cost["lost_usd_at_most"] else ""
+        )
         but = f" (besides {cost['unknown_requests']:,} requests of unknown cost)" if cost["unknown_requests"] else ""
-        lines.append(f"cost      {cost['usd']:.4f} USD{but}{lost}, by usage as reported and {_price_origin(cost)}")
+        lines.append(
+            f"cost      {_dollars(cost['usd'])} USD{but}{lost}, by usage as reported and {_price_origin(cost)}"
+        )
     elif document["requests"]["answered"]:
         lines.append('cost      unknown: no price is known for the model; give it in job.toml as [prices."MODEL"]')
     for source, saved in document["saved"].items():
-        worth = "" if saved["usd"] is None else f", about {saved['usd']:.4f} USD saved"
-        lines.append(f"saved     {saved['rows']:,} rows by {source}{worth}")
+        worth = "" if saved["usd"] is None else f", about {_dollars(saved['usd'])} USD saved"
+        lines.append(f"saved     {saved['rows']:,} {'row' if saved['rows'] == 1 else 'rows'} by {source}{worth}")
     lines += [f"rule      {name} took no row" for name, rows in document["rules"].items() if not rows]
     verified = document["verified"]
     if verified["asked"]:
         share = 100 * verified["agreed"] / verified["asked"]
         lines.append(f"verified  {share:.1f} % of {verified['asked']:,} labels were the same when asked alone")
     return lines
+
+
+def _dollars(amount: float) -> str:
+    """An amount with four decimals, or as many as it takes for one that is not nothing to be seen."""
+    return f"{amount:.4f}" if amount >= 0.001 or not amount else f"{amount:.1e}"
 
 
 def _price_origin(cost: dict[str, Any]) -> str:

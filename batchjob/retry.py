@@ -215,6 +215,7 @@ ADVICE = {
     "unavailable": "the endpoint was not available: retry --kind unavailable",
     "cannot_connect": "check the address and the network, then resume",
     "blank_text": "there is nothing to label; give --fallback LABEL to label such rows with it",
+    "unreadable_row": "mend the row, then start the mended file as a new job",
     "ragged_row": "quote the text or mend the row, then start the mended file as a new job",
     "bad_json": "mend the line, then start the mended file as a new job",
     "missing_text": "mend the row, then start the mended file as a new job",

@@ -145,7 +145,7 @@ class Runner:
         counts = await self._store.counts()
         failed = counts[State.FAILED] + counts[State.UNCONFIRMED]
         code = 4 if failed else 0
-        if counts[State.PENDING] or self._chunks is not None:
+        if counts[State.PENDING] or counts[State.IN_FLIGHT] or self._chunks is not None:
             limit = self._config.limit
             reason = f"the first {limit} rows are done (--limit)" if limit else "rows are left"
             return Ending(JobState.STOPPED, reason, code)

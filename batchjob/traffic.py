@@ -59,7 +59,7 @@ class Traffic:
             self._pacer.learn(heard.limits, now)
         if decision.next is Next.STOP:
             advice = ADVICE.get(decision.kind, "")
-            return Lesson(False, Ending(JobState.REFUSED, f"{decision.message}. What to do: {advice}", 3))
+            return Lesson(False, Ending(JobState.REFUSED, f"{decision.message.rstrip('.')}. What to do: {advice}", 3))
         if decision.signal is Signal.GOOD:
             self._health.good(now, parcel.rows)
             self._pacer.went_well(now, self.in_flight, sent_at)

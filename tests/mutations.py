@@ -33,6 +33,12 @@ SEND_FIRST = """\
         heard = await self._endpoint.send(body, key)
         await self._commits.submit(claim)
 """
+COMPLETE = """\
+        value ->> 4 AS label, value ->> 5 AS source, value ->> 6 AS answer
+    FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+"""
 
 
 class Mutation(NamedTuple):
@@ -51,7 +57,7 @@ MUTATIONS = (
         "runner.py",
         SEND,
         SEND_FIRST,
-        (f"{FAILS}[request.after_last_byte=kill@1]", f"{FAILS}[request.after_last_byte=kill@2]"),
+        (f"{FAILS}[request.after_last_byte=kill@2]",),
     ),
     Mutation(
         "commits are flushed at checkpoints only (synchronous = NORMAL)",
@@ -79,7 +85,7 @@ MUTATIONS = (
         "verdict.py",
         "    label = terms.labels.match(answer)\n",
         "    label = answer\n",
-        (f"{FAULT}[a label off the list]", f"{FAULT}[two labels]"),
+        (f"{FAULT}[paid-and-of-no-use-a-label-off-the-list]", f"{FAULT}[paid-and-of-no-use-two-labels]"),
     ),
     Mutation(
         "no budget is reserved",
@@ -93,7 +99,10 @@ MUTATIONS = (
         "endpoints/chat.py",
         "        if size > MOST_BODY_BYTES:\n",
         "        if False:\n",
-        (f"{FAULT}[a body of more than 8 MiB]", f"{FAULT}[a gzip bomb of 512 MiB (memory stays flat)]"),
+        (
+            f"{FAULT}[paid-and-of-no-use-a-body-of-more-than-8-mib]",
+            "tests/test_faults.py::test_a_gzip_bomb_is_read_to_the_cap_and_memory_stays_flat",
+        ),
     ),
     Mutation(
         "what is sent again is not counted",
@@ -126,8 +135,8 @@ MUTATIONS = (
     Mutation(
         "an answer settles rows of another request",
         "stores/sqlite.sql",
-        "    source = given.source, answer = given.answer\n",
-        "    source = given.source, answer = given.answer, claim = given.claim\n",
+        COMPLETE,
+        COMPLETE.replace(" AND row.claim = given.claim", ""),
         (STATES,),
     ),
     Mutation(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,9 +24,10 @@ def write(job: BatchJob, first: int, last: int, name: str = "t.csv") -> None:
     (job.folder / name).write_text("\n".join(["id,text", *rows]) + "\n")
 
 
-@pytest.fixture
-def labelled(batchjob: BatchJob) -> BatchJob:
-    """The command in a folder with two finished jobs of 8 and 4 texts, the first of them bought 40 days ago."""
+@pytest.fixture(scope="session")
+def two_jobs(tmp_path_factory: pytest.TempPathFactory, batchjob_in: type[BatchJob]) -> Path:
+    """A folder with two finished jobs of 8 and 4 texts, the first of them bought 40 days ago."""
+    batchjob = batchjob_in(tmp_path_factory.mktemp("two"))
     write(batchjob, 1, 8)
     assert batchjob("start", "t.csv", *TASK).code == 0
     with sqlite3.connect(batchjob.folder / "batchjob.db") as db:
@@ -32,6 +35,14 @@ def labelled(batchjob: BatchJob) -> BatchJob:
     db.close()
     write(batchjob, 101, 104, "u.csv")
     assert batchjob("start", "u.csv", *TASK).code == 0
+    return batchjob.folder
+
+
+@pytest.fixture
+def labelled(two_jobs: Path, batchjob: BatchJob) -> BatchJob:
+    """The command in a folder with a copy of those jobs."""
+    for file in two_jobs.iterdir():
+        shutil.copy(file, batchjob.folder)
     return batchjob
 
 

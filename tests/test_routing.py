@@ -69,7 +69,8 @@ def test_on_ascii_a_word_matches_where_a_regular_expression_with_word_boundaries
     assert bool(word_rule(word).label(text)) == bool(re.search(rf"\b{word}\b", text, re.ASCII))
 
 
-@given(word=st.text(st.characters(categories=["Lu", "Ll", "Lo"]), min_size=1, max_size=8))
+# Not the dotless i: its capital is the capital of another letter.
+@given(word=st.text(st.characters(categories=["Lu", "Ll", "Lo"], exclude_characters="\u0131"), min_size=1, max_size=8))
 def test_a_word_between_spaces_or_punctuation_always_matches(word: str) -> None:
     assert word_rule(word).label(f"so: ({word.upper()}) it is")
     assert word_rule(word).label(word)

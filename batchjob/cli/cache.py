@@ -18,7 +18,7 @@ from batchjob.stores.sqlite import open_store
 
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 MOST_JOBS = 20
-ENTRY_BYTES, FILLING = 32, 0.7
+ENTRY_BYTES, FILLING = 26, 0.75
 """Of a label in the cache: what stands beside it, and how full pages are that are filled in no order."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -10,7 +11,8 @@ import msgspec
 
 from batchjob.cli.options import database, db_option, job_argument
 from batchjob.model import ExportRow, Job, RequestRecord
-from batchjob.outputs import open_output
+from batchjob.outputs import neutral_cell, open_output
+from batchjob.printable import printable
 from batchjob.stores.reading import StoreReader
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
@@ -23,8 +25,17 @@ DETAIL_COLUMNS = ("origin", "attempts", "request_id", "answer", "input_tokens", 
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to; - is stdout")
 @click.option("--format", "format_", metavar="NAME", help="csv, tsv, jsonl or parquet  [default: by the suffix]")
 @click.option("--details", is_flag=True, help="Also attempts, request ID, raw answer and tokens of each row")
+@click.option("--spreadsheet", is_flag=True, help="Put ' before cells that a spreadsheet would run as a formula")
 @click.option("--requests", is_flag=True, help="Instead of rows, every request sent: to check the bill against")
-def command(job: str | None, db: str | None, output: str, format_: str | None, details: bool, requests: bool) -> int:
+def command(
+    job: str | None,
+    db: str | None,
+    output: str,
+    format_: str | None,
+    details: bool,
+    spreadsheet: bool,
+    requests: bool,
+) -> int:
     """Write the labels of JOB (the latest, if not named) in input order.
 
     Each row of the input stands there once, with its other columns; where there is no label, state and error say why.
@@ -34,26 +45,43 @@ def command(job: str | None, db: str | None, output: str, format_: str | None, d
         if requests:
             open_output(output, format_).write(RequestRecord._fields, reader.requests(found))
             return 0
-        labelled, total = export_job(reader, found, output, format_, details=details)
+        labelled, total = export_job(
+            reader, found, output, format_, details=details, safe=neutral_cell if spreadsheet else None
+        )
     if labelled < total or not found.ingested:
         more = "" if found.ingested else " read so far"
         click.echo(f"{labelled:,} of {total:,} rows{more} have a label; the others say why not in `state`", err=True)
     return 0
 
 
-def export_job(reader: StoreReader, job: Job, output: str, format_: str | None, *, details: bool) -> tuple[int, int]:
-    """Write a job's rows; how many have a label, and how many there are."""
+def export_job(
+    reader: StoreReader,
+    job: Job,
+    output: str,
+    format_: str | None,
+    *,
+    details: bool,
+    safe: Callable[[str], str] | None = None,
+) -> tuple[int, int]:
+    """Write a job's rows; how many have a label, and how many there are.
+
+    What the user's file held stays as it is, unless `safe` is to be applied to every cell or it goes to a terminal;
+    what an endpoint said is made harmless in any case.
+    """
+    if output == "-" and sys.stdout.isatty():
+        safe = printable
     labelled = 0
 
-    def cells() -> Iterator[Sequence[object]]:
+    def rows() -> Iterator[Sequence[object]]:
         nonlocal labelled
         cells_of = _cells_of(job, details=details)
         for record in reader.export_rows(job):
             if record[_LABEL] is not None:
                 labelled += 1
-            yield cells_of(record)
+            cells = cells_of(record)
+            yield cells if safe is None else [safe(cell) if isinstance(cell, str) else cell for cell in cells]
 
-    total = open_output(output, format_).write(header(job, details=details), cells())
+    total = open_output(output, format_).write(header(job, details=details), rows())
     return labelled, total
 
 
@@ -106,10 +134,10 @@ def _cells_of(job: Job, *, details: bool) -> Any:
             row.insert(0, id_ & _MASK)
         else:
             row[id_at or 0] = key
-        row += (label, from_, state, f"{kind}: {error}" if kind and state != "done" else None)
+        row += (label, from_, state, f"{kind}: {printable(error or '')}" if kind and state != "done" else None)
         if details:
             row.append(origin)
-            row += _details(id_ & _MASK, answer, attempts, request)
+            row += _details(id_ & _MASK, None if answer is None else neutral_cell(printable(answer)), attempts, request)
         return row
 
     return cells

@@ -165,12 +165,13 @@ class SqliteStore:
         self._run_id, self._last_claim = run.id, run.last_request_id
         return run
 
-    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
+    async def end_run(self, state: JobState, reason: str, *, at: float, clean: bool = True) -> None:
         """See ports.Store.end_run."""
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(QUERIES["set_state"], {"state": state, "reason": reason, "at": at, "job": self._job_id})
-            db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
+            if clean:
+                db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
 
         await self._write(work)
 
