@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint readme storm failpoints bench clean
+.PHONY: run test lint readme storm failpoints mutations bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -37,11 +37,15 @@ readme: $(READY)
 
 # Many kills against an outside ledger; KILLS and SEED may be given.
 storm: $(READY)
-	$(BIN)/python -m pytest -m storm -s tests/storm $(STORM)
+	$(BIN)/python -m pytest -m storm -s tests/storm tests/powercut $(STORM)
 
 # Every named place x kill, exception, full disk, failing disk.
 failpoints: $(READY)
 	$(BIN)/python -m pytest -m storm -n 2 tests/test_failpoints.py
+
+# Each defect of tests/mutations.py must turn a test red; ONLY picks by name.
+mutations: $(READY)
+	$(BIN)/python tests/mutations.py $(ONLY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -66,6 +66,7 @@ class GroupCommit:
             except Exception as error:
                 self._fail(error, done)
                 if not isinstance(error, DiskFull):
+                    self._fail(error, self._done)  # those who came while it failed
                     return
             else:
                 if not done.done():  # whoever waited may have been cancelled, and the future with them

@@ -104,8 +104,8 @@ class Store(Protocol):
         """A run of the job begins: its state is `running`, or `ingesting` while the input is not all read."""
         ...
 
-    async def end_run(self, state: JobState, reason: str, *, at: float, clean: bool = True) -> None:
-        """The run is over, and this is what the job's state is now. One that did not end clean is for `recover`."""
+    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
+        """The run is over, and this is what the job's state is now. Requests without an outcome are for `recover`."""
         ...
 
     async def spent_picousd(self) -> int:

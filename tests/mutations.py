@@ -195,7 +195,7 @@ def mutate(folder: Path, mutation: Mutation) -> str:
 def red_tests(folder: Path, tests: tuple[str, ...]) -> tuple[list[str], str]:
     """The tests that fail on this copy, and the last line of pytest."""
     asked = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=no", "-rfE", "--no-header", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "NO_SHRINK": "1"}
     process = subprocess.Popen(
         asked, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

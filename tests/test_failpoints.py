@@ -212,9 +212,9 @@ def test_the_document_lists_every_place_and_action() -> None:
 
 def test_a_budget_is_kept_also_by_a_job_that_is_killed(tmp_path: Path) -> None:
     """What the ledger billed, at the job's prices, never passes it; requests that a kill left open are in it."""
-    environment = {failpoints.VARIABLE: "request.after_last_byte=kill@10"}
-    budget = 0.003
-    with World(tmp_path, Plan(1, "resend", 120, ".csv", 8, (0.03, 0.05), ()), environment=environment) as world:
+    environment = {failpoints.VARIABLE: "request.after_last_byte=kill@30"}
+    budget = 0.02
+    with World(tmp_path, Plan(1, "resend", 400, ".csv", 8, (0.01, 0.02), ()), environment=environment) as world:
         (tmp_path / "job.toml").write_text('[prices."m"]\ninput = 1.0\noutput = 1.0\n')
         code, said = world.run(world.arguments("start", "--budget", str(budget)))
         assert code == -signal.SIGKILL, said
@@ -223,5 +223,5 @@ def test_a_budget_is_kept_also_by_a_job_that_is_killed(tmp_path: Path) -> None:
         assert code == 5, said
         world.judge()
         spent = sum(sum(bill.tokens) for bill in world.endpoint.bills() if bill.billed) / 1e6
-        assert 0 < spent <= budget
+        assert budget / 2 < spent <= budget
     assert world.oracle.objections == []

@@ -194,7 +194,7 @@ async def _watched(runner: Runner, store: SqliteStore, log: Logger, config: JobC
         ending = await runner.run()
     except BatchjobError as error:
         with contextlib.suppress(BatchjobError):
-            await store.end_run(JobState.STOPPED, str(error), at=time.time(), clean=False)
+            await store.end_run(JobState.STOPPED, str(error), at=time.time())
         raise
     finally:
         showing.cancel()

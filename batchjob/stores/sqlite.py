@@ -57,6 +57,10 @@ class _Writer(aiosqlite.Connection):
         result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return result
 
+    def join(self) -> None:
+        """Wait for the thread of a connection that could not be opened: it would answer a loop that is closed."""
+        self._thread.join()
+
 
 class SqliteStore:
     """See ports.Store. Made by `open_store`; `job_id` is set by `create_job` or `choose`."""
@@ -165,13 +169,12 @@ class SqliteStore:
         self._run_id, self._last_claim = run.id, run.last_request_id
         return run
 
-    async def end_run(self, state: JobState, reason: str, *, at: float, clean: bool = True) -> None:
+    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
         """See ports.Store.end_run."""
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(QUERIES["set_state"], {"state": state, "reason": reason, "at": at, "job": self._job_id})
-            if clean:
-                db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
+            db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
 
         await self._write(work)
 
@@ -363,7 +366,11 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
     try:
         _fill_reserve(path)
         connection = _Writer(connect, 64)
-        await connection
+        try:
+            await connection
+        except BaseException:
+            connection.join()
+            raise
     except sqlite3.Error as error:
         lock.release()
         raise schema.translate(error, path) from error

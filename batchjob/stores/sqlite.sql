@@ -153,8 +153,10 @@ UPDATE job SET state = :state, reason = :reason, updated_at = :at WHERE id = :jo
 INSERT INTO run (job_id, pid, started_at, updated_at, last_request_before) VALUES (:job, :pid, :at, :at, :last);
 
 -- name: end_run
--- It has ended.
-UPDATE run SET updated_at = :at, ended_at = :at, pacing = '', rows_per_second = NULL WHERE id = :run;
+-- It has ended; one whose requests have not all come to an outcome is left to be recovered like one that died.
+UPDATE run SET updated_at = :at, pacing = '', rows_per_second = NULL, ended_at = iif(EXISTS (
+    SELECT 1 FROM request WHERE request.id > run.last_request_before AND run_id = run.id AND outcome IS NULL
+), NULL, :at) WHERE id = :run;
 
 -- name: last_request
 -- The highest request so far.
