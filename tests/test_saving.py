@@ -6,10 +6,12 @@ import csv
 import json
 import random
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -254,3 +256,86 @@ def test_an_unknown_price_is_unknown_and_a_known_one_says_what_it_rests_on(bench
     usage, cost = at.status()["usage"], at.status()["cost"]
     assert cost["usd"] == pytest.approx(usage["input_tokens"] * 2e-6 + usage["output_tokens"] * 8e-6, abs=1e-12)
     assert "job.toml" in said
+
+
+class PlainEndpoint(BaseHTTPRequestHandler):
+    """Answers many rows, in the way of the class; refuses a response_format, as servers do that have none."""
+
+    protocol_version = "HTTP/1.1"
+    refusal: ClassVar[dict[str, str]] = {"message": "unknown field", "param": "response_format"}
+    asked: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).asked.append(body)
+        if "response_format" in body:
+            self.reply(400, {"error": self.refusal})
+            return
+        content = body["messages"][-1]["content"]
+        texts = json.loads(content) if content.startswith("{") else {"1": content}
+        said = {number: label_in(text) for number, text in texts.items()}
+        lines = self.shuffled(said) if len(texts) > 1 else said["1"]
+        usage = {"prompt_tokens": 100, "completion_tokens": 5}
+        self.reply(200, {"choices": [{"message": {"content": lines}, "finish_reason": "stop"}], "usage": usage})
+
+    def shuffled(self, said: dict[str, str]) -> str:
+        """Out of order, one row left out, one given twice, one off the list, and one nobody asked for."""
+        chance = random.Random(str(sorted(said)))
+        numbers = chance.sample(list(said), len(said))
+        _left_out, twice, odd, *right = numbers
+        lines = [f"{number}. {said[number]}" for number in right]
+        lines += [
+            f"{twice}. {LABELS[0]}",
+            f"{twice}. {LABELS[1]}",
+            f"{odd}. who knows",
+            f"{len(said) + 9}. {LABELS[2]}",
+        ]
+        return "Here you are:\n" + "\n".join(lines)
+
+    def reply(self, status: int, document: dict[str, Any]) -> None:
+        data = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def label_in(text: str) -> str:
+    return next(label for label in LABELS if WORDS[label] in text)
+
+
+@pytest.fixture
+def plain() -> Iterator[str]:
+    PlainEndpoint.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), PlainEndpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+
+
+def test_an_endpoint_without_response_format_is_asked_once_with_it_and_then_without(
+    batchjob: Any, plain: str, tmp_path: Path
+) -> None:
+    at = Bench(batchjob, plain, tmp_path / "none")
+    name = at.write(many_texts(200))
+    at.start(name, "--rows-per-request", "10", "--concurrency", "4", "--limit", "100")
+    assert sum("response_format" in body for body in PlainEndpoint.asked) == 1
+    at.start(name, "--rows-per-request", "10", "--concurrency", "4")
+    assert sum("response_format" in body for body in PlainEndpoint.asked) <= 2
+    assert at.status()["rows"]["done"] == 200
+
+
+def test_answers_that_drop_double_reorder_and_invent_rows_never_shift_a_label(
+    batchjob: Any, plain: str, tmp_path: Path
+) -> None:
+    at = Bench(batchjob, plain, tmp_path / "none")
+    texts = many_texts(240)
+    at.start(at.write(texts), "--rows-per-request", "12", "--no-response-format")
+    assert [row["label"] for row in at.exported()] == [label_in(text) for text in texts]
+    shared = [body for body in PlainEndpoint.asked if body["messages"][-1]["content"].startswith("{")]
+    assert len(shared) == 20
+    assert len(PlainEndpoint.asked) == 20 + 20 * 3  # what was left open is asked alone, once
