@@ -55,6 +55,7 @@ class Mode(NamedTuple):
 FAULTS = ("429=0.002", "500=0.02", "503=0.01", "html=0.01", "dropped=0.02", "cut=0.02", "null=0.02")
 _FAULTY = (*(part for fault in FAULTS for part in ("--fault", fault)), "--retry-after", "0.05", "--poison", POISON)
 _HOLD = ("--on-unconfirmed", "hold")
+_MANY = ("--rows-per-request", "8")
 
 MODES = {
     "resend": Mode(),
@@ -63,6 +64,9 @@ MODES = {
     "resend, faults": Mode(sandbox=_FAULTY),
     "hold, faults": Mode(run=_HOLD, sandbox=_FAULTY, extra_allowed=False),
     "idempotent, faults": Mode(sandbox=("--idempotent", *_FAULTY), extra_allowed=False),
+    "many rows": Mode(run=_MANY),
+    "many rows, hold": Mode(run=(*_MANY, *_HOLD), extra_allowed=False),
+    "many rows, idempotent": Mode(run=_MANY, sandbox=("--idempotent",), extra_allowed=False),
 }
 
 
