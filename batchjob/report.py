@@ -122,8 +122,13 @@ def example_line(problem: Problem) -> str:
     return printable(f"row {problem.key} (line {problem.line}): {problem.error or ''}{said}{provider}")
 
 
-def summary_lines(document: dict[str, Any], *, seconds: float | None, next_command: str | None) -> list[str]:
-    """What a person reads when a run ends, or asks how it stands; `seconds` is how long the run took."""
+def summary_lines(
+    document: dict[str, Any], *, seconds: float | None, next_command: str | None, requests: int | None = None
+) -> list[str]:
+    """What a person reads when a run ends, or asks how it stands.
+
+    `seconds` is how long the run took, and `requests` how many of the job's requests were this run's.
+    """
     rows = document["rows"]
     lines = [
         f"job {document['job']}: {document['state']}" + (f" - {document['reason']}" if document["reason"] else ""),
@@ -134,7 +139,7 @@ def summary_lines(document: dict[str, Any], *, seconds: float | None, next_comma
     lines += [f"  {count:,} {kind}: {advice(kind)}" for kind, count in _kinds(document)]
     lines += _request_lines(document)
     if seconds is not None:
-        lines.append(f"time      {_duration(seconds)}")
+        lines.append(f"this run  {_duration(seconds)}, {requests or 'no'} request{'' if requests == 1 else 's'}")
     lines += _cost_lines(document)
     if document["paid_twice_at_most"]:
         lines.append(f"paid twice, at most: {document['paid_twice_at_most']:,} requests (sent again unanswered)")

@@ -82,6 +82,7 @@ class Runner:
         self._chunks = chunks
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._key_prefix = key_prefix
+        self._run = run
         self._request_id = run.last_request_id
         self._commits = GroupCommit(store, failed=self._store_failed)
         self._supply = Supply(
@@ -414,6 +415,11 @@ class Runner:
             if not self.stopping:
                 self._commits.submit(Beat(self.progress.rows_per_second, self.pacing, self._wall()))
             await asyncio.sleep(BEAT_SECONDS)
+
+    @property
+    def requests(self) -> int:
+        """Requests of this run so far."""
+        return self._request_id - self._run.last_request_id
 
     @property
     def in_flight(self) -> int:

@@ -134,7 +134,7 @@ async def _run(plan: Plan, key: str | None, log: Logger) -> int:
             ending = await _watched(runner, store, log, config)
     finally:
         await store.close()
-    return _finish(plan, job.name, ending, time.monotonic() - began, log)
+    return _finish(plan, job.name, ending, time.monotonic() - began, runner.requests, log)
 
 
 async def _set_up(store: SqliteStore, plan: Plan) -> None:
@@ -213,15 +213,16 @@ def _on_signal(runner: Runner) -> None:
     runner.stop(Ending(JobState.STOPPED, "interrupted", 130))
 
 
-def _finish(plan: Plan, job: str, ending: Ending, seconds: float, log: Logger) -> int:
+def _finish(plan: Plan, job: str, ending: Ending, seconds: float, requests: int, log: Logger) -> int:
     with StoreReader(plan.database) as reader:
         document = status_document(reader.snapshot(job))
         if plan.config.output:
             export_job(reader, reader.job(job), plan.config.output, None, details=False)
     if plan.config.log_format == "json":
-        log.info("run_ended", exit_code=ending.exit_code, seconds=round(seconds, 3), status=document)
+        log.info("run_ended", exit_code=ending.exit_code, seconds=round(seconds, 3), requests=requests, status=document)
     elif not plan.config.quiet or ending.exit_code not in (0, 130):
-        say(*summary_lines(document, seconds=seconds, next_command=_what_next(document, plan)))
+        what_next = _what_next(document, plan)
+        say(*summary_lines(document, seconds=seconds, next_command=what_next, requests=requests))
     return ending.exit_code
 
 
