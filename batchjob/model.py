@@ -305,6 +305,7 @@ class ExportRow(NamedTuple):
     input_tokens: int | None
     cached_input_tokens: int | None
     output_tokens: int | None
+    cost_picousd: int | None
 
 
 class RequestRecord(NamedTuple):

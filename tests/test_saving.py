@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -167,10 +168,13 @@ def test_a_row_at_fault_is_found_by_halves_and_nobody_else_is_paid_twice(bench: 
 
 def test_usage_and_tokens_of_a_request_are_shared_out_exactly(bench: Callable[..., Bench]) -> None:
     at = bench()
+    (at.batchjob.folder / "job.toml").write_text(PRICED)
     at.start(at.write(many_texts(50)), "--rows-per-request", "7")
     rows, usage = at.exported("--details"), at.status()["usage"]
     assert sum(int(row["input_tokens"]) for row in rows) == usage["input_tokens"]
     assert sum(int(row["output_tokens"]) for row in rows) == usage["output_tokens"]
+    cost = at.status()["cost"]["usd"]
+    assert sum(Decimal(row["cost_usd"]) for row in rows) == round(Decimal(cost), 12)
     assert usage["input_tokens"] == sum(line["input_tokens"] for line in at.lines())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -16,7 +17,16 @@ from batchjob.printable import printable
 from batchjob.stores.reading import StoreReader
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
-DETAIL_COLUMNS = ("origin", "attempts", "request_id", "answer", "input_tokens", "cached_input_tokens", "output_tokens")
+DETAIL_COLUMNS = (
+    "origin",
+    "attempts",
+    "request_id",
+    "answer",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
 
 
 @click.command("export")
@@ -144,15 +154,17 @@ def _cells_of(job: Job, *, details: bool) -> Any:
 
 
 def _details(number: int, answer: str | None, attempts: int, request: Sequence[Any]) -> list[Any]:
-    request_id, rows, *tokens = request
+    request_id, rows, *tokens, cost = request
     if rows is None:
-        return [attempts, None, answer, None, None, None]
+        return [attempts, None, answer, None, None, None, None]
     numbers = msgspec.json.decode(rows, type=list[int])
-    return [attempts, request_id, answer, *(share(total, numbers, number) for total in tokens)]
+    paid = share(cost, numbers, number)
+    dollars = None if paid is None else f"{Decimal(paid).scaleb(-12):f}"  # all twelve digits, so that sums match
+    return [attempts, request_id, answer, *(share(total, numbers, number) for total in tokens), dollars]
 
 
 def share(total: int | None, numbers: Sequence[int], number: int) -> int | None:
-    """A row's part of its request's tokens: equal parts whose sum is the total."""
+    """A row's part of its request's tokens or cost: equal parts whose sum is the total."""
     if total is None or number not in numbers:
         return None
     place, count = numbers.index(number), len(numbers)

@@ -279,7 +279,7 @@ class StoreReader:
         query = (
             "SELECT row.id, input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
             " row.error, row.origin, row.answer, row.attempts, request.request_id, request.rows,"
-            " request.input_tokens, request.cached_input_tokens, request.output_tokens"
+            " request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
             " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim"
             " WHERE row.id > ? AND row.id <= ? ORDER BY row.id LIMIT ?"
         )
