@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import select
 import ssl
 import time
 import urllib.request
@@ -71,15 +72,27 @@ class _Connector(aiohttp.TCPConnector):
     """A pool that does not use a connection again on which more came than was asked for.
 
     aiohttp looks at that when a connection is put back, not when it is taken: what came in between would be read as
-    the answer to the next request, and a row would get its neighbour's label.
+    the answer to the next request, and a row would get its neighbour's label. It also shows which connections the
+    server has closed meanwhile, so that no request is lost on them.
     """
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:
-            if connection.protocol is not None and not connection.protocol.should_close:
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close and not _has_unread(connection.transport):
                 break
             connection.close()
         return connection
+
+
+def _has_unread(transport: asyncio.Transport | None) -> bool:
+    """Whether bytes, or the end of the connection, wait in the kernel that the event loop has not come to yet."""
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if sock is None:
+        return True
+    waiting = select.poll()
+    waiting.register(sock.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 class _FailingBody(aiohttp.BytesPayload):
