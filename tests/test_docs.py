@@ -53,7 +53,7 @@ def parse(arguments: list[str]) -> None:
 
 def test_the_help_in_the_readme_is_that_of_the_commands() -> None:
     written = README.read_text(encoding="utf-8")
-    # Versions of click fold lines in other places; words are words. -h stands there or not by who asked a command first.
+    # Versions of click fold lines in other places; and -h stands there or not by who asked a command first.
     words = with_help(written).replace("-h, --help", "--help").split()
     assert words == written.replace("-h, --help", "--help").split(), "run: make readme"
 
