@@ -30,6 +30,8 @@ MOST_BODY_BYTES = 8 * 1024 * 1024
 """What is read of an answer, unzipped. A completion that gives a label has a few hundred bytes."""
 KEEPALIVE_SECONDS = 4.0
 """An idle connection is closed before the server closes it (uvicorn: 5 s): a POST on a dead one would be lost."""
+REST_SECONDS = 0.005
+"""A connection is not used again sooner than this after an answer: a second one may come right behind it."""
 MOST_MESSAGE_CHARACTERS = 500
 MOST_ID_CHARACTERS = 200
 BLOT = "[key]"
@@ -73,16 +75,21 @@ class _Connector(aiohttp.TCPConnector):
 
     aiohttp looks at that when a connection is put back, not when it is taken: what came in between would be read as
     the answer to the next request, and a row would get its neighbour's label. It also shows which connections the
-    server has closed meanwhile, so that no request is lost on them.
+    server has closed meanwhile, so that no request is lost on them. The longest idle connection is taken first; where
+    that has not rested, there is a new one.
     """
 
     async def _get(self, key: Any, traces: Any) -> Any:
-        while (connection := await super()._get(key, traces)) is not None:
+        while self._has_rested(key) and (connection := await super()._get(key, traces)) is not None:
             protocol = connection.protocol
             if protocol is not None and not protocol.should_close and not _has_unread(connection.transport):
-                break
+                return connection
             connection.close()
-        return connection
+        return None
+
+    def _has_rested(self, key: Any) -> bool:
+        idle = self._conns.get(key)
+        return bool(idle) and time.monotonic() - idle[0][1] >= REST_SECONDS
 
 
 def _has_unread(transport: asyncio.Transport | None) -> bool:

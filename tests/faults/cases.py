@@ -500,6 +500,12 @@ async def _continued(x: Exchange) -> None:
     await well(x)
 
 
+async def _twice_late(x: Exchange) -> None:
+    await well(x)
+    await asyncio.sleep(0.0)
+    await x.send(http(completion(label_of(x.row + 1))))
+
+
 async def _closed_when_idle(x: Exchange) -> None:
     await well(x)
     x.close()
@@ -581,6 +587,16 @@ odd(
     tokens=300,
     does=TAKES + " of the first; the connection is not used again",
 )
+odd(
+    "a second answer right behind the first",
+    _twice_late,
+    on="all",
+    rows=30,
+    most=30,
+    tokens=300,
+    does=TAKES + " of the first; the connection is not used again",
+)
+
 
 # ---------------------------------------------------------------- 6. lost: sent, and no whole answer
 
