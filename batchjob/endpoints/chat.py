@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import select
 import ssl
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -74,32 +74,28 @@ class _Connector(aiohttp.TCPConnector):
     """A pool that does not use a connection again on which more came than was asked for.
 
     aiohttp looks at that when a connection is put back, not when it is taken: what came in between would be read as
-    the answer to the next request, and a row would get its neighbour's label. It also shows which connections the
-    server has closed meanwhile, so that no request is lost on them. The longest idle connection is taken first; where
-    that has not rested, there is a new one.
+    the answer to the next request, and a row would get its neighbour's label. So a connection rests before it is taken
+    again. That also shows which ones the server has closed, so that no request is lost on them.
     """
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while self._has_rested(key) and (connection := await super()._get(key, traces)) is not None:
-            protocol = connection.protocol
-            if protocol is not None and not protocol.should_close and not _has_unread(connection.transport):
+            if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()
         return None
 
     def _has_rested(self, key: Any) -> bool:
+        """Whether the longest idle connection, which is taken first, has been so for long enough."""
         idle = self._conns.get(key)
-        return bool(idle) and time.monotonic() - idle[0][1] >= REST_SECONDS
+        return idle is not None and len(idle) > 0 and time.monotonic() - idle[0][1] >= REST_SECONDS
 
-
-def _has_unread(transport: asyncio.Transport | None) -> bool:
-    """Whether bytes, or the end of the connection, wait in the kernel that the event loop has not come to yet."""
-    sock = None if transport is None else transport.get_extra_info("socket")
-    if sock is None:
-        return True
-    waiting = select.poll()
-    waiting.register(sock.fileno(), select.POLLIN)
-    return bool(waiting.poll(0))
+    def drop_idle(self) -> None:
+        """Use none of the idle connections again: one was found dead, and others may be."""
+        for idle in self._conns.values():
+            for protocol, _ in idle:
+                protocol.close()
+        self._conns.clear()
 
 
 class _FailingBody(aiohttp.BytesPayload):
@@ -112,24 +108,77 @@ class _FailingBody(aiohttp.BytesPayload):
         failpoints.reach("request.after_last_byte")
 
 
+class _Deadlines:
+    """A time limit for whatever runs inside `with`, the same for all: one timer for them all, not one for each.
+
+    Raises:
+        TimeoutError: inside a task whose time is over.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[asyncio.Task[Any], float] = {}  # the first is due first
+        self._over: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        due = self._loop.time() + self._seconds
+        self._due[task] = due
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._sweep)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._due.pop(task, None)
+        if self._over and task in self._over:
+            self._over.remove(task)
+            if task.uncancel() == 0 and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+
+    def _sweep(self) -> None:
+        """End those whose time is over, and come back for the next."""
+        now = self._loop.time()
+        while self._due:
+            task, due = next(iter(self._due.items()))
+            if due > now:
+                self._timer = self._loop.call_at(due, self._sweep)
+                return
+            del self._due[task]
+            self._over.add(task)
+            task.cancel()
+        self._timer = None
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class ChatEndpoint:
     """The endpoint at a base URL, such as https://host/v1. Must be made inside a running event loop."""
 
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
         self._url = URL(base_url.rstrip("/") + "/chat/completions")
         self._secrets = _spellings(key)
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key:
-            self._headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {key}"
         self._timeout = timeout
         self._proxy = _proxy_for(self._url)
+        self._deadlines = _Deadlines(timeout)
+        self._connector = _Connector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
             # The connection's time ends first, and is not rounded: only so it is known that nothing was sent.
             timeout=aiohttp.ClientTimeout(
-                total=timeout, connect=min(connect_timeout, 0.95 * timeout), ceil_threshold=math.inf
+                total=None, connect=min(connect_timeout, 0.95 * timeout), ceil_threshold=math.inf
             ),
         )
 
@@ -155,20 +204,21 @@ class ChatEndpoint:
 
     async def send(self, body: bytes, client_key: str) -> Heard:
         """POST the body once and say what was heard; nothing is retried or followed here."""
-        headers = {**self._headers, "Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
+        headers = {"Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
         data = body if failpoints.armed is None else _FailingBody(body)
         try:
-            failpoints.reach("request.before_first_byte")
-            response = await self._session.post(
-                self._url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
-            )
-            try:
-                failpoints.reach("answer.after_first_byte")
-                content = await _bounded(response)
-                failpoints.reach("answer.after_last_byte")
-            except BaseException:
-                response.close()
-                raise
+            with self._deadlines:
+                failpoints.reach("request.before_first_byte")
+                response = await self._session.post(
+                    self._url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
+                )
+                try:
+                    failpoints.reach("answer.after_first_byte")
+                    content = await _bounded(response)
+                    failpoints.reach("answer.after_last_byte")
+                except BaseException:
+                    response.close()
+                    raise
             return read_reply(response.status, *self._blotted(response.headers, content), now=time.time)
         except Exception as error:
             return self._translate(error)
@@ -190,6 +240,7 @@ class ChatEndpoint:
             return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | ValueError):
             return Lost("garbled_answer", f"not a whole HTTP answer: {text}"[:MOST_MESSAGE_CHARACTERS])
+        self._connector.drop_idle()
         return Lost("connection_lost", text)
 
     def _blotted(self, headers: Mapping[str, str], body: bytes | None) -> tuple[Mapping[str, str], bytes | None]:
@@ -203,6 +254,7 @@ class ChatEndpoint:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._deadlines.close()
         await self._session.close()
 
 

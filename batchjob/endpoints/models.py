@@ -27,13 +27,12 @@ class ModelsEndpoint(ChatEndpoint):
         """The names of the models, or what was heard instead; the key is in none of it."""
         heard: Heard
         try:
-            async with self._session.get(
-                self._models_url, headers=self._headers, allow_redirects=False, proxy=self._proxy
-            ) as response:
+            with self._deadlines:
+                response = await self._session.get(self._models_url, allow_redirects=False, proxy=self._proxy)
                 headers, body = self._blotted(response.headers, await _bounded(response))
-                if response.status == 200:
-                    return _names(body)
-                heard = read_reply(response.status, headers, body, now=time.time)
+            if response.status == 200:
+                return _names(body)
+            heard = read_reply(response.status, headers, body, now=time.time)
         except Exception as error:
             heard = self._translate(error)
         if isinstance(heard, Answered):  # a 2xx that is not 200
