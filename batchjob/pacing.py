@@ -307,11 +307,14 @@ class Overload:
         """An answer was heard; nothing is learned of a higher limit unless this one was used up."""
         self._well = True
         self.trouble = self.trouble * (1.0 - 1.0 / self.MEMORY) if self.trouble > 0.001 else 0.0
-        if in_flight is not None and in_flight < int(self.limit):
+        slow_start = self.limit < self._threshold
+        # Answers come in bunches, and each of a bunch finds the limit raised by those before it: half of it will do.
+        used = self.limit / 2 if slow_start else int(self.limit) - 1
+        if in_flight is not None and in_flight <= used:
             return
-        if self.trouble > self.MANY / 2 and self.limit >= self._threshold:
+        if self.trouble > self.MANY / 2 and not slow_start:
             return
-        self.limit = min(self.limit + (1.0 if self.limit < self._threshold else 1.0 / self.limit), self.ceiling)
+        self.limit = min(self.limit + (1.0 if slow_start else 1.0 / self.limit), self.ceiling)
         if self.limit >= self.ceiling:
             self.cut = False
 

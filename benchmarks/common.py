@@ -21,9 +21,9 @@ LABELS = "billing,refund,shipping,account,other"
 
 
 @contextlib.contextmanager
-def endpoint(latency: str = "0-0") -> Iterator[str]:
+def endpoint(latency: str = "0-0", *more: str) -> Iterator[str]:
     """The URL of benchmarks.endpoint in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.endpoint", "--latency", latency]
+    command = [sys.executable, "-m", "benchmarks.endpoint", "--latency", latency, *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent) as process:
         assert process.stdout is not None
         try:

@@ -1,6 +1,7 @@
 """An endpoint fast enough not to be the limit: a raw asyncio protocol that answers any request with one label.
 
-python -m benchmarks.endpoint [--latency LOW-HIGH] prints its port. It counts requests: GET /count tells how many.
+python -m benchmarks.endpoint [--latency LOW-HIGH] [--per-minute N] prints its port. It counts
+requests: GET /count tells how many.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import time
 
 BODY = (
     b'{"id":"chatcmpl-1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant",'
@@ -15,6 +17,8 @@ BODY = (
     b'"total_tokens":122}}'
 )
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+REFUSED = b'{"error":{"message":"too many requests","code":"rate_limit_exceeded"}}'
+REFUSAL = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: %d\r\nRetry-After: %d\r\n\r\n%s"
 
 
 class Endpoint(asyncio.Protocol):
@@ -22,6 +26,8 @@ class Endpoint(asyncio.Protocol):
 
     answered = 0
     latency = (0.0, 0.0)
+    per_minute = 0  # of fixed windows; 0: no quota
+    window, used = -1, 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -43,12 +49,22 @@ class Endpoint(asyncio.Protocol):
             text = b"%d" % Endpoint.answered
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
             return
+        if self.per_minute and not self.within_quota():
+            self.transport.write(REFUSAL % (len(REFUSED), 60 - int(time.monotonic()) % 60, REFUSED))
+            return
         Endpoint.answered += 1
         low, high = self.latency
         if high:
             asyncio.get_running_loop().call_later(random.uniform(low, high), self.transport.write, ANSWER)
         else:
             self.transport.write(ANSWER)
+
+    def within_quota(self) -> bool:
+        window = int(time.monotonic()) // 60
+        if window != Endpoint.window:
+            Endpoint.window, Endpoint.used = window, 0
+        Endpoint.used += 1
+        return Endpoint.used <= self.per_minute
 
 
 async def serve() -> None:
@@ -60,7 +76,10 @@ async def serve() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", default="0-0")
-    low, _, high = parser.parse_args().latency.partition("-")
+    parser.add_argument("--per-minute", type=int, default=0)
+    given = parser.parse_args()
+    low, _, high = given.latency.partition("-")
+    Endpoint.per_minute = given.per_minute
     Endpoint.latency = (float(low), float(high or low))
     try:
         import uvloop

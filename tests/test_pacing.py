@@ -567,6 +567,17 @@ def test_one_request_goes_first_until_it_is_answered() -> None:
     assert most_within([at for at in run.sent if at < 3.9], 2.0) <= 3
 
 
+def test_the_concurrency_doubles_with_each_round_trip_until_it_is_full() -> None:
+    subject, limit = pacer(), 1
+    for seconds in range(6):
+        in_flight = limit
+        for answered in range(limit):  # all at once: each has been replaced before the next is looked at
+            subject.went_well(float(seconds), in_flight if answered else limit)
+        assert subject.concurrency == min(2 * limit, 40)
+        limit = subject.concurrency
+    assert limit == 40
+
+
 def test_the_concurrency_finds_what_an_overloaded_endpoint_can_carry() -> None:
     run = Run(FixedWindow(1e9), pacer(), 5, slots=10).go()
     assert run.overloads / len(run.sent) <= 0.2  # 0.75 without a control
