@@ -1,6 +1,7 @@
 """python -m benchmarks: all of them, one after the other."""
 
-from benchmarks import scale, throughput
+from benchmarks import pacing, scale, throughput
 
 throughput.main()
 scale.main()
+pacing.main()

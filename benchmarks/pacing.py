@@ -68,7 +68,7 @@ def quota(case: Case, ledger: Path) -> Iterator[str]:
 def told(case: Case, db: Path) -> str:
     """A line for a finished job, by its own list of requests."""
     out = db.with_suffix(".requests.jsonl")
-    subprocess.run([BATCHJOB, "export", "--db", str(db), "--requests", "-o", str(out), "--quiet"], check=True)
+    subprocess.run([BATCHJOB, "export", "--db", str(db), "--requests", "-o", str(out)], check=True)
     requests = [json.loads(line) for line in out.read_text().splitlines()]
     answered = [request for request in requests if request["outcome"] == "answered"]
     refused = sum(request["status"] == 429 for request in requests)
