@@ -47,6 +47,7 @@ failpoints: $(READY)
 mutations: $(READY)
 	$(BIN)/python tests/mutations.py $(ONLY)
 
+# Speed, a million rows, and the same job with other tools (installed from PyPI at the first run, into out/peers).
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 

@@ -1,7 +1,8 @@
 """python -m benchmarks: all of them, one after the other."""
 
-from benchmarks import pacing, scale, throughput
+from benchmarks import pacing, peers, scale, throughput
 
 throughput.main()
 scale.main()
 pacing.main()
+peers.main()

@@ -68,10 +68,10 @@ def start_command(path: Path, db: Path, url: str, *more: str) -> list[str]:
     return [BATCHJOB, "start", str(path), "--db", str(db), *common, *more]
 
 
-def timed(command: list[str]) -> tuple[float, int]:
-    """(wall seconds, peak kilobytes) of a command that must succeed."""
+def timed(command: list[str], env: dict[str, str] | None = None) -> tuple[float, int]:
+    """(wall seconds, peak kilobytes) of a command that must succeed; the peak is its own or its largest child's."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
     assert process.stderr is not None
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
