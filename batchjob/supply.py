@@ -25,6 +25,8 @@ from batchjob.states import Event, Source
 from batchjob.verdict import Terms, unsent
 
 PAGE_ROWS = 512
+MOST_FOLLOWING = 64 * PAGE_ROWS
+"""Rows that wait in memory for another one with their text; with more, no page is read until it has its end."""
 
 
 class _Leader:
@@ -73,6 +75,7 @@ class Supply:
         self._key_of: dict[int, Key] = {}
         self._leaders: dict[Key, _Leader] = {}
         self._over: list[Key] = []  # leaders that have their result
+        self._following = 0  # rows that wait for a leader
         self._returned_after: tuple[int, int] | None = (-1, 0)
         self._fresh_after: int | None = None if only_returned else 0
         self._arrivals = 0  # chunks stored so far
@@ -104,7 +107,7 @@ class Supply:
         most = self._config.rows_per_request
         if most == 1:
             return Parcel((rows.popleft(),), model)
-        if len(rows) < most and (self.refilling or self.wants_refill or self.more_input):
+        if len(rows) < most and (self.refilling or self.wants_refill or (self.more_input and self._may_follow)):
             return None
         return Parcel(tuple(self._fitting(rows, most)), model)
 
@@ -155,11 +158,13 @@ class Supply:
         if result.event is Event.LOSE and leader.followers:
             # Its text may be paid for, but its label is not known: the next one asks in its own right.
             first, *others = leader.followers
+            self._following -= 1
             self._leaders[key] = heir = _Leader(first.number)
             heir.followers = others
             self._enqueue(first, model, key)
             return
         leader.result = result
+        self._following -= len(leader.followers)
         self._over.append(key)
         self._settle([_like(row, result, leader.number, self._job.name) for row in leader.followers])
 
@@ -178,7 +183,13 @@ class Supply:
         """A page should be read, and none is being read."""
         if self.refilling or not self._may_have_more:
             return False
-        return sum(map(len, self._ready.values())) + len(self._whole) < self._page_rows // 2
+        ready = sum(map(len, self._ready.values())) + len(self._whole)
+        return ready < self._page_rows // 2 and self._may_follow
+
+    @property
+    def _may_follow(self) -> bool:
+        """Whether there is room for more rows that wait for another one."""
+        return self._following < MOST_FOLLOWING
 
     async def refill(self) -> None:
         """Read a page. The caller sets `refilling` before and clears it after."""
@@ -196,12 +207,27 @@ class Supply:
         assert self._returned_after is not None
         parcels, last = await self._store.returned_parcels(after=self._returned_after, limit=self._page_rows)
         self._returned_after = last if parcels else None
-        for parcel in parcels:
-            if parcel.lost:
-                self._whole.append(parcel)
-                for row in parcel.rows:
-                    self._lead(row, parcel.model)
+        await self._ask_again([parcel for parcel in parcels if parcel.lost])
         return [row for parcel in parcels if not parcel.lost for row in parcel.rows]
+
+    async def _ask_again(self, lost: list[Parcel]) -> None:
+        """A lost request goes out as it was, unless all it asked has been answered to other rows meanwhile."""
+        for parcel in lost:
+            known = await self._all_known(parcel)
+            if known:
+                self._settle(known)
+                continue
+            self._whole.append(parcel)
+            for row in parcel.rows:
+                self._lead(row, parcel.model)
+
+    async def _all_known(self, parcel: Parcel) -> list[RowResult]:
+        """The labels that are remembered of a parcel's texts; nothing where one is not."""
+        if self._keys is None:
+            return []
+        cached = await self._cached(self._keys, [(row, parcel.model) for row in parcel.rows])
+        known = [self._known(row, found) for row, (_, found) in zip(parcel.rows, cached, strict=True)]
+        return [result for result in known if result is not None] if all(known) else []
 
     async def _fresh(self) -> list[Row]:
         if self._fresh_after is None:
@@ -231,13 +257,17 @@ class Supply:
             for row, model in asking:
                 self._enqueue(row, model, None)
         else:
-            keys = [self._keys.of(row.text, model) for row, model in asking]
-            known = await self._store.cached_labels(keys) if keys else {}
-            for (row, model), key in zip(asking, keys, strict=True):
-                result = self._known(row, known.get(key)) or self._follow(row, model, key)
+            for (row, model), (key, found) in zip(asking, await self._cached(self._keys, asking), strict=True):
+                result = self._known(row, found) or self._follow(row, model, key)
                 if result is not None:
                     done.append(result)
         self._settle(done)
+
+    async def _cached(self, keys: Keys, asking: Sequence[tuple[Row, str]]) -> list[tuple[Key, Remembered | None]]:
+        """The key of each row's text, when this model is asked, and what is remembered under it."""
+        wanted = [keys.of(row.text, model) for row, model in asking]
+        found = await self._store.cached_labels(wanted) if wanted else {}
+        return [(key, found.get(key)) for key in wanted]
 
     def _settle(self, results: Sequence[RowResult]) -> None:
         if results:
@@ -295,6 +325,7 @@ class Supply:
             return None
         if leader.result is None:
             leader.followers.append(row)
+            self._following += 1
             return None
         return _like(row, leader.result, leader.number, self._job.name)
 

@@ -6,6 +6,8 @@ import csv
 import json
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -102,6 +104,52 @@ def test_duplicates_of_a_row_that_fails_fail_with_it_and_are_retried_as_one(benc
     ended = at.batchjob("retry")
     assert ended.code == 4
     assert len(at.lines()) == 3
+
+
+def test_a_held_row_whose_text_another_row_has_a_label_for_gets_it_for_free(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    name = at.write(["Change my PIN", "change my pin.", "age limit"])
+    hold = ("--on-unconfirmed", "hold")
+    killed = at.batchjob("start", name, *at.base, *hold, env={"BATCHJOB_FAILPOINT": "request.after_last_byte=kill@1"})
+    assert killed.code == -signal.SIGKILL
+    assert at.batchjob("resume", *hold).code == 4
+    assert [row["state"] for row in at.exported()] == ["unconfirmed", "done", "done"]
+    sent = len(at.lines())
+    assert at.batchjob("retry", "--kind", "unconfirmed").code == 0
+    assert len(at.lines()) == sent
+    assert [row["source"] for row in at.exported()] == ["duplicate", "model", "model"]
+    assert at.status()["paid_twice_at_most"] == 0
+
+
+FEW_FOLLOW = """
+import batchjob.supply as supply
+supply.MOST_FOLLOWING = 1000
+admit, most = supply.Supply._admit, 0
+async def watched(self, rows):
+    global most
+    await admit(self, rows)
+    most = max(most, self._following)
+supply.Supply._admit = watched
+from batchjob.cli import main
+try:
+    main()
+finally:
+    print(most)
+"""
+
+
+@pytest.mark.parametrize("many", [(), ("--rows-per-request", "5")])
+def test_rows_that_wait_for_another_with_their_text_are_not_all_in_memory(
+    bench: Callable[..., Bench], many: tuple[str, ...]
+) -> None:
+    at = bench("--latency", "0.3-0.3")
+    name = at.write(["change my pin"] * 9000)
+    asked = [sys.executable, "-c", FEW_FOLLOW, "start", name, *at.base, *many]
+    more = {"cwd": at.batchjob.folder, "env": at.batchjob.environment}
+    ended = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True, **more)
+    assert 1000 <= int(ended.stdout) < 1000 + 512
+    assert at.billed == 1
+    assert at.status()["rows"]["done"] == 9000
 
 
 def test_tomorrows_file_pays_only_for_what_is_new(bench: Callable[..., Bench]) -> None:
