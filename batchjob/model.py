@@ -315,6 +315,7 @@ class RequestRecord(NamedTuple):
     client_key: str
     request_id: str | None
     rows: str  # JSON: the numbers of its rows
+    purpose: str  # label, or verify: a row that has a label is asked once more to compare
     model: str
     sent_at: float
     ended_at: float | None

@@ -165,7 +165,12 @@ class StoreReader:
             JobError: there is none, or there are several unfinished ones.
         """
         if not unfinished:
-            found = self._all("SELECT * FROM job ORDER BY updated_at DESC, id DESC LIMIT 1")
+            # By runs and not by the clock, which may have been set back; it decides only where the newest never ran.
+            found = self._all(
+                "SELECT * FROM job WHERE id = (SELECT job_id FROM run ORDER BY id DESC LIMIT 1)"
+                " OR (id = (SELECT max(id) FROM job) AND NOT EXISTS (SELECT 1 FROM run WHERE job_id = job.id))"
+                " ORDER BY updated_at DESC, id DESC LIMIT 1"
+            )
             if not found:
                 raise JobError(f"there are no jobs in {self.path} yet: begin one with batchjob start INPUT")
             return job_from_record(found[0])
@@ -329,8 +334,8 @@ class StoreReader:
         """Every request of the job in the order of sending, as RequestRecord has them."""
         last = 0
         query = (
-            "SELECT id, client_key, request_id, rows, model, sent_at, ended_at, outcome, status, input_tokens,"
-            " cached_input_tokens, output_tokens, error_kind, error FROM request"
+            "SELECT id, client_key, request_id, rows, purpose, model, sent_at, ended_at, outcome, status,"
+            " input_tokens, cached_input_tokens, output_tokens, error_kind, error FROM request"
             " WHERE id > ? AND run_id IN (SELECT id FROM run WHERE job_id = ?) ORDER BY id LIMIT ?"
         )
         while True:
