@@ -161,7 +161,7 @@ def objections(
     requests: list[dict[str, Any]] = REQUESTS,
     status: dict[str, Any] = STATUS,
 ) -> str:
-    oracle = Oracle(ROWS, extra_allowed=True)
+    oracle = Oracle(ROWS)
     for export in exports:
         oracle.see_export(export, ended_at=20.0, whole=True)
         oracle.see_labels(export, ledger)

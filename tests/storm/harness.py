@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
-import importlib.util
 import json
 import os
 import random
@@ -31,6 +30,10 @@ BATCHJOB = str(Path(sys.executable).with_name("batchjob"))
 LLMOCK = str(Path(sys.executable).with_name("llmock"))
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 POISON = "POISON"
+PRICES = (1.0, 2.0)
+"""USD for a million tokens, in and out."""
+ROW_USD = 130e-6
+"""What an example text costs by them, about."""
 LONGEST_RUN_SECONDS = 90.0
 TIMEOUT_SECONDS = 1.0
 """--timeout where a process is held by SIGSTOP for longer than that."""
@@ -48,7 +51,11 @@ class Mode(NamedTuple):
     run: tuple[str, ...] = ()
     sandbox: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
-    extra_allowed: bool = True  # bills beyond one a row: as many as printed, or none
+    extra: str = "printed"  # bills beyond one a question: as many as printed, none, or as were lost (see Oracle)
+    copies: int = 1  # rows that ask the same question, each in its own writing
+    second: str = ""  # another job in the same database over half the texts: begun when the first is "done", or "open"
+    budget: bool = False  # one that grows from blow to blow
+    verify: float = 0.0  # the --verify-sample
 
 
 # Few 429s: each slows the whole job down, as it should, and a storm has to end.
@@ -56,17 +63,36 @@ FAULTS = ("429=0.002", "500=0.02", "503=0.01", "html=0.01", "dropped=0.02", "cut
 _FAULTY = (*(part for fault in FAULTS for part in ("--fault", fault)), "--retry-after", "0.05", "--poison", POISON)
 _HOLD = ("--on-unconfirmed", "hold")
 _MANY = ("--rows-per-request", "8")
+_VERIFY = 0.2
+_VERIFIED = (*_MANY, "--verify-sample", str(_VERIFY))
+_ONCE = ("--idempotent",)
 
 MODES = {
     "resend": Mode(),
-    "hold": Mode(run=_HOLD, extra_allowed=False),
-    "idempotent": Mode(sandbox=("--idempotent",), extra_allowed=False),
+    "hold": Mode(run=_HOLD, extra="none"),
+    "idempotent": Mode(sandbox=_ONCE, extra="none"),
     "resend, faults": Mode(sandbox=_FAULTY),
-    "hold, faults": Mode(run=_HOLD, sandbox=_FAULTY, extra_allowed=False),
-    "idempotent, faults": Mode(sandbox=("--idempotent", *_FAULTY), extra_allowed=False),
+    "hold, faults": Mode(run=_HOLD, sandbox=_FAULTY, extra="none"),
+    "idempotent, faults": Mode(sandbox=(*_ONCE, *_FAULTY), extra="none"),
     "many rows": Mode(run=_MANY),
-    "many rows, hold": Mode(run=(*_MANY, *_HOLD), extra_allowed=False),
-    "many rows, idempotent": Mode(run=_MANY, sandbox=("--idempotent",), extra_allowed=False),
+    "many rows, hold": Mode(run=(*_MANY, *_HOLD), extra="none"),
+    "many rows, idempotent": Mode(run=_MANY, sandbox=_ONCE, extra="none"),
+    "duplicates": Mode(copies=5),
+    "duplicates, hold": Mode(run=_HOLD, copies=5, extra="lost"),  # the next row asks what a held one asked
+    "duplicates, idempotent": Mode(sandbox=_ONCE, copies=5, extra="none"),
+    "duplicates, faults": Mode(sandbox=_FAULTY, copies=5),
+    "duplicates, many rows": Mode(run=_MANY, copies=5),
+    "cache": Mode(second="done"),
+    "cache, idempotent": Mode(sandbox=_ONCE, second="done", extra="none"),
+    "cache, hold": Mode(run=_HOLD, second="done", copies=2, extra="lost"),
+    "cache, two open": Mode(second="open", extra="lost"),  # the other job asks what a lost request asked
+    "budget": Mode(budget=True),
+    "budget, hold": Mode(run=_HOLD, budget=True, extra="none"),
+    "budget, faults": Mode(sandbox=_FAULTY, budget=True),
+    "budget, many rows": Mode(run=_VERIFIED, budget=True, verify=_VERIFY),
+    "verify": Mode(run=_VERIFIED, verify=_VERIFY),
+    "verify, hold": Mode(run=(*_VERIFIED, *_HOLD), verify=_VERIFY, extra="none"),
+    "verify, idempotent": Mode(run=_VERIFIED, sandbox=_ONCE, verify=_VERIFY, extra="none"),
 }
 
 
@@ -76,12 +102,13 @@ MODES = {
 class Blow(NamedTuple):
     """One run, and how it is interrupted."""
 
-    signal: str  # kill, term, int, int twice, stop; or none
-    after: str  # spawn, database, request: what is waited for first
+    signal: str  # kill, term, int, int twice, stop, output; or none
+    after: str  # spawn, file, database, request: what is waited for first
     seconds: float  # and how long from there
     pause: float = 0.0  # between two Ctrl-C
     command: str = "start"  # or resume, or retry where rows failed
     export: bool = False  # one is taken while it runs
+    cut_export: bool = False  # one is killed
     watch: bool = False  # status is asked all the time
     rival: bool = False  # a second runner tries
 
@@ -98,7 +125,8 @@ class Plan(NamedTuple):
     blows: tuple[Blow, ...]
 
 
-SIGNALS = ("kill",) * 12 + ("term", "int", "int twice", "int twice", "stop")
+SIGNALS = ("kill",) * 12 + ("term", "int", "int twice", "int twice", "stop", "output", "output")
+"""`output`: Ctrl-C to a run with --output, and a kill while it writes that."""
 
 
 def plan_storm(seed: int, mode: str, *, blows: int, rows: int | None = None) -> Plan:
@@ -110,7 +138,7 @@ def plan_storm(seed: int, mode: str, *, blows: int, rows: int | None = None) -> 
     # So long that it is still at work when the last blow falls, and no longer.
     wanted = int(min(concurrency / mean, 900) * chance.uniform(0.5, 0.9) * blows)
     most = 800 if "faults" in mode else 3000  # a job that meets 429s goes slowly
-    rows = rows or min(max(wanted, 200), most)
+    rows = rows or min(max(wanted, 200), most) * (2 if MODES[mode].copies > 1 else 1)
     seconds = rows / min(concurrency / mean, 900)
     return Plan(
         seed,
@@ -119,20 +147,25 @@ def plan_storm(seed: int, mode: str, *, blows: int, rows: int | None = None) -> 
         chance.choice((".csv", ".csv.gz", ".jsonl")),
         concurrency,
         latency,
-        tuple(_blow(chance, seconds / blows) for _ in range(blows)),
+        tuple(_blow(chance, seconds / blows, first=n == 0) for n in range(blows)),
     )
 
 
-def _blow(chance: random.Random, seconds: float) -> Blow:
+def _blow(chance: random.Random, seconds: float, *, first: bool) -> Blow:
+    """`first`: there is no database yet, and half of these blows fall while it is made."""
     after = chance.choice(("spawn", "database", "request", "request", "request"))
-    longest = {"spawn": 0.4, "database": 0.1, "request": max(seconds, 0.1) * 1.2}[after]
+    sent = chance.choice(SIGNALS)
+    if first and chance.random() < 0.5:
+        after, sent = "file", "kill"
+    longest = {"spawn": 0.4, "file": 0.03, "database": 0.1, "request": max(seconds, 0.1) * 1.2}[after]
     return Blow(
-        signal=chance.choice(SIGNALS),
-        after=after,
+        signal=sent,
+        after="request" if sent == "output" else after,
         seconds=chance.uniform(0, longest),
         pause=chance.uniform(0, 0.05),
         command=chance.choice(("start", "resume", "resume", "retry")),
         export=chance.random() < 0.25,
+        cut_export=chance.random() < 0.25,
         watch=chance.random() < 0.3,
         rival=after == "request" and chance.random() < 0.2,
     )
@@ -238,19 +271,40 @@ class Llmock:
 # ---------------------------------------------------------------- the job
 
 
-def make_rows(count: int) -> list[tuple[str, str]]:
-    """(key, text): the example texts, again and again, each with its number so that no two are alike."""
+def make_rows(count: int, *, copies: int = 1, first: int = 0) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """(key, text) of rows that ask so many questions from the `first` on, and text -> question where they differ.
+
+    Questions are the example texts, again and again, each with its number so that no two are alike. Each stands there
+    `copies` times: as it is, and in writings that are to be taken for the same.
+    """
     with (EXAMPLES / "tickets.csv").open(newline="", encoding="utf-8") as file:
-        texts = [row["text"] for row in csv.DictReader(file)]
-    rows = []
-    for n in range(count):
-        text = f"{texts[n % len(texts)]} ({n})"
-        if n % 17 == 5:
-            text += '\nand "again", з повагою ☂'
-        if n % 97 == 11:
-            text += f" {POISON}"
-        rows.append((f"R-{n:05}", text))
-    return rows
+        examples = [row["text"] for row in csv.DictReader(file)]
+    asked = [_question(examples, n) for n in range(first, first + max(count // copies, 1))]
+    texts = [WRITINGS[n // len(asked) % len(WRITINGS)](asked[n % len(asked)]) for n in range(count)]
+    if copies > 1:
+        random.Random(count).shuffle(texts)
+    questions = {write(question): question for question in asked for write in WRITINGS} if copies > 1 else {}
+    return [(f"R-{first + n:05}", text) for n, text in enumerate(texts)], questions
+
+
+def _question(examples: Sequence[str], n: int) -> str:
+    text = f"{examples[n % len(examples)]} ({n})"
+    if n % 17 == 5:
+        text += '\nand "again", з повагою ☂'
+    if n % 97 == 11:
+        text += f" {POISON}"
+    return text
+
+
+WRITINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    str.upper,
+    lambda text: f"  {text.replace(' ', '   ')} ",
+    lambda text: f"{text}!",
+    lambda text: text.replace("a", "ａ"),
+    str,
+)
+"""What makes no difference: case, white space, closing punctuation, the width of a letter; and none at all."""
 
 
 def write_input(path: Path, rows: Sequence[tuple[str, str]]) -> None:
@@ -261,6 +315,15 @@ def write_input(path: Path, rows: Sequence[tuple[str, str]]) -> None:
             file.writelines(json.dumps({"id": key, "text": text}) + "\n" for key, text in rows)
         else:
             csv.writer(file).writerows([("id", "text"), *rows])
+
+
+class Work:
+    """A job of a world: its input, the oracle that watches it, and what it said of itself when it was last judged."""
+
+    def __init__(self, name: str, rows: list[tuple[str, str]], input: Path, oracle: Oracle) -> None:
+        self.name, self.rows, self.input, self.oracle = name, rows, input, oracle
+        self.requests: list[dict[str, Any]] = []
+        self.printed = 0
 
 
 class World:
@@ -277,18 +340,43 @@ class World:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.plan, self.mode = folder, plan, MODES[plan.mode]
-        self.rows = make_rows(plan.rows)
-        self.input = folder / f"tickets{plan.suffix}"
         self.database = folder / "job.db"
-        write_input(self.input, self.rows)
-        self.oracle = Oracle(self.rows, extra_allowed=self.mode.extra_allowed)
+        self.works: list[Work] = []
+        self.begin_work("tickets")
+        if self.mode.budget:
+            (folder / "job.toml").write_text('[prices."m"]\ninput = {}\noutput = {}\n'.format(*PRICES))
+        self.budget: float | None = None
         self.endpoint = endpoint or Sandbox(folder, plan)
         self.blows: Counter[str] = Counter()  # that hit a living process
+        self.moments: Counter[str] = Counter()  # and what they hit it in
         self.runs = 0
         self.by_itself: tuple[int, int] | None = None  # extra bills and those printed, before the user sent any again
         self._command = list(command)
         self._environment = environment or {}
         self._running: list[subprocess.Popen[bytes]] = []
+
+    def begin_work(self, name: str) -> None:
+        """One more job, which is at work from now on; half of its texts are the last half of the job before."""
+        plan, mode = self.plan, self.mode
+        rows, questions = make_rows(
+            plan.rows, copies=mode.copies, first=len(self.works) * plan.rows // mode.copies // 2
+        )
+        sources = ["model", *(["duplicate"] if mode.copies > 1 else []), *(["cache"] if mode.second else [])]
+        before = self.works[-1].oracle if self.works else None
+        oracle = Oracle(rows, extra=mode.extra, questions=questions, sources=sources, before=before)
+        self.at = Work(name, rows, self.folder / f"{name}{plan.suffix}", oracle)
+        write_input(self.at.input, rows)
+        self.works.append(self.at)
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The input of the job at work."""
+        return self.at.rows
+
+    @property
+    def oracle(self) -> Oracle:
+        """That of the job at work."""
+        return self.at.oracle
 
     def __enter__(self) -> World:
         return self
@@ -304,11 +392,14 @@ class World:
 
     def arguments(self, command: str, *more: str, concurrency: int | None = None) -> list[str]:
         """A command line that runs the job."""
-        given = {"start": [str(self.input)], "resume": [], "retry": []}[command]
+        name = [self.at.name] if len(self.works) > 1 else []
+        given = {"start": [str(self.at.input)], "resume": name, "retry": name}[command]
         if command == "start":
             given += ["--labels-file", str(EXAMPLES / "labels.txt"), "--base-url", self.endpoint.url, "--model", "m"]
             given += self.mode.start
         given += ["--rpm", "0", "--concurrency", str(concurrency or self.plan.concurrency), *self.mode.run]
+        if self.budget is not None:
+            given += ["--budget", f"{self.budget:.9f}"]
         return [command, *given, "--db", str(self.database), *more]
 
     def spawn(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -348,13 +439,13 @@ class World:
 
     def status(self) -> dict[str, Any] | None:
         """What `status --json` says; None while there is no job."""
-        asked = [*self._command, "status", "--json", "--db", str(self.database)]
-        if importlib.util.find_spec("batchjob.cli.status") is None:  # the same document by the same reader
-            asked = [sys.executable, "-c", _STATUS, str(self.database)]
+        asked = [*self._command, "status", self.at.name, "--json", "--db", str(self.database)]
         answer = subprocess.run(asked, capture_output=True, text=True, cwd=self.folder, timeout=30, check=False)
         if answer.returncode == 0:
             return dict(json.loads(answer.stdout))
-        nothing_yet = "no database" in answer.stderr or "no jobs" in answer.stderr
+        nothing_yet = any(
+            part in answer.stderr for part in ("no database", "no jobs", f"no job is named {self.at.name!r}")
+        )
         if not nothing_yet:
             self.oracle.object(f"status: exit {answer.returncode}: {answer.stderr.strip()[-300:]}")
         return None
@@ -362,7 +453,7 @@ class World:
     def export(self, name: str, *, whole: bool, more: Sequence[str] = ("--details",)) -> Path:
         """An export, shown to the oracle."""
         path = self.folder / name
-        code, said = self.run(["export", "--db", str(self.database), "-o", str(path), *more])
+        code, said = self.run(["export", self.at.name, "--db", str(self.database), "-o", str(path), *more])
         if code != 0:
             self.oracle.object(f"export: exit {code}: {said.strip()[-300:]}")
         elif "--details" in more:
@@ -375,19 +466,28 @@ class World:
         """Everything that must hold while no process runs."""
         status = self.status()
         if status is None:
-            if final or self.endpoint.bills():
+            if final or (self.endpoint.bills() and len(self.works) == 1):
                 self.oracle.object("there is no job")
             return None
-        oracle, ledger = self.oracle, self.endpoint.bills()
+        oracle, ledger, work = self.oracle, self.endpoint.bills(), self.at
         suffix = ".csv" if self.plan.seed % 3 == 0 else ".jsonl"
         export = read_export(self.export(f"labels{suffix}", whole=status["ingested"]))
         listed = self.export("requests.jsonl", whole=True, more=("--requests",)).read_text()
-        requests = [json.loads(line) for line in listed.splitlines()]
+        work.requests, work.printed = [json.loads(line) for line in listed.splitlines()], status["paid_twice_at_most"]
         oracle.see_status(status, final=final)
         oracle.see_labels(export, ledger)
-        oracle.see_bills(ledger, requests, status["paid_twice_at_most"])
+        oracle.see_bills(
+            ledger,
+            [request for work in self.works for request in work.requests],
+            sum(work.printed for work in self.works),
+        )
         if any(bill.request_id for bill in ledger):
-            oracle.see_usage(status, ledger, requests)
+            oracle.see_usage(status, ledger, work.requests)
+        if self.budget is not None:
+            prices = PRICES[0] / 1e6, PRICES[1] / 1e6
+            oracle.see_cost(status, ledger, work.requests, prices=prices, budget=self.budget)
+        if self.mode.verify:
+            oracle.see_verifications(status, ledger, work.requests, self.mode.verify)
         oracle.see_database(self.database)
         return status
 
@@ -399,20 +499,6 @@ class World:
         # A signal may hit Python before the program has begun: then the last word is Python's own.
         if "defect:" in said or ("Traceback" in said and "KeyboardInterrupt" not in said):
             self.oracle.object(f"a defect: {said.strip()[-600:]}")
-
-
-_STATUS = """
-import json, sys
-from pathlib import Path
-from batchjob.errors import BatchjobError
-from batchjob.report import status_document
-from batchjob.stores.reading import StoreReader
-try:
-    with StoreReader(Path(sys.argv[1])) as reader:
-        print(json.dumps(status_document(reader.snapshot())))
-except BatchjobError as error:
-    sys.exit(str(error))
-"""
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:
@@ -456,38 +542,57 @@ ENDS = {
     "int": frozenset({130, -signal.SIGINT}),
     "int twice": frozenset({130, -signal.SIGINT}),
     "stop": frozenset({-signal.SIGKILL}),
+    "output": frozenset({130, -signal.SIGINT, -signal.SIGKILL}),
     "none": frozenset(),
 }
 """Signal -> the exit codes it may lead to. Negative ones are of a process that was hit before it could listen."""
 FINISHED = frozenset({0, 4})
+OVER_BUDGET = 5
 
 
 def strike(world: World, blow: Blow) -> dict[str, Any] | None:
     """One run with its blow, judged; the status after it."""
     command = _possible(world, blow.command)
-    stop = ("--timeout", str(TIMEOUT_SECONDS)) if blow.signal == "stop" else ()
+    more = ("--timeout", str(TIMEOUT_SECONDS)) if blow.signal == "stop" else ()
+    output = world.folder / "output.csv"
+    if blow.signal == "output":
+        more = ("--output", str(output))
     before = world.endpoint.received()
     # What the log has grown by says more than that the file is there: it is there from the second run on.
     log = world.database.with_name(world.database.name + "-wal")
-    process = world.spawn(world.arguments(command, *stop))
+    process = world.spawn(world.arguments(command, *more))
     world.runs += 1
+    reached = {
+        "spawn": lambda: True,
+        "file": world.database.exists,
+        "database": log.exists,
+        "request": lambda: world.endpoint.received() > before,
+    }
     with watched(world, wanted=blow.watch):
-        if blow.after != "spawn":
-            reached = log.exists if blow.after == "database" else lambda: world.endpoint.received() > before
-            wait_for(lambda: process.poll() is not None or reached(), seconds=20)
+        wait_for(lambda: process.poll() is not None or reached[blow.after](), seconds=20)
         if blow.export and world.database.exists() and process.poll() is None:
             _export_during(world)
         if blow.rival and process.poll() is None:
             see_rival(world, process)
         time.sleep(blow.seconds)
-        hit = _hit(process, blow)
+        hit = _hit(process, blow, output)
         world.ended(process)
     world.blows[blow.signal] += hit
-    world.see_exit(process, ENDS[blow.signal] | FINISHED if hit else FINISHED)
-    return world.judge()
+    world.see_exit(process, ENDS[blow.signal] | _ends(world) if hit else _ends(world))
+    status = world.judge()
+    if hit and process.returncode == -signal.SIGKILL:
+        world.moments[_moment(world, command, blow, status)] += 1
+    if blow.cut_export and status is not None:
+        _cut_export(world, blow)
+    return status
 
 
-def _hit(process: subprocess.Popen[bytes], blow: Blow) -> bool:
+def _ends(world: World) -> frozenset[int]:
+    """The exit codes of a run that nobody interrupts."""
+    return FINISHED if world.budget is None else FINISHED | {OVER_BUDGET}
+
+
+def _hit(process: subprocess.Popen[bytes], blow: Blow, output: Path) -> bool:
     """Send the signals; whether the process was still there."""
     if blow.signal == "none" or process.poll() is not None:
         return False
@@ -497,6 +602,10 @@ def _hit(process: subprocess.Popen[bytes], blow: Blow) -> bool:
         process.send_signal(signal.SIGCONT)
         time.sleep(blow.seconds / 2)
         process.kill()
+    elif blow.signal == "output":
+        output.write_text(OLD)
+        process.send_signal(signal.SIGINT)
+        _kill_writing(process, output, blow)
     elif blow.signal == "kill":
         process.kill()
     else:
@@ -505,6 +614,54 @@ def _hit(process: subprocess.Popen[bytes], blow: Blow) -> bool:
             time.sleep(blow.pause)
             process.send_signal(signal.SIGINT)
     return True
+
+
+OLD = "old\n"
+"""What was in an output before."""
+
+
+def _parts(output: Path) -> list[Path]:
+    """New files that are to take the place of this one."""
+    return list(output.parent.glob(f".{output.name}.*.part"))
+
+
+def _kill_writing(process: subprocess.Popen[bytes], output: Path, blow: Blow) -> None:
+    """Kill a process that will write `output` while it does so."""
+    wait_for(lambda: process.poll() is not None or bool(_parts(output)), seconds=20)
+    time.sleep(blow.pause / 5)
+    process.kill()
+    process.wait()
+
+
+def _see_output(world: World, output: Path) -> bool:
+    """An output that was cut is the old one or the whole new one; whether it is the old one still."""
+    text = output.read_text(encoding="utf-8")
+    if text == OLD:
+        return True
+    status = world.status()
+    if status is not None and len(list(csv.DictReader(text.splitlines(keepends=True)))) != status["rows"]["total"]:
+        world.oracle.object(f"output: neither the old file nor a whole one, {len(text)} characters")
+    return False
+
+
+def _cut_export(world: World, blow: Blow) -> None:
+    """`export -o`, killed."""
+    output = world.folder / "cut.csv"
+    output.write_text(OLD)
+    process = world.spawn(["export", world.at.name, "--db", str(world.database), "-o", str(output)])
+    _kill_writing(process, output, blow)
+    world.moments["export"] += _see_output(world, output) and process.returncode == -signal.SIGKILL
+
+
+def _moment(world: World, command: str, blow: Blow, status: dict[str, Any] | None) -> str:
+    """What the process was killed in."""
+    if status is None:
+        return "making the database" if world.database.exists() else "before a database"
+    if blow.signal == "output":
+        return "start --output" if _see_output(world, world.folder / "output.csv") else "labelling"
+    if not status["ingested"]:
+        return "reading"
+    return "retry" if command == "retry" else "labelling"
 
 
 def _possible(world: World, command: str) -> str:
@@ -528,9 +685,9 @@ def _export_during(world: World) -> None:
 def see_rival(world: World, first: subprocess.Popen[bytes]) -> None:
     """A second runner, which must be refused by name while the first runs."""
     code, said = world.run(world.arguments("start"))
-    if first.poll() in FINISHED:
+    if first.poll() in _ends(world):
         return  # and then the second may run
-    if code != 1 or f"process {first.pid}" not in said or "job 'tickets'" not in said:
+    if code != 1 or f"process {first.pid}" not in said or f"job {world.at.name!r}" not in said:
         world.oracle.object(f"second runner: exit {code}, not refused by name: {said.strip()[-300:]}")
 
 
@@ -542,8 +699,10 @@ class Told(NamedTuple):
 
     plan: Plan
     blows: Counter[str]
+    moments: Counter[str]
     runs: int
     rows: int
+    questions: int
     labels_lost: int
     billed_after_commit: int
     extra_bills: int  # of what the tool sent by itself,
@@ -554,22 +713,31 @@ class Told(NamedTuple):
 
 
 def storm(world: World) -> Told:
-    """All blows of the plan, then the job to its end, then once more for nothing."""
-    for blow in world.plan.blows:
-        status = strike(world, blow)
-        if status is not None and status["ingested"]:
-            rows = status["rows"]
-            if not (rows["pending"] or rows["in_flight"] or rows["failed"]):
-                break
+    """All blows of the plan, then the job to its end, then once more for nothing; so with a second job, if any."""
+    blows = world.plan.blows
+    if not world.mode.second:
+        _blow_after_blow(world, blows)
+    else:
+        first, half = world.at, len(blows) // 2
+        _blow_after_blow(world, blows[:half])
+        if world.mode.second == "done":
+            finish(world)
+        world.begin_work("tomorrow")
+        _blow_after_blow(world, blows[half:])
+        if world.mode.second == "open":
+            finish(world)
+            world.at = first
     finish(world)
     oracle = world.oracle
     extra, printed = world.by_itself or (oracle.extra_bills, oracle.printed)
     return Told(
         world.plan,
         world.blows,
+        world.moments,
         world.runs,
-        len(world.rows),
-        oracle.labels_lost,
+        sum(len(work.rows) for work in world.works),
+        len({oracle.question(text) for bill in world.endpoint.bills() if bill.billed for text in bill.labels}),
+        sum(work.oracle.labels_lost for work in world.works),
         oracle.billed_after_commit,
         extra,
         printed,
@@ -577,6 +745,31 @@ def storm(world: World) -> Told:
         oracle.printed - printed,
         oracle.objections,
     )
+
+
+def _blow_after_blow(world: World, blows: Sequence[Blow]) -> None:
+    """Strike until nothing is left to do. A budget grows with each, and at last runs out by itself."""
+    share = 0.25 * len(world.rows) * ROW_USD / max(len(blows), 1)
+    for n, blow in enumerate(blows, start=1):
+        if world.mode.budget:
+            world.budget = n * share
+        status = strike(world, blow)
+        if status is not None and status["ingested"]:
+            rows = status["rows"]
+            if not (rows["pending"] or rows["in_flight"] or rows["failed"]):
+                break
+    if world.mode.budget:
+        _run_out_of_budget(world)
+
+
+def _run_out_of_budget(world: World) -> None:
+    """The job until it says that the budget is reached; then there is enough of it."""
+    code = _to_the_end(world)
+    world.judge()
+    if code != OVER_BUDGET:
+        world.oracle.object(f"budget: exit {code}, where it is far too small")
+    world.moments["stopped by the budget"] += code == OVER_BUDGET
+    world.budget = 100 * len(world.rows) * ROW_USD
 
 
 def finish(world: World) -> None:
@@ -591,14 +784,31 @@ def finish(world: World) -> None:
     if status is None or not status["rows"]["unconfirmed"]:
         return
     world.by_itself = (world.oracle.extra_bills, world.oracle.printed)
-    world.oracle.extra_allowed = True
+    if world.oracle.extra == "none":
+        world.oracle.extra = "printed"
+    if world.plan.blows:
+        status = _kill_retry(world)
     for _ in range(8):
+        if status is None or not status["rows"]["unconfirmed"]:
+            break
         code, said = world.run(world.arguments("retry", "--kind", "unconfirmed"))
         if code not in FINISHED:
             world.oracle.object(f"retry: exit {code}: {said.strip()[-300:]}")
         status = world.judge(final=True)
-        if status is None or not status["rows"]["unconfirmed"]:
-            break
+
+
+def _kill_retry(world: World) -> dict[str, Any] | None:
+    """The user sends what was held, and that is killed too; what has been put back by then is held again."""
+    before = world.endpoint.received()
+    process = world.spawn(world.arguments("retry", "--kind", "unconfirmed"))
+    wait_for(lambda: process.poll() is not None or world.endpoint.received() > before, seconds=20)
+    process.kill()
+    if world.ended(process) == -signal.SIGKILL:
+        world.moments["retry"] += 1
+        world.blows["kill"] += 1
+    world.judge()
+    _to_the_end(world)
+    return world.judge(final=True)
 
 
 def _to_the_end(world: World) -> int:
@@ -606,5 +816,5 @@ def _to_the_end(world: World) -> int:
     process = world.spawn(world.arguments("start"))
     with watched(world, wanted=any(blow.watch for blow in world.plan.blows)):
         code = world.ended(process)
-    world.see_exit(process, FINISHED)
+    world.see_exit(process, _ends(world))
     return code

@@ -9,12 +9,15 @@ import csv
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
 UNUSABLE = frozenset({"null", "empty", "length", "off_list", "refusal"})
 """Faults of the sandbox whose answers are paid and give no label: the user may buy another."""
+ROUNDING_USD = 1e-9
+"""USD by which sums of floats may differ."""
 TALLIES = {
     "row": "SELECT state, count(*) FROM row GROUP BY 1",
     "label": "SELECT label, count(*) FROM row WHERE state = 'done' GROUP BY 1",
@@ -64,6 +67,7 @@ class Exported(NamedTuple):
     label: str | None
     state: str
     request_id: str | None
+    source: str | None = "model"
 
 
 def read_export(path: Path) -> list[Exported]:
@@ -73,7 +77,14 @@ def read_export(path: Path) -> list[Exported]:
             csv.DictReader(file) if path.suffix == ".csv" else (json.loads(line) for line in file)
         )
         return [
-            Exported(str(row["id"]), row["text"], row["label"] or None, row["state"], row["request_id"] or None)
+            Exported(
+                str(row["id"]),
+                row["text"],
+                row["label"] or None,
+                row["state"],
+                row["request_id"] or None,
+                row["source"] or None,
+            )
             for row in records
         ]
 
@@ -81,22 +92,43 @@ def read_export(path: Path) -> list[Exported]:
 class Oracle:
     """Remembers what was committed, and objects.
 
+    A question is what all texts have in common that ask the same: it is to be billed once.
+
     Args:
-        rows: (key, text) of the input in its order; the texts are distinct.
-        extra_allowed: whether bills beyond one a row may be as many as `status` prints, or none.
+        rows: (key, text) of the input in its order; the keys are distinct.
+        extra: the most bills beyond one a question: as many as `status` prints ("printed"), "none", or besides as
+            many as requests were "lost", where another row, or another job, may ask what a lost request asked.
+        questions: text -> its question, for the texts that are not their own.
+        sources: where a label may come from.
+        before: the oracle of an earlier job in the same database, whose questions are not to be billed again.
     """
 
-    def __init__(self, rows: Sequence[tuple[str, str]], *, extra_allowed: bool) -> None:
+    def __init__(
+        self,
+        rows: Sequence[tuple[str, str]],
+        *,
+        extra: str = "printed",
+        questions: Mapping[str, str] | None = None,
+        sources: Collection[str] = ("model",),
+        before: Oracle | None = None,
+    ) -> None:
         self.rows = list(rows)
-        self.extra_allowed = extra_allowed
-        self.objections: list[str] = []
+        self.extra = extra
+        self.objections: list[str] = before.objections if before else []
         self.labels_lost = 0
         self.billed_after_commit = 0
         self.extra_bills = 0
         self.printed = 0
-        self._committed: dict[str, tuple[float, str | None]] = {}  # text -> (seen done at, label)
-        self._rebilled: set[str] = set()
+        self._questions = {**(before._questions if before else {}), **(questions or {})}
+        self._sources = frozenset(sources)
+        self._committed: dict[str, tuple[str, str | None]] = {}  # key -> (text, label)
+        self._answered_at: dict[str, float] = before._answered_at if before else {}  # question -> seen done
+        self._rebilled: set[str] = before._rebilled if before else set()
         self._highest: Counter[str] = Counter()
+
+    def question(self, text: str) -> str:
+        """What this text asks."""
+        return self._questions.get(text, text)
 
     def object(self, sentence: str) -> None:
         """Note what does not hold."""
@@ -114,41 +146,50 @@ class Oracle:
             done = row.state == "done"
             if done != (row.label is not None):
                 self.object(f"export: row {row.key} is {row.state} with label {row.label!r}")
-            before = self._committed.get(row.text)
-            if before is not None and (not done or row.label != before[1]):
+            before = self._committed.get(row.key)
+            if before is not None and (row.text, row.label) != before:
                 self.labels_lost += 1
                 self.object(f"label lost: row {row.key} was done ({before[1]}) and is {row.state} ({row.label})")
             elif done and before is None:
-                self._committed[row.text] = (ended_at, row.label)
+                self._committed[row.key] = (row.text, row.label)
+                self._answered_at.setdefault(self.question(row.text), ended_at)
 
     def see_labels(self, export: Sequence[Exported], ledger: Sequence[Bill]) -> None:
-        """Each label is one the endpoint gave this very text, in the request the export names."""
+        """Each label is one the endpoint gave to what this text asks; the model's, in the request the export names."""
         given: dict[str, set[str | None]] = {}
         for bill in ledger:
             if bill.answered:
                 for text, label in bill.labels.items():
-                    given.setdefault(text, set()).add(label)
+                    given.setdefault(self.question(text), set()).add(label)
         by_id = {bill.request_id: bill for bill in ledger if bill.request_id is not None}
         for row in export:
             if row.state != "done":
                 continue
-            if row.label not in given.get(row.text, ()):
+            if row.source not in self._sources:
+                self.object(f"label: row {row.key} has its label by {row.source}, which cannot be")
+            if row.label not in given.get(self.question(row.text), ()):
                 self.object(f"label: row {row.key} has {row.label!r}, the ledger gave {given.get(row.text)}")
-            elif by_id and (row.request_id not in by_id or row.text not in by_id[row.request_id].labels):
+            elif by_id and row.source == "model" and not _carried(by_id.get(row.request_id), row.text):
                 self.object(f"label: row {row.key} names request {row.request_id}, which did not carry it")
 
     def see_bills(self, ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], printed: int) -> None:
-        """Nothing is billed after its commit, without a claim, or more often than printed."""
-        for bill in ledger:
-            for text in bill.labels if bill.billed else ():
-                at, _ = self._committed.get(text, (bill.at, None))
-                if bill.at > at and text not in self._rebilled:
-                    self._rebilled.add(text)
-                    self.object(f"billed after its commit: {text!r}, {bill.at - at:.3f} s later")
-        self.billed_after_commit = len(self._rebilled)
+        """Nothing is billed after its commit, without a claim, or more often than allowed.
+
+        `requests` and `printed` are of all jobs that the ledger is about. Verifications are another matter.
+        """
         self._see_claims(ledger, requests)
-        self.extra_bills, self.printed = extra_bills(ledger, requests), printed
-        allowed = printed if self.extra_allowed else 0
+        verifying = verification_keys(requests)
+        labelling = [bill for bill in ledger if bill.billed and bill.key not in verifying]
+        for bill in labelling:
+            for question in map(self.question, bill.labels):
+                at = self._answered_at.get(question, bill.at)
+                if bill.at > at and question not in self._rebilled:
+                    self._rebilled.add(question)
+                    self.object(f"billed after its commit: {question!r}, {bill.at - at:.3f} s later")
+        self.billed_after_commit = len(self._rebilled)
+        self.extra_bills, self.printed = extra_bills(labelling, requests, self.question), printed
+        lost = sum(request["outcome"] in ("lost", None) for request in requests)
+        allowed = {"printed": printed, "none": 0, "lost": printed + lost}[self.extra]
         if self.extra_bills > allowed:
             self.object(f"paid twice: {self.extra_bills} extra bills, {allowed} allowed")
 
@@ -193,6 +234,51 @@ class Oracle:
         if usage != sums:
             self.object(f"usage: status says {usage}, the ledger {sums}")
 
+    def see_cost(
+        self,
+        status: Mapping[str, Any],
+        ledger: Sequence[Bill],
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        prices: tuple[float, float],
+        budget: float,
+    ) -> None:
+        """What was billed is within the budget, and `status` tells no less; all in USD, prices a token."""
+        answered = {request["request_id"] for request in requests if request["outcome"] == "answered"}
+        costs = [(bill, sum(map(mul, bill.tokens, prices))) for bill in ledger]
+        billed = sum(cost for bill, cost in costs if bill.billed)
+        seen = sum({bill.request_id: cost for bill, cost in costs if bill.request_id in answered}.values())
+        unseen = sum(cost for bill, cost in costs if bill.billed and bill.request_id not in answered)
+        told, told_lost = status["cost"]["usd"] or 0.0, status["cost"]["lost_usd_at_most"]
+        if billed > budget + ROUNDING_USD:
+            self.object(f"over the budget: {billed:.6f} USD were billed, {budget:.6f} allowed")
+        if abs(told - seen) > ROUNDING_USD:
+            self.object(f"cost: status says {told:.6f} USD, the ledger {seen:.6f}")
+        settled = all(request["outcome"] is not None for request in requests)
+        if settled and unseen > told_lost + ROUNDING_USD:
+            self.object(f"cost: lost requests cost {unseen:.6f} USD, status says at most {told_lost:.6f}")
+
+    def see_verifications(
+        self, status: Mapping[str, Any], ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], sample: float
+    ) -> None:
+        """Labels that were bought together are asked for once more alone: about so many, each once, and counted."""
+        asked = [request for request in requests if request["purpose"] == "verify"]
+        rows = Counter(number for request in asked for number in json.loads(request["rows"]))
+        if any(n > 1 for n in rows.values()) or rows.total() != len(asked):
+            self.object(f"verify: {len(asked)} requests for {len(rows)} rows")
+        shared = [json.loads(request["rows"]) for request in requests if request["purpose"] == "label"]
+        together = {number for numbers in shared if len(numbers) > 1 for number in numbers}
+        if rows.keys() - together:
+            self.object(f"verify: row {min(rows.keys() - together)} was asked alone, and verified")
+        mean = sample * len(together)
+        if len(asked) > mean + 6 * mean**0.5:
+            self.object(f"verify: {len(asked)} requests, where a sample of {len(together)} rows has {mean:.0f}")
+        useless = {bill.request_id for bill in ledger if bill.fault in UNUSABLE}
+        answers = sum(request["outcome"] == "answered" and request["request_id"] not in useless for request in asked)
+        told = status["verified"]
+        if told != {"asked": answers, "agreed": answers}:
+            self.object(f"verify: status says {told}, {answers} were answered with the same label")
+
     def see_database(self, path: Path) -> None:
         """Only while no process works with it: the file is sound and its counters are true."""
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -202,7 +288,8 @@ class Oracle:
                 self.object(f"database: integrity_check says {verdict}")
             for kind, question in TALLIES.items():
                 counted = dict(db.execute(question))
-                told = dict(db.execute("SELECT name, n FROM tally WHERE kind = ? AND n <> 0", (kind,)))
+                summed = "SELECT name, sum(n) FROM tally WHERE kind = ? GROUP BY 1 HAVING sum(n) <> 0"
+                told = dict(db.execute(summed, (kind,)))
                 if kind == "request":
                     told = {name: n for name, n in told.items() if name not in ("sent", "resent")}
                 if counted != told:
@@ -211,14 +298,26 @@ class Oracle:
             db.close()
 
 
-def extra_bills(ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]]) -> int:
-    """Bills for rows that were billed before, but for useless answers that the client did see."""
+def _carried(bill: Bill | None, text: str) -> bool:
+    return bill is not None and text in bill.labels
+
+
+def verification_keys(requests: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The keys of requests that ask once more, on purpose, for a label that is there."""
+    return {request["client_key"] for request in requests if request.get("purpose") == "verify"}
+
+
+def extra_bills(
+    ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], question: Callable[[str], str] = str
+) -> int:
+    """Bills for questions that were billed before, but for useless answers that the client did see."""
     seen_answers = {request["request_id"] for request in requests if request["outcome"] == "answered"}
     billed: set[str] = set()
     extra = 0
     for bill in sorted((bill for bill in ledger if bill.billed), key=lambda bill: bill.at):
         if bill.fault in UNUSABLE and bill.request_id in seen_answers:
             continue
-        extra += not billed.isdisjoint(bill.labels)
-        billed.update(bill.labels)
+        asked = set(map(question, bill.labels))
+        extra += not billed.isdisjoint(asked)
+        billed.update(asked)
     return extra
