@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint readme storm failpoints mutations bench clean
+.PHONY: run test lint readme storm storm-large failpoints mutations bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -35,9 +35,13 @@ lint: $(READY)
 readme: $(READY)
 	$(BIN)/python tests/readme_help.py
 
-# Many kills against an outside ledger; KILLS and SEED may be given.
+# Many kills against an outside ledger; KILLS, SEED and MODE may be given.
 storm: $(READY)
 	$(BIN)/python -m pytest -m storm -s tests/storm tests/powercut $(STORM)
+
+# Ten million rows, killed while it reads and labels; ROWS may be given.
+storm-large: $(READY)
+	$(BIN)/python -m pytest -m storm -s tests/storm/large.py
 
 # Every named place x kill, exception, full disk, failing disk.
 failpoints: $(READY)
