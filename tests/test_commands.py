@@ -192,9 +192,9 @@ def test_a_running_job_says_so_and_how_to_watch_it(running: BatchJob) -> None:
     assert "working on job tickets" in running("doctor").out
 
 
-@pytest.mark.parametrize("command", ["status", "errors", "jobs"])
+@pytest.mark.parametrize("command", ["status", "errors", "jobs", "cache stats"])
 def test_nothing_is_wider_than_a_narrow_terminal_but_commands_to_copy(job: BatchJob, command: str) -> None:
-    code, out = in_terminal(job, 40, command)
+    code, out = in_terminal(job, 40, *command.split())
     assert code == 0
     assert len(out.splitlines()) > 3
     assert [line for line in out.splitlines() if len(line) > 40 and "batchjob " not in line] == []
@@ -374,6 +374,25 @@ def test_ten_thousand_jobs_are_listed_in_a_moment(job: BatchJob) -> None:
     lines = job("jobs").out.splitlines()
     assert len(lines) == 10_002
     assert time.monotonic() - began < 4  # about 0.5 s on an idle machine
+
+
+def test_among_ten_thousand_jobs_another_is_begun_looked_at_and_exported_in_a_moment(job: BatchJob) -> None:
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+    # All of the same input: the next name is to be found among them, and so is the next cached label.
+    copy_records(job.folder, "job", numbers, id="i", uid="'u' || i", name="'tickets-' || i")
+    copy_records(job.folder, "tally", numbers, job_id="i")
+    copy_records(job.folder, "run", numbers, id="i", job_id="i")
+    began = time.monotonic()
+    started = job("start", "tickets.csv", "--sandbox", *LABELS[:4], "--quiet", "--new")
+    assert started.code == 4, started.err
+    assert time.monotonic() - began < 4  # about 0.8 s on an idle machine
+    began = time.monotonic()
+    status = json.loads(job("status", "--json").out)
+    assert (status["job"], status["rows"]["done"], status["sources"]["cache"]) == ("tickets-10001", 27, 27)
+    assert job("status", "tickets-5000").code == 0
+    assert job("export", "-o", "-").out.count(",cache,done,") == 27
+    assert job("resume").err.startswith("batchjob: no job is unfinished")
+    assert time.monotonic() - began < 6  # about 1.3 s
 
 
 # ---------------------------------------------------------------- init

@@ -187,11 +187,14 @@ def test_a_reader_that_never_lets_go_stops_nobody(tmp_path: Path) -> None:
         seen = reader.execute("SELECT count(*) FROM row WHERE state = 'done'").fetchone()
         assert world.ended(process) in FINISHED
         assert reader.execute("SELECT count(*) FROM row WHERE state = 'done'").fetchone() == seen
+        log = world.database.with_name(world.database.name + "-wal")
+        assert 0 < log.stat().st_size < 64 * 2**20  # as long as somebody reads what is behind it
         status = world.judge(final=True)
         assert status is not None
         assert status["rows"]["done"] == 300
         reader.close()
         finish(world)
+        assert not log.exists() or log.stat().st_size == 0
     assert world.oracle.objections == []
 
 

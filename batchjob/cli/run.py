@@ -145,6 +145,9 @@ async def _set_up(store: SqliteStore, plan: Plan) -> None:
             raise JobBusy(f"another process has worked on job {plan.job!r} meanwhile: give the same command again")
         await store.set_settings(settings)
         return
+    with StoreReader(plan.database) as reader:
+        if plan.job.name in reader.names():
+            raise JobBusy(f"another process has begun job {plan.job.name!r} meanwhile: give the same command again")
     await store.create_job(
         uid=secrets.token_hex(8),
         name=plan.job.name,

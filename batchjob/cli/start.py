@@ -172,7 +172,7 @@ def _free_name(path: Path, settings: JobConfig, input_path: str) -> str:
     if not holds_jobs(path):
         return stem
     with StoreReader(path) as store:
-        taken = {job.name for job in store.jobs()}
+        taken = store.names()
     return next(name for name in chain((stem,), (f"{stem}-{n}" for n in count(2))) if name not in taken)
 
 

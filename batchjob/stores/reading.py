@@ -158,6 +158,10 @@ class StoreReader:
         """All jobs, the oldest first."""
         return [job_from_record(record) for record in self._all("SELECT * FROM job ORDER BY id")]
 
+    def names(self) -> set[str]:
+        """The names of all jobs."""
+        return {name for (name,) in self._all("SELECT name FROM job")}
+
     def latest(self, *, unfinished: bool = False) -> Job:
         """The job that was worked on last, or, where `unfinished` is set, the only one that is not finished.
 

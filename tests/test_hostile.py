@@ -1,0 +1,215 @@
+"""Inputs and surroundings that nobody chooses: the job ends in one sentence, or with every other row labelled."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import BatchJob
+
+TASK = ("--labels", "age,card,pin", "--model", "m", "--rpm", "0")
+LARGE = 50 * 1024 * 1024
+RULE = '[[rules]]\nname = "all"\nlabel = "age"\npattern = "."\n'
+"""Labels every row, and so fills a database in a moment."""
+BACK = 86400.0
+CLOCK_SET_BACK = f"import time; real = time.time; time.time = lambda: real() - {BACK}"
+
+
+class Measured(NamedTuple):
+    """A command that has ended, and the most memory it had."""
+
+    code: int
+    out: str
+    err: str
+    megabytes: float
+
+
+def measured(batchjob: BatchJob, *arguments: str) -> Measured:
+    """Run a command and measure it."""
+    said = batchjob.folder / "said.err"
+    with said.open("wb") as err:
+        process = batchjob.begin(*arguments, stderr=err)
+        assert process.stdout is not None
+        out = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    return Measured(process.returncode, out, said.read_text(), usage.ru_maxrss / 1024)
+
+
+def exported(path: Path) -> list[dict[str, Any]]:
+    """The rows of an export."""
+    csv.field_size_limit(2 * LARGE)
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def begin_patched(batchjob: BatchJob, code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A command after this code."""
+    script = f"{code}\nfrom batchjob.cli import main; main()"
+    asked = [str(Path(batchjob.command).with_name("python")), "-c", script, *arguments]
+    more: dict[str, Any] = {"cwd": batchjob.folder, "env": batchjob.environment}
+    return subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+def clock_set_back(batchjob: BatchJob, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command for which it is the day before, to its end."""
+    process = begin_patched(batchjob, CLOCK_SET_BACK, *arguments)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+# ---------------------------------------------------------------- texts
+
+
+@pytest.mark.storm  # six seconds
+def test_a_text_of_fifty_megabytes_fails_alone_and_memory_is_a_few_times_that(batchjob: BatchJob, sandbox: Any) -> None:
+    with (batchjob.folder / "in.csv").open("w") as file:
+        file.write("id,text\n1,change my pin\n2,")
+        for _ in range(LARGE // 2**20):
+            file.write("a text " * (2**20 // 7))
+        file.write("\n3,age limit\n4,new card\n")
+    url = sandbox()
+    assert measured(batchjob, "profile", "in.csv").megabytes < 25 * LARGE / 2**20
+    ran = measured(batchjob, "start", "in.csv", "--base-url", url, *TASK)
+    assert ran.code == 4, ran.err
+    assert "1 too_long: shorten the text" in ran.err
+    assert ran.megabytes < 20 * LARGE / 2**20
+    took = measured(batchjob, "export", "-o", "out.csv")
+    assert took.megabytes < 10 * LARGE / 2**20
+    assert measured(batchjob, "errors").megabytes < 120
+    rows = exported(batchjob.folder / "out.csv")
+    assert [row["label"] for row in rows] == ["pin", "", "age", "card"]
+    assert len(rows[1]["text"]) > 0.99 * LARGE
+
+
+def test_json_deeper_than_any_stack_fails_alone_from_file_to_export(batchjob: BatchJob) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    lines = [
+        '{"text": "change my pin"}',
+        f'{{"text": "age limit", "x": {deep}}}',
+        f'{{"text": {deep}}}',
+        deep,
+        '{"text": "a \\ud800 card", "x": "\\udfff\\u0000"}',
+    ]
+    (batchjob.folder / "in.jsonl").write_text("\n".join(lines))
+    assert batchjob("start", "in.jsonl", "--sandbox", *TASK).code == 4
+    batchjob("export", "-o", "out.jsonl")
+    rows = [json.loads(line) for line in (batchjob.folder / "out.jsonl").read_text().splitlines()]
+    assert [row["label"] for row in rows] == ["pin", None, None, None, "card"]
+    assert [(row["error"] or "")[:8] for row in rows] == ["", "bad_json", "bad_json", "bad_json", ""]
+    assert rows[4]["text"] == "a \ufffd card"
+
+
+# ---------------------------------------------------------------- readers
+
+
+def many_rows(batchjob: BatchJob, rows: int) -> None:
+    """A finished job of so many rows."""
+    (batchjob.folder / "job.toml").write_text(RULE)
+    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"ticket {n} {'.' * 50}\n" for n in range(rows)))
+    assert batchjob("start", "in.csv", "--sandbox", *TASK).code == 0
+
+
+def test_an_export_that_nobody_reads_does_not_keep_the_log_from_being_reset(batchjob: BatchJob) -> None:
+    many_rows(batchjob, 12_000)
+    process = batchjob.begin("export", "-o", "-")
+    assert process.stdout is not None
+    process.stdout.read(1)  # of the header
+    time.sleep(0.3)  # it waits for its reader by now, in the middle of the rows
+    with sqlite3.connect(batchjob.folder / "batchjob.db") as db:
+        db.execute("CREATE TABLE foreign_hand (x)")
+        assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    db.close()
+    assert process.poll() is None
+    rest = process.stdout.read()
+    assert process.wait(timeout=20) == 0
+    assert rest.count("\n") == 12_001
+
+
+def test_an_export_that_is_read_for_one_line_ends_quietly(batchjob: BatchJob) -> None:
+    many_rows(batchjob, 12_000)
+    for more in ("", " --requests", " --format jsonl", " --details"):
+        read = f"({batchjob.command} export -o -{more}; echo $? >&2) | head -n 1"
+        ended = subprocess.run(
+            read, shell=True, cwd=batchjob.folder, env=batchjob.environment, capture_output=True, text=True
+        )
+        assert ended.stderr.strip() == "0", more
+
+
+# ---------------------------------------------------------------- several at once
+
+PATIENT = "import batchjob.stores.lock as lock; lock.TRIES = 300"
+
+
+def test_six_starts_at_the_same_instant_pay_every_row_once(batchjob: BatchJob, sandbox: Any) -> None:
+    ledger = batchjob.folder / "ledger.jsonl"
+    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"my card {n}\n" for n in range(60)))
+    start = ("start", "in.csv", "--base-url", sandbox("--ledger", str(ledger), "--latency", "0.02"), *TASK)
+    racing = [batchjob.begin(*start) for _ in range(6)]
+    said = [(process.communicate(timeout=50)[1], process.returncode) for process in racing]
+    assert [err for err, code in said if code not in (0, 1)] == []
+    refusals = [err.splitlines()[-1] for err, code in said if code == 1]
+    assert [line for line in refusals if not line.startswith("batchjob: ") or "UNIQUE" in line] == []
+    assert batchjob(*start).code == 0
+    assert len(json.loads(batchjob("jobs", "--json").out)) == 1
+    billed = [row["text"] for line in ledger.read_text().splitlines() for row in json.loads(line)["rows"]]
+    assert len(billed) == len(set(billed)) == 60
+
+
+def test_a_job_that_another_process_makes_meanwhile_is_not_made_twice(batchjob: BatchJob, sandbox: Any) -> None:
+    (batchjob.folder / "in.csv").write_text("text\nmy card\n")
+    start = ("start", "in.csv", "--base-url", sandbox(), *TASK)
+    assert batchjob(*start, "--db", "made.db").code == 0
+    with (batchjob.folder / "batchjob.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        late = begin_patched(batchjob, PATIENT, *start)
+        assert late.stderr is not None
+        time.sleep(1.2)  # it has seen that there is no job, and waits for its turn
+        (batchjob.folder / "made.db").rename(batchjob.folder / "batchjob.db")
+    _, err = late.communicate(timeout=20)
+    assert late.returncode == 1
+    assert err == "batchjob: another process has begun job 'in' meanwhile: give the same command again\n"
+    assert batchjob(*start).code == 0
+    assert len(json.loads(batchjob("jobs", "--json").out)) == 1
+
+
+# ---------------------------------------------------------------- the clock
+
+
+def test_with_the_clock_set_back_the_latest_job_is_still_the_one_that_ran_last(
+    batchjob: BatchJob, sandbox: Any
+) -> None:
+    for name in ("first", "second"):
+        (batchjob.folder / f"{name}.csv").write_text(f"text\n{name} card\n")
+    start = ("--base-url", sandbox(), *TASK)
+    assert batchjob("start", "first.csv", *start).code == 0
+    assert clock_set_back(batchjob, "start", "second.csv", *start).returncode == 0
+    assert json.loads(batchjob("status", "--json").out)["job"] == "second"
+    assert "second card" in batchjob("export", "-o", "-").out
+    assert clock_set_back(batchjob, "start", "first.csv", *start, "--no-cache").returncode == 0
+    assert json.loads(batchjob("status", "--json").out)["job"] == "first"
+
+
+def test_with_the_clock_set_back_no_age_rate_or_time_left_is_below_zero(batchjob: BatchJob, sandbox: Any) -> None:
+    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"my card {n}\n" for n in range(80)))
+    start = ("start", "in.csv", "--base-url", sandbox("--latency", "0.05"), *TASK, "--concurrency", "2")
+    process = batchjob.begin(*start)
+    time.sleep(1.3)  # it has written down its rows a second by now
+    rate = json.loads(clock_set_back(batchjob, "status", "--json").stdout)["rate"]
+    assert all(value is None or value >= 0 for value in rate.values())
+    process.kill()
+    process.communicate()
+    assert clock_set_back(batchjob, *start).returncode == 0
+    assert clock_set_back(batchjob, "cache", "prune", "--older-than", "1h").returncode == 0
+    assert "in: 80, 0 min old" in clock_set_back(batchjob, "cache", "stats").stdout
