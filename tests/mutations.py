@@ -25,6 +25,9 @@ KILLED = f"{CRASH}::test_a_job_killed_three_times_has_every_label_once_and_no_bi
 FAILS = "tests/test_failpoints.py::test_a_job_that_fails_there_ends_as_if_it_had_not"
 FAULT = "tests/test_faults.py::test_fault_ends_as_the_table_says"
 STATES = "tests/test_state_machine.py"
+SAVING = "tests/test_saving.py"
+HOSTILE = "tests/test_hostile.py"
+BUDGET = "tests/test_failpoints.py::test_a_budget_is_kept_also_by_a_job_that_is_killed"
 SEND = """\
         await self._commits.submit(claim)
         heard = await self._endpoint.send(body, key)
@@ -92,7 +95,100 @@ MUTATIONS = (
         "runner.py",
         "            self._budget.reserve(cost)\n",
         "            pass\n",
-        ("tests/test_failpoints.py::test_a_budget_is_kept_also_by_a_job_that_is_killed",),
+        (BUDGET,),
+    ),
+    Mutation(
+        "what a dead run had reserved is free again",
+        "stores/sqlite.py",
+        '            tally["cost", "lost"] += sum(cost for _, cost in requests)\n',
+        "",
+        (BUDGET,),
+    ),
+    Mutation("every run has the whole budget", "cli/run.py", "spent=await store.spent_picousd()", "spent=0", (BUDGET,)),
+    Mutation(
+        "a connection is used again at once",
+        "endpoints/chat.py",
+        " and time.monotonic() - idle[0][1] >= REST_SECONDS",
+        "",
+        ("tests/test_faults.py::test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request",),
+    ),
+    Mutation(
+        "a connection is used again whatever came on it",
+        "endpoints/chat.py",
+        "if protocol is not None and not protocol.should_close and not _has_unread(connection.transport):",
+        "if True:",
+        ("tests/test_faults.py::test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row",),
+    ),
+    Mutation(
+        "a lost row is asked for again although its text has a label",
+        "supply.py",
+        "            if known:\n                self._settle(known)\n",
+        "            if not known and False:\n                self._settle(known)\n",
+        (f"{SAVING}::test_a_held_row_whose_text_another_row_has_a_label_for_gets_it_for_free",),
+    ),
+    Mutation(
+        "labels that were bought are not looked up",
+        "supply.py",
+        "found = await self._store.cached_labels(wanted) if wanted else {}",
+        "found: dict[Key, Remembered] = {}",
+        (f"{SAVING}::test_tomorrows_file_pays_only_for_what_is_new",),
+    ),
+    Mutation(
+        "all rows with one text wait in memory",
+        "supply.py",
+        "return self._following < MOST_FOLLOWING",
+        "return True",
+        (f"{SAVING}::test_rows_that_wait_for_another_with_their_text_are_not_all_in_memory",),
+    ),
+    Mutation(
+        "a verification looks like any request",
+        "stores/group.py",
+        'purpose = "verify" if claim.verify else "label"',
+        'purpose = "label"',
+        (f"{SAVING}::test_a_sample_of_shared_labels_is_verified_alone",),
+    ),
+    Mutation(
+        "an export holds on to what it began with",
+        "stores/reading.py",
+        "            page = self._all(query, (last, end, PAGE_ROWS))\n",
+        '            self._db.in_transaction or self._db.execute("BEGIN")\n'
+        "            page = self._all(query, (last, end, PAGE_ROWS))\n",
+        (f"{HOSTILE}::test_an_export_that_nobody_reads_does_not_keep_the_log_from_being_reset",),
+    ),
+    Mutation(
+        "the latest job goes by the clock",
+        "stores/reading.py",
+        '"SELECT * FROM job WHERE id = (SELECT job_id FROM run ORDER BY id DESC LIMIT 1)"',
+        '"SELECT * FROM job WHERE true"',
+        (f"{HOSTILE}::test_with_the_clock_set_back_the_latest_job_is_still_the_one_that_ran_last",),
+    ),
+    Mutation(
+        "a job that was made meanwhile is made again",
+        "cli/run.py",
+        "        if plan.job.name in reader.names():\n",
+        "        if False:\n",
+        (f"{HOSTILE}::test_a_job_that_another_process_makes_meanwhile_is_not_made_twice",),
+    ),
+    Mutation(
+        "an age is below zero",
+        "cli/cache.py",
+        "max(int(seconds // 60), 0)",
+        "int(seconds // 60)",
+        (f"{HOSTILE}::test_with_the_clock_set_back_no_age_rate_or_time_left_is_below_zero",),
+    ),
+    Mutation(
+        "JSON of any depth is decoded",
+        "inputs/jsonl.py",
+        "except (msgspec.DecodeError, RecursionError) as error:",
+        "except msgspec.DecodeError as error:",
+        (f"{HOSTILE}::test_json_deeper_than_any_stack_fails_alone_from_file_to_export",),
+    ),
+    Mutation(
+        "a reader that has gone is an error",
+        "cli/__init__.py",
+        "BrokenPipeError",
+        "BufferError",
+        (f"{HOSTILE}::test_an_export_that_is_read_for_one_line_ends_quietly",),
     ),
     Mutation(
         "an answer of any size is read",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from batchjob.cli import _run
-from batchjob.endpoints.chat import MOST_BODY_BYTES
+from batchjob.endpoints.chat import MOST_BODY_BYTES, ChatEndpoint
 from batchjob.states import Outcome, State
 from tests.faults.cases import CASES, Case, bombed, error, html, selected
 from tests.faults.server import Act, Exchange, FaultServer, completion, http, label_of, well
@@ -391,6 +392,29 @@ def test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row(capfd: pytes
     assert ran.exit == 0, ran.said
     assert [row(number)["label"] for number in range(1, 13)] == [label_of(number) for number in range(1, 13)]
     assert len(server.requests) == 12
+
+
+async def test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request() -> None:
+    async def echo_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                asked = json.loads(await reader.readexactly(length))["messages"][-1]["content"]
+                await asyncio.sleep(0.003)  # longer than the second answer to the request before takes
+                writer.write(http(completion(asked)))
+                asyncio.get_running_loop().call_later(0.001, writer.write, http(completion(asked)))
+
+    server = await asyncio.start_server(echo_twice, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    endpoint = ChatEndpoint(url, key=None, timeout=5, connect_timeout=5)
+    heard = []
+    for n in range(20):  # one behind the other, with no pause between
+        messages = [("user", str(n))]
+        body = endpoint.body(messages, model="m", max_tokens=5, temperature=0, response_format=None)
+        heard.append(getattr(await endpoint.send(body, f"k{n}"), "content", None))
+    await endpoint.close()
+    server.close()
+    assert heard == [str(n) for n in range(20)]
 
 
 # ---------------------------------------------------------------- all at once

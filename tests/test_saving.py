@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -233,6 +234,8 @@ def test_a_sample_of_shared_labels_is_verified_alone(bench: Callable[..., Bench]
     assert 10 <= asked <= 50
     assert at.billed == 10 + asked
     assert f"100.0 % of {asked} labels were the same" in said
+    requests = csv.DictReader(at.batchjob("export", "-o", "-", "--requests").out.splitlines())
+    assert Counter(request["purpose"] for request in requests) == {"label": 10, "verify": asked}
 
 
 def test_rules_label_for_free_and_one_that_takes_no_row_is_named(bench: Callable[..., Bench]) -> None:
