@@ -144,13 +144,13 @@ def test_rows_that_wait_for_another_with_their_text_are_not_all_in_memory(
     bench: Callable[..., Bench], many: tuple[str, ...]
 ) -> None:
     at = bench("--latency", "0.3-0.3")
-    name = at.write(["change my pin"] * 9000)
+    name = at.write(["age limit", *["change my pin"] * 9000])  # the first request goes out alone, whatever waits
     asked = [sys.executable, "-c", FEW_FOLLOW, "start", name, *at.base, *many]
     more = {"cwd": at.batchjob.folder, "env": at.batchjob.environment}
     ended = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True, **more)
     assert 1000 <= int(ended.stdout) < 1000 + 512
-    assert at.billed == 1
-    assert at.status()["rows"]["done"] == 9000
+    assert at.billed <= 2
+    assert at.status()["rows"]["done"] == 9001
 
 
 def test_tomorrows_file_pays_only_for_what_is_new(bench: Callable[..., Bench]) -> None:
