@@ -37,7 +37,7 @@ readme: $(READY)
 
 # Many kills against an outside ledger; KILLS, SEED and MODE may be given.
 storm: $(READY)
-	$(BIN)/python -m pytest -m storm -s tests/storm tests/powercut $(STORM)
+	$(BIN)/python -m pytest -m storm -s tests/storm tests/powercut tests/test_hostile.py $(STORM)
 
 # Ten million rows, killed while it reads and labels; ROWS may be given.
 storm-large: $(READY)
