@@ -115,7 +115,7 @@ MUTATIONS = (
     Mutation(
         "a connection is used again whatever came on it",
         "endpoints/chat.py",
-        "if protocol is not None and not protocol.should_close and not _has_unread(connection.transport):",
+        "if connection.protocol is not None and not connection.protocol.should_close:",
         "if True:",
         ("tests/test_faults.py::test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row",),
     ),
@@ -238,8 +238,8 @@ MUTATIONS = (
     Mutation(
         "a counter drifts",
         "stores/group.py",
-        '        tally["row", after] += 1\n',
-        '        tally["row", after] += 1 if result.event is not Event.LOSE else 2\n',
+        '            tally["row", after] += n\n',
+        '            tally["row", after] += n if event is not Event.LOSE else 2 * n\n',
         (STATES,),
     ),
     Mutation(
