@@ -138,6 +138,20 @@ def test_until_all_is_written_the_old_file_is_what_others_see(tmp_path: Path) ->
     assert path.read_text() != "old"
 
 
+def test_what_a_killed_export_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".o[ut].csv.abandon.part").write_bytes(b"texts of somebody")
+    path = tmp_path / "o[ut].csv"
+
+    def rows() -> Iterator[tuple[str, str, str]]:
+        write(path, iter([("2", "second", "y")]))
+        assert "second" in path.read_text()
+        yield "1", "first", "x"
+
+    write(path, rows())
+    assert "first" in path.read_text()
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_a_new_file_is_for_its_owner_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
     new, old = tmp_path / "new.csv", tmp_path / "old.csv"
     old.write_text("old")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import os
 import stat
 import sys
@@ -64,10 +66,14 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
     It holds people's texts, so only its owner may read it (mkstemp's 0600), unless the old file was open to others.
     """
-    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    prefix, suffix = f".{path.name[:100]}.", ".part"
+    _clear_abandoned(path.parent, prefix, suffix)
+    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
     temporary = Path(made)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(file, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             yield file
@@ -81,6 +87,14 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _clear_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+    """Remove what a killed export left; one that is still being written is locked."""
+    for left in folder.glob(f"{glob.escape(prefix)}*{suffix}"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
