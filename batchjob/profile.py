@@ -2,8 +2,8 @@
 
 Exact, but for hashes of 64 bits that collide (in a million texts one time in tens of millions): rows, defects,
 duplicates, rows by rule, route and cache, lengths by power of two, scripts, and requests. The most frequent texts and
-their counts are exact while no more than MOST_TEXTS / 2 texts stand in the input more than once, else lower bounds,
-marked so. The median and the like are exact up to 1,023 characters and within 1 % above. Tokens, cost and time are
+their counts are exact while no more than counting.MOST_TEXTS / 2 texts stand in the input more than once, else lower
+bounds, marked so. The median and the like are exact up to 1,023 characters and within 1 % above. Tokens, cost and time are
 estimates: tokens are reckoned from characters, and scripts and languages look at the first characters of a text.
 
 Memory grows by 11 to 21 bytes for each different text in each of two sets (three where there are rules or routes),
@@ -12,9 +12,8 @@ and with nothing else.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import ceil, floor, log10
 from typing import Any
 
@@ -22,6 +21,7 @@ import msgspec
 
 from batchjob.asking import ROW_BYTES
 from batchjob.config import JobConfig
+from batchjob.counting import Frequent, HashSet, Lengths
 from batchjob.dedupe import Key, Keys, normalise
 from batchjob.labels import LabelSet
 from batchjob.model import InputRow, InputSource, Row, Usage, Value
@@ -39,137 +39,8 @@ ANSWER_SECONDS = 1.0
 """Of a request, assumed where no quota is slower."""
 SEEN_CHARACTERS = 500
 """Of a text, where its script and language are looked for."""
-MOST_TEXTS = 2000
-"""Repeated texts counted at a time."""
 SHOWN_TEXTS = 5
-SHOWN_CHARACTERS = 80
 NO_LETTERS, UNTOLD = "none", "unknown"
-LAST_BUCKET = 15
-"""The lengths from 2**14 characters on are shown together."""
-
-# ---------------------------------------------------------------- counting in little memory
-
-
-class HashSet:
-    """A set of 64-bit hashes in open-addressing tables of 8 bytes a slot, at most three quarters full.
-
-    Many small tables, for one large one would be there twice while it grows. Python's own set takes five times this.
-    """
-
-    _TABLES = 64
-
-    def __init__(self) -> None:
-        self._tables = [array("Q", bytes(8 * 16)) for _ in range(self._TABLES)]
-        self._used = [0] * self._TABLES
-
-    def add(self, hash_: int) -> bool:
-        """Put a hash in; whether it was new."""
-        hash_ = hash_ & 0xFFFFFFFFFFFFFFFF or 1  # 0 is an empty slot
-        number = hash_ >> 58
-        slots = self._tables[number]
-        mask = len(slots) - 1
-        at = hash_ & mask
-        while there := slots[at]:
-            if there == hash_:
-                return False
-            at = (at + 1) & mask
-        slots[at] = hash_
-        self._used[number] += 1
-        if self._used[number] * 4 > len(slots) * 3:
-            self._tables[number] = _twice_as_large(slots)
-        return True
-
-
-def _twice_as_large(slots: array[int]) -> array[int]:
-    larger = array("Q", bytes(16 * len(slots)))
-    mask = len(larger) - 1
-    for hash_ in slots:
-        if hash_:
-            at = hash_ & mask
-            while larger[at]:
-                at = (at + 1) & mask
-            larger[at] = hash_
-    return larger
-
-
-class Frequent:
-    """The most frequent of many texts, by a bounded number of counters.
-
-    When all are taken the lower half is dropped; a text that comes anew may have been among those, so that it can have
-    been missed as often as the largest of them was counted. (Space-saving, Metwally et al. 2005, half by half.)
-    """
-
-    def __init__(self, most: int = MOST_TEXTS) -> None:
-        self._most = most
-        self._counts: dict[int, list[Any]] = {}  # hash -> [count, missed at most, text]
-        self._missed = 0
-
-    def add(self, hash_: int, text: str) -> None:
-        """Count a text that is there once more; a text seen for the first time need not be told."""
-        found = self._counts.get(hash_)
-        if found is not None:
-            found[0] += 1
-            return
-        if len(self._counts) >= self._most:
-            ranked = sorted(self._counts.items(), key=lambda item: -(item[1][0] + item[1][1]))
-            self._missed = max(self._missed, sum(ranked[self._most // 2][1][:2]))
-            self._counts = dict(ranked[: self._most // 2])
-        self._counts[hash_] = [2, self._missed, text[:SHOWN_CHARACTERS]]
-
-    def top(self, count: int) -> Iterator[tuple[str, int, bool]]:
-        """(text, how often it is there, whether that is exact), the most frequent first."""
-        for times, missed, text in sorted(self._counts.values(), key=lambda found: -found[0])[:count]:
-            yield text, times, not missed
-
-
-class Lengths:
-    """How long texts are, in characters."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
-        self._largest = 0
-
-    def add(self, length: int) -> None:
-        """Count one. Above 1,023 its eight highest bits are kept: at most a few thousand different ones."""
-        if length > self._largest:
-            self._largest = length
-        if length > 1023:
-            lost = length.bit_length() - 8
-            length = length >> lost << lost
-        self._counts[length] += 1
-
-    def document(self) -> dict[str, Any]:
-        """Smallest, median, 95th percentile, mean and largest, and the rows by power of two."""
-        if not self._counts:
-            return {"min": None, "median": None, "p95": None, "mean": None, "max": None, "histogram": []}
-        ordered = sorted(self._counts.items())
-        rows = sum(self._counts.values())
-        return {
-            "min": ordered[0][0],
-            "median": _percentile(ordered, rows, 0.5),
-            "p95": _percentile(ordered, rows, 0.95),
-            "mean": round(sum(length * count for length, count in ordered) / rows, 1),
-            "max": self._largest,
-            "histogram": self._histogram(),
-        }
-
-    def _histogram(self) -> list[dict[str, Any]]:
-        buckets: Counter[int] = Counter()
-        for length, count in self._counts.items():
-            buckets[min(length.bit_length(), LAST_BUCKET)] += count
-        return [
-            {"from": 1 << bits - 1, "to": None if bits == LAST_BUCKET else (1 << bits) - 1, "rows": buckets[bits]}
-            for bits in range(min(buckets), max(buckets) + 1)
-        ]
-
-
-def _percentile(ordered: Iterable[tuple[int, int]], rows: int, share: float) -> int:
-    wanted = ceil(rows * share)
-    for length, count in ordered:
-        wanted -= count
-        if wanted <= 0:
-            return length
-    raise AssertionError("a share of more than all")
 
 
 class _Packing:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchjob.profile import Frequent, HashSet, Lengths
+from batchjob.counting import Frequent, HashSet, Lengths
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
