@@ -3,8 +3,9 @@
 Exact, but for hashes of 64 bits that collide (in a million texts one time in tens of millions): rows, defects,
 duplicates, rows by rule, route and cache, lengths by power of two, scripts, and requests. The most frequent texts and
 their counts are exact while no more than counting.MOST_TEXTS / 2 texts stand in the input more than once, else lower
-bounds, marked so. The median and the like are exact up to 1,023 characters and within 1 % above. Tokens, cost and time are
-estimates: tokens are reckoned from characters, and scripts and languages look at the first characters of a text.
+bounds, marked so. The median and the like are exact up to 1,023 characters and within 1 % above. Tokens, cost and
+time are estimates: tokens are reckoned from characters, and scripts and languages look at the first characters of a
+text.
 
 Memory grows by 11 to 21 bytes for each different text in each of two sets (three where there are rules or routes),
 and with nothing else.
