@@ -7,26 +7,41 @@ way the number of rows that share it finds its own level.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from batchjob.errors import DiskFull
-from batchjob.model import Settle, Write
+from batchjob.model import Claim, Settle, Write
 from batchjob.ports import Store
+
+
+class _Group:
+    """Writes of one transaction, and the future of those who wait for it."""
+
+    __slots__ = ("claims", "done", "writes")
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.writes: list[Write] = []
+        self.claims = 0
+        self.done = done
 
 
 class GroupCommit:
     """Collects writes and commits them in groups while `run` runs.
 
+    A group has at most `most_claims` claims. With half as many as there are workers, one half of them is out while the
+    other's group is flushed; without a limit all of them gather in one group, and event loop and disk take turns.
+
     An error of the store goes to `failed` and to everyone who waits, and nothing more is written, except after
     DiskFull: answers are still taken then, into the room that was kept for them, for they were paid.
     """
 
-    def __init__(self, store: Store, *, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, store: Store, *, most_claims: int, failed: Callable[[BaseException], None]) -> None:
         self._store = store
+        self._most_claims = most_claims
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._queue: list[Write] = []
-        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._queue: deque[_Group] = deque()
         self._flushing: asyncio.Future[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._closing = False
@@ -39,15 +54,19 @@ class GroupCommit:
         """
         if self._error is not None and not (isinstance(self._error, DiskFull) and isinstance(write, Settle)):
             raise self._error
-        self._queue.append(write)
+        if not self._queue or self._queue[-1].claims >= self._most_claims:
+            self._queue.append(_Group(self._loop.create_future()))
+        group = self._queue[-1]
+        group.writes.append(write)
+        group.claims += isinstance(write, Claim)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-        return self._done
+        return group.done
 
     async def flushed(self) -> None:
         """Wait until all that was submitted so far is on disk."""
         if self._queue:
-            await self._done
+            await self._queue[-1].done
         elif self._flushing is not None:
             await self._flushing
 
@@ -58,15 +77,15 @@ class GroupCommit:
                 self._wake = self._loop.create_future()
                 await self._wake
                 continue
-            group, self._queue = self._queue, []
-            done, self._done = self._done, self._loop.create_future()
-            self._flushing = done
+            group = self._queue.popleft()
+            done = self._flushing = group.done
             try:
-                await self._commit(group)
+                await self._commit(group.writes)
             except Exception as error:
                 self._fail(error, done)
                 if not isinstance(error, DiskFull):
-                    self._fail(error, self._done)  # those who came while it failed
+                    for later in self._queue:  # those who came while it failed
+                        self._fail(error, later.done)
                     return
             else:
                 if not done.done():  # whoever waited may have been cancelled, and the future with them
@@ -76,11 +95,9 @@ class GroupCommit:
         try:
             await self._store.commit(group)
         except DiskFull:
-            if self._error is not None:
-                raise  # there was no room even for the answers: they are in flight, and counted, when it resumes
             self._store.free_reserve()
             answers = [write for write in group if isinstance(write, Settle)]
-            if answers:
+            if answers:  # without room even for them they are in flight, and counted, when the job resumes
                 await self._store.commit(answers)
             raise
 

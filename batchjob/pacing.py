@@ -304,7 +304,7 @@ class Overload:
         self._cut_at, self._well, self.cut = now, False, True
 
     def went_well(self, in_flight: int | None) -> None:
-        """An answer was heard; nothing is learned of a higher limit unless this one was used up."""
+        """An answer was heard; it teaches a higher limit only if this one was used up (in slow start, half)."""
         self._well = True
         self.trouble = self.trouble * (1.0 - 1.0 / self.MEMORY) if self.trouble > 0.001 else 0.0
         slow_start = self.limit < self._threshold

@@ -84,7 +84,7 @@ class Runner:
         self._key_prefix = key_prefix
         self._run = run
         self._request_id = run.last_request_id
-        self._commits = GroupCommit(store, failed=self._store_failed)
+        self._commits = GroupCommit(store, most_claims=-(-config.concurrency // 2), failed=self._store_failed)
         self._supply = Supply(
             job=job,
             config=config,

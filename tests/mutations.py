@@ -108,9 +108,16 @@ MUTATIONS = (
     Mutation(
         "a connection is used again at once",
         "endpoints/chat.py",
-        " and time.monotonic() - idle[0][1] >= REST_SECONDS",
-        "",
+        "        due = self._loop.time() + REST_SECONDS\n",
+        "        due = self._loop.time()\n",
         ("tests/test_faults.py::test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request",),
+    ),
+    Mutation(
+        "a lost request is cut in two at the end of a page",
+        "stores/sqlite.py",
+        "            if parcels and parcels[-1].lost:",
+        "            if False:",
+        ("tests/test_many_rows.py::test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page",),
     ),
     Mutation(
         "a connection is used again whatever came on it",
@@ -245,8 +252,8 @@ MUTATIONS = (
     Mutation(
         "an export is renamed before it is whole",
         "outputs/target.py",
-        '        failpoints.reach("export.before_rename")\n',
-        '        temporary.replace(path)\n        failpoints.reach("export.before_rename")\n',
+        '            failpoints.reach("export.before_rename")\n',
+        '            temporary.replace(path)\n            failpoints.reach("export.before_rename")\n',
         (f"{FAILS}[export.before_rename=kill@1]", f"{FAILS}[export.before_rename=enospc@1]"),
     ),
     Mutation(

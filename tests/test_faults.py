@@ -408,7 +408,9 @@ async def test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     endpoint = ChatEndpoint(url, key=None, timeout=5, connect_timeout=5)
     heard = []
-    for n in range(20):  # one behind the other, with no pause between
+    for n in range(20):  # one behind the other, with no pause between but for what holds the whole loop up
+        if n % 2:
+            time.sleep(0.008)
         messages = [("user", str(n))]
         body = endpoint.body(messages, model="m", max_tokens=5, temperature=0, response_format=None)
         heard.append(getattr(await endpoint.send(body, f"k{n}"), "content", None))

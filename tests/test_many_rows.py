@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from batchjob.answers import DEEPEST, split_answer
 from batchjob.labels import LabelSet
-from batchjob.model import Row
+from batchjob.model import AddRows, Chunk, Claim, InputSource, Row
 from batchjob.prompt import DEFAULT_PROMPT, Prompt, default_max_tokens, max_tokens_for, response_format
 from batchjob.sandbox import wire
+from batchjob.stores.sqlite import open_store
 
 LABELS = ("billing", "card_arrival", "other", 'a "quoted" one', "到账", "5")
 Given = list[tuple[int, str]]
@@ -439,3 +441,37 @@ def test_ten_megabytes_are_read_to_the_end() -> None:
 
 def test_half_a_surrogate_pair_cannot_reach_the_database() -> None:
     assert split_answer('{"1": "a\\ud800", "2": "\\ud83d\\ude00"}', 2) == {1: "a?", 2: "\N{GRINNING FACE}"}
+
+
+# ---------------------------------------------------------------- lost together
+
+
+async def test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page(tmp_path: Path) -> None:
+    rows, each = 60, 20
+    store = await open_store(tmp_path / "job.db", job="job")
+    source = InputSource(
+        path="/in.csv",
+        format="csv",
+        encoding="utf-8",
+        columns=("id", "text"),
+        id_column="id",
+        text_column="text",
+        size=1,
+        mtime_ns=1,
+    )
+    await store.create_job(uid="u", name="job", source=source, settings=b"{}", task_digest="d", at=1.0)
+    await store.begin_run(at=1.0)
+    read = [(n, str(n), f"text {n}", None, None) for n in range(1, rows * each + 1)]
+    await store.commit([AddRows(1, Chunk(1, read, 1, "digest", True))])
+    for request in range(1, rows + 1):
+        first = (request - 1) * each + 1
+        await store.commit([Claim(request, f"k{request}", tuple(range(first, first + each)), "m", 2.0)])
+    await store.begin_run(at=3.0)  # the process died
+    assert await store.recover(hold=False, at=3.0) == rows
+    found: list[tuple[str, int]] = []
+    page, after = await store.returned_parcels(after=(-1, 0), limit=512)
+    while page:
+        found += [(parcel.lost.client_key if parcel.lost else "", len(parcel.rows)) for parcel in page]
+        page, after = await store.returned_parcels(after=after, limit=512)
+    await store.close()
+    assert found == [(f"k{request}", each) for request in range(1, rows + 1)]

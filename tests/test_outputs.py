@@ -139,7 +139,8 @@ def test_until_all_is_written_the_old_file_is_what_others_see(tmp_path: Path) ->
 
 
 def test_what_a_killed_export_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
-    (tmp_path / ".o[ut].csv.abandon.part").write_bytes(b"texts of somebody")
+    (tmp_path / ".o[ut].csv.abandon1.part").write_bytes(b"texts of somebody")
+    (tmp_path / ".o[ut].csv.by-hand.part").write_bytes(b"not ours")
     path = tmp_path / "o[ut].csv"
 
     def rows() -> Iterator[tuple[str, str, str]]:
@@ -149,7 +150,7 @@ def test_what_a_killed_export_left_is_removed_and_what_is_being_written_is_not(t
 
     write(path, rows())
     assert "first" in path.read_text()
-    assert os.listdir(tmp_path) == [path.name]
+    assert sorted(os.listdir(tmp_path)) == [".o[ut].csv.by-hand.part", path.name]
 
 
 def test_a_new_file_is_for_its_owner_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import math
 import ssl
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from types import TracebackType
@@ -73,25 +74,47 @@ _completion = msgspec.json.Decoder(_Completion)
 class _Connector(aiohttp.TCPConnector):
     """A pool that does not use a connection again on which more came than was asked for.
 
-    aiohttp looks at that when a connection is put back, not when it is taken: what came in between would be read as
-    the answer to the next request, and a row would get its neighbour's label. So a connection rests before it is taken
-    again. That also shows which ones the server has closed, so that no request is lost on them.
+    aiohttp looks at that when a connection is put back: what comes later would be read as the answer to the next
+    request, and a row would get its neighbour's label. So a connection rests before it is put back. That also shows
+    which ones the server has closed, so that no request is lost on them.
     """
 
+    def __init__(self, *, keepalive_timeout: float) -> None:
+        super().__init__(limit=0, keepalive_timeout=keepalive_timeout)
+        self._resting: deque[tuple[float, Any, Any]] = deque()  # (due, key, protocol), the first due first
+        self._rest_timer: asyncio.TimerHandle | None = None
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        if should_close or self._closed or protocol.should_close:
+            super()._release(key, protocol, should_close=should_close)
+            return
+        due = self._loop.time() + REST_SECONDS
+        self._resting.append((due, key, protocol))
+        if self._rest_timer is None:
+            self._rest_timer = self._loop.call_at(due, self._rest_over)
+
+    def _rest_over(self) -> None:
+        """Two turns of the loop more: if it was held up meanwhile, only then what came has been read."""
+        self._loop.call_soon(self._loop.call_soon, self._put_back, self._loop.time())
+
+    def _put_back(self, now: float) -> None:
+        while self._resting and self._resting[0][0] <= now:
+            _, key, protocol = self._resting.popleft()
+            super()._release(key, protocol)
+        self._rest_timer = self._loop.call_at(self._resting[0][0], self._rest_over) if self._resting else None
+
     async def _get(self, key: Any, traces: Any) -> Any:
-        while self._has_rested(key) and (connection := await super()._get(key, traces)) is not None:
+        while (connection := await super()._get(key, traces)) is not None:
             if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()
         return None
 
-    def _has_rested(self, key: Any) -> bool:
-        """Whether the longest idle connection, which is taken first, has been so for long enough."""
-        idle = self._conns.get(key)
-        return idle is not None and len(idle) > 0 and time.monotonic() - idle[0][1] >= REST_SECONDS
-
     def drop_idle(self) -> None:
         """Use none of the idle connections again: one was found dead, and others may be."""
+        while self._resting:
+            _, key, protocol = self._resting.popleft()
+            super()._release(key, protocol, should_close=True)
         for idle in self._conns.values():
             for protocol, _ in idle:
                 protocol.close()
@@ -170,7 +193,7 @@ class ChatEndpoint:
         self._timeout = timeout
         self._proxy = _proxy_for(self._url)
         self._deadlines = _Deadlines(timeout)
-        self._connector = _Connector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._connector = _Connector(keepalive_timeout=KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),

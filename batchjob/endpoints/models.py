@@ -27,9 +27,10 @@ class ModelsEndpoint(ChatEndpoint):
         """The names of the models, or what was heard instead; the key is in none of it."""
         heard: Heard
         try:
+            asked = self._session.get(self._models_url, allow_redirects=False, proxy=self._proxy)
             with self._deadlines:
-                response = await self._session.get(self._models_url, allow_redirects=False, proxy=self._proxy)
-                headers, body = self._blotted(response.headers, await _bounded(response))
+                async with asked as response:
+                    headers, body = self._blotted(response.headers, await _bounded(response))
             if response.status == 200:
                 return _names(body)
             heard = read_reply(response.status, headers, body, now=time.time)

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import glob
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -16,6 +17,9 @@ from typing import BinaryIO
 
 from batchjob import failpoints
 from batchjob.errors import BatchjobError
+
+PART = ".part"
+"""The end of a file's name while it is written; before it stand the eight characters of mkstemp."""
 
 
 def check_target(path: Path) -> None:
@@ -66,35 +70,45 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
     It holds people's texts, so only its owner may read it (mkstemp's 0600), unless the old file was open to others.
     """
-    prefix, suffix = f".{path.name[:100]}.", ".part"
-    _clear_abandoned(path.parent, prefix, suffix)
-    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
-    temporary = Path(made)
+    prefix = f".{path.name[:100]}."
+    _clear_abandoned(path.parent, prefix)
+    temporary, descriptor = _locked_temporary(path.parent, prefix)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            with contextlib.suppress(OSError):  # not every file system has locks
-                fcntl.flock(file, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
             # Before the rename, or a power cut could leave the new name with nothing in it.
             os.fsync(file.fileno())
-        failpoints.reach("export.before_rename")
-        temporary.replace(path)
-        failpoints.reach("export.after_rename")
+            failpoints.reach("export.before_rename")
+            temporary.replace(path)
+            failpoints.reach("export.after_rename")
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
-def _clear_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+def _locked_temporary(folder: Path, prefix: str) -> tuple[Path, int]:
+    """A new file and its descriptor, locked as long as that is open, so that nobody takes it for abandoned."""
+    while True:
+        descriptor, made = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=PART)
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return Path(made), descriptor
+        os.close(descriptor)  # it was taken for abandoned before it was locked
+
+
+def _clear_abandoned(folder: Path, prefix: str) -> None:
     """Remove what a killed export left; one that is still being written is locked."""
-    for left in folder.glob(f"{glob.escape(prefix)}*{suffix}"):
-        with contextlib.suppress(OSError), left.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+    ours = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(PART))
+    for left in folder.glob(f"{glob.escape(prefix)}*{PART}"):
+        if ours.fullmatch(left.name) and left.is_file():
+            with contextlib.suppress(OSError), left.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -257,6 +257,12 @@ class SqliteStore:
                     parcels.append(Parcel((row,), model or "", LostAs(claim, key) if key else None))
                 last = (claim, row.number)
                 size += len(text)
+            if parcels and parcels[-1].lost:  # a page's end must not part what goes out whole, under its key
+                rest = {**values, "claim": last[0], "after": base + last[1], "last_claim": last[0], "limit": -1}
+                for _, id_, text, attempts, paid, defect, other, *_ in db.execute(QUERIES["returned_rows"], rest):
+                    last = (last[0], id_ & _NUMBER)
+                    row = Row(last[1], text, attempts, paid, defect, other)
+                    parcels[-1] = Parcel((*parcels[-1].rows, row), parcels[-1].model, parcels[-1].lost)
             return parcels, last
 
         return await self._read(work)
