@@ -108,8 +108,8 @@ MUTATIONS = (
     Mutation(
         "a connection is used again at once",
         "endpoints/chat.py",
-        "        due = self._loop.time() + REST_SECONDS\n",
-        "        due = self._loop.time()\n",
+        "        if should_close or self._closed or protocol.should_close:\n",
+        "        if True:\n",
         ("tests/test_faults.py::test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request",),
     ),
     Mutation(
@@ -246,7 +246,7 @@ MUTATIONS = (
         "a counter drifts",
         "stores/group.py",
         '            tally["row", after] += n\n',
-        '            tally["row", after] += n if event is not Event.LOSE else 2 * n\n',
+        '            tally["row", after] += n if event is not Event.COMPLETE else 2 * n\n',
         (STATES,),
     ),
     Mutation(
