@@ -1,4 +1,4 @@
-"""Group commit: what queues while one flush runs goes into the next, all of it, with no timer.
+"""Group commit: what queues while one flush runs goes into the next ones, with no timer.
 
 One task owns the store's writing. A flush takes a third of a millisecond on a good disk and many on a bad one; either
 way the number of rows that share it finds its own level.

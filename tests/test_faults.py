@@ -419,6 +419,24 @@ async def test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_
     assert heard == [str(n) for n in range(20)]
 
 
+async def test_a_proxy_is_not_given_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+    endpoint = ChatEndpoint("https://endpoint.invalid/v1", key=KEY, timeout=5, connect_timeout=5)
+    await endpoint.send(b"{}", "k1")
+    await endpoint.close()
+    proxy.close()
+    assert seen
+    assert seen[0].startswith(b"CONNECT endpoint.invalid:443")
+    assert KEY.encode() not in seen[0]
+
+
 # ---------------------------------------------------------------- all at once
 
 

@@ -187,9 +187,10 @@ class ChatEndpoint:
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
         self._url = URL(base_url.rstrip("/") + "/chat/completions")
         self._secrets = _spellings(key)
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        # With each request and not with the session, whose headers a proxy is given too, in the clear.
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key:
-            headers["Authorization"] = f"Bearer {key}"
+            self._headers["Authorization"] = f"Bearer {key}"
         self._timeout = timeout
         self._proxy = _proxy_for(self._url)
         self._deadlines = _Deadlines(timeout)
@@ -197,7 +198,6 @@ class ChatEndpoint:
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
             # The connection's time ends first, and is not rounded: only so it is known that nothing was sent.
             timeout=aiohttp.ClientTimeout(
@@ -227,7 +227,7 @@ class ChatEndpoint:
 
     async def send(self, body: bytes, client_key: str) -> Heard:
         """POST the body once and say what was heard; nothing is retried or followed here."""
-        headers = {"Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
+        headers = {**self._headers, "Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
         data = body if failpoints.armed is None else _FailingBody(body)
         try:
             with self._deadlines:

@@ -27,7 +27,7 @@ class ModelsEndpoint(ChatEndpoint):
         """The names of the models, or what was heard instead; the key is in none of it."""
         heard: Heard
         try:
-            asked = self._session.get(self._models_url, allow_redirects=False, proxy=self._proxy)
+            asked = self._session.get(self._models_url, headers=self._headers, allow_redirects=False, proxy=self._proxy)
             with self._deadlines:
                 async with asked as response:
                     headers, body = self._blotted(response.headers, await _bounded(response))
