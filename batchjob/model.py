@@ -58,6 +58,16 @@ class Row(Value, frozen=True):
     rest: str | None = None  # the other columns: see InputRow
 
 
+class Unheard(Value, frozen=True):
+    """A row whose text may have been paid for, and whose answer nobody has."""
+
+    id: int  # over all jobs
+    number: int
+    text: str
+    model: str
+    job: str  # "" for one of this job
+
+
 class LostAs(Value, frozen=True):
     """A request whose answer was never seen: its rows go out again together, under its key."""
 

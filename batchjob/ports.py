@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from batchjob.model import Chunk, Heard, InputSource, Parcel, Remembered, Row, Run, Write
+from batchjob.model import Chunk, Heard, InputSource, Parcel, Remembered, Row, Run, Unheard, Write
 from batchjob.states import JobState
 
 
@@ -79,10 +79,19 @@ class Store(Protocol):
         """Rows never claimed so far with numbers above `after`, in order, at most `limit`."""
         ...
 
-    async def returned_parcels(self, *, after: tuple[int, int], limit: int) -> tuple[list[Parcel], tuple[int, int]]:
+    async def returned_parcels(
+        self, *, after: tuple[int, int] | None, limit: int
+    ) -> tuple[list[Parcel], tuple[int, int]]:
         """Pending rows claimed before this run, or put back by the user; the rows of a lost request stay together.
 
-        Begin with after=(-1, 0); the second value returned is the `after` of the next page. About `limit` rows.
+        Those that were never claimed come last. Begin with after=None; the second value returned is the `after` of the
+        next page. About `limit` rows.
+        """
+        ...
+
+    async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
+        """Rows of this job that are held, and those of others that ask the same and were not heard of: with ids above
+        `after`, in order, at most `limit`.
         """
         ...
 

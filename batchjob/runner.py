@@ -330,7 +330,7 @@ class Runner:
 
     def _row_over(self, row: Row, result: RowResult, parcel: Parcel) -> None:
         self.progress.settle(result)
-        self._supply.concluded(result, parcel.model)
+        self._supply.concluded(result)
         self._traffic.row_over(row.number)
         self._watch(result, row)
         sample = self._config.verify_sample

@@ -5,7 +5,7 @@ pending ──claim──> in_flight ──complete──> done
    │                  │ └──────lose──────> unconfirmed
    ├────release───────┘                      │  (failed, too)
    └────retry────────────────────────────────┘
-A row that needs no request goes from pending straight to done (assign) or failed (reject).
+A row that is not sent goes from pending straight to done (assign), failed (reject) or unconfirmed (hold).
 """
 
 from enum import StrEnum
@@ -31,6 +31,7 @@ class Event(StrEnum):
     LOSE = "lose"  # sent, the answer never seen, and the user asked to hold such rows
     ASSIGN = "assign"  # labelled without a request
     REJECT = "reject"  # cannot be sent at all: a blank text, a ragged row
+    HOLD = "hold"  # its text went out in another row, the answer never seen, and the user asked to hold such rows
     RETRY = "retry"  # put back by the user
 
 
@@ -42,6 +43,7 @@ TRANSITIONS: dict[Event, tuple[frozenset[State], State]] = {
     Event.LOSE: (frozenset({State.IN_FLIGHT}), State.UNCONFIRMED),
     Event.ASSIGN: (frozenset({State.PENDING}), State.DONE),
     Event.REJECT: (frozenset({State.PENDING}), State.FAILED),
+    Event.HOLD: (frozenset({State.PENDING}), State.UNCONFIRMED),
     Event.RETRY: (frozenset({State.FAILED, State.UNCONFIRMED}), State.PENDING),
 }
 

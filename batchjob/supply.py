@@ -76,7 +76,10 @@ class Supply:
         self._leaders: dict[Key, _Leader] = {}
         self._over: list[Key] = []  # leaders that have their result
         self._following = 0  # rows that wait for a leader
-        self._returned_after: tuple[int, int] | None = (-1, 0)
+        self._unheard: dict[Key, tuple[int, str]] = {}  # texts to hold -> the row, and its job, they went out in
+        self._knows_unheard = self._keys is None or not terms.hold
+        self._returned_after: tuple[int, int] | None = None
+        self._more_returned = True
         self._fresh_after: int | None = None if only_returned else 0
         self._arrivals = 0  # chunks stored so far
         self._dry_at = -1  # how many there were when a page of fresh rows came back empty
@@ -149,20 +152,14 @@ class Supply:
             ]
         )
 
-    def concluded(self, result: RowResult, model: str) -> None:
+    def concluded(self, result: RowResult) -> None:
         """A row has its end: the rows with the same text have it too."""
         key = self._key_of.pop(result.number, None)
         leader = self._leaders.get(key) if key is not None else None
         if key is None or leader is None or leader.number != result.number:
             return
-        if result.event is Event.LOSE and leader.followers:
-            # Its text may be paid for, but its label is not known: the next one asks in its own right.
-            first, *others = leader.followers
-            self._following -= 1
-            self._leaders[key] = heir = _Leader(first.number)
-            heir.followers = others
-            self._enqueue(first, model, key)
-            return
+        if result.event is Event.LOSE:
+            self._unheard[key] = result.number, ""
         leader.result = result
         self._following -= len(leader.followers)
         self._over.append(key)
@@ -176,7 +173,7 @@ class Supply:
 
     @property
     def _may_have_more(self) -> bool:
-        return self._returned_after is not None or (self._fresh_after is not None and self._dry_at != self._arrivals)
+        return self._more_returned or (self._fresh_after is not None and self._dry_at != self._arrivals)
 
     @property
     def wants_refill(self) -> bool:
@@ -198,15 +195,29 @@ class Supply:
             await self._commits.flushed()  # from here on the cache knows them
             for key in over:
                 del self._leaders[key]
-        if self._returned_after is not None:
-            await self._admit(await self._returned())
+        if not self._knows_unheard:
+            await self._learn_unheard()
+        if self._more_returned:
+            await self._admit(await self._returned(), fresh=False)
         else:
-            await self._admit(await self._fresh())
+            await self._admit(await self._fresh(), fresh=True)
+
+    async def _learn_unheard(self) -> None:
+        """Which texts are to be held, for they may have been paid for already."""
+        assert self._keys is not None
+        after = 0
+        while rows := await self._store.unheard_rows(after=after, limit=MOST_FOLLOWING):
+            after = rows[-1].id
+            for row in rows:
+                if self._config.cache if row.job else self._config.dedupe:
+                    self._unheard.setdefault(self._keys.of(row.text, row.model), (row.number, row.job))
+        self._knows_unheard = True
 
     async def _returned(self) -> list[Row]:
-        assert self._returned_after is not None
-        parcels, last = await self._store.returned_parcels(after=self._returned_after, limit=self._page_rows)
-        self._returned_after = last if parcels else None
+        parcels, self._returned_after = await self._store.returned_parcels(
+            after=self._returned_after, limit=self._page_rows
+        )
+        self._more_returned = bool(parcels)
         await self._ask_again([parcel for parcel in parcels if parcel.lost])
         return [row for parcel in parcels if not parcel.lost for row in parcel.rows]
 
@@ -243,8 +254,8 @@ class Supply:
             rows = [row for row in rows if row.number <= limit]
         return rows
 
-    async def _admit(self, rows: list[Row]) -> None:
-        """Settle what needs no request; the rest is ready to go out."""
+    async def _admit(self, rows: list[Row], *, fresh: bool) -> None:
+        """Settle what needs no request; the rest is ready to go out. `fresh`: the rows were never admitted before."""
         done: list[RowResult] = []
         asking: list[tuple[Row, str]] = []
         for row in rows:
@@ -258,7 +269,7 @@ class Supply:
                 self._enqueue(row, model, None)
         else:
             for (row, model), (key, found) in zip(asking, await self._cached(self._keys, asking), strict=True):
-                result = self._known(row, found) or self._follow(row, model, key)
+                result = self._known(row, found) or self._hold(row, key, fresh=fresh) or self._follow(row, model, key)
                 if result is not None:
                     done.append(result)
         self._settle(done)
@@ -315,6 +326,16 @@ class Supply:
             return None
         return RowResult(row.number, Event.ASSIGN, label=label, source=source, origin=found.job or None)
 
+    def _hold(self, row: Row, key: Key, *, fresh: bool) -> RowResult | None:
+        """A row waits for the user with the one its text went out in; if that is another job's, only until put back."""
+        if key not in self._unheard:
+            return None
+        number, job = self._unheard[key]
+        if job and not fresh:
+            return None
+        where = f"row {number} of job {job}" if job else f"row {number}"
+        return _held(row, f"the same text as {where}, whose answer was never seen")
+
     def _follow(self, row: Row, model: str, key: Key) -> RowResult | None:
         """Let the row wait for the one that is on its way with the same text, or be that one itself."""
         leader = self._leaders.get(key)
@@ -348,4 +369,10 @@ def _like(row: Row, result: RowResult, number: int, job: str) -> RowResult:
         source = Source.FALLBACK if result.source is Source.FALLBACK else Source.DUPLICATE
         return RowResult(row.number, Event.ASSIGN, label=result.label, source=source, origin=job)
     error = f"the same text as row {number}: {result.error}"
+    if result.event is Event.LOSE:
+        return _held(row, error)
     return RowResult(row.number, Event.REJECT, error_kind=result.error_kind, error=error)
+
+
+def _held(row: Row, error: str) -> RowResult:
+    return RowResult(row.number, Event.HOLD, error_kind="unconfirmed", error=error)

@@ -469,7 +469,7 @@ async def test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page(tmp_path:
     await store.begin_run(at=3.0)  # the process died
     assert await store.recover(hold=False, at=3.0) == rows
     found: list[tuple[str, int]] = []
-    page, after = await store.returned_parcels(after=(-1, 0), limit=512)
+    page, after = await store.returned_parcels(after=None, limit=512)
     while page:
         found += [(parcel.lost.client_key if parcel.lost else "", len(parcel.rows)) for parcel in page]
         page, after = await store.returned_parcels(after=after, limit=512)

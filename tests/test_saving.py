@@ -107,28 +107,71 @@ def test_duplicates_of_a_row_that_fails_fail_with_it_and_are_retried_as_one(benc
     assert len(at.lines()) == 3
 
 
-def test_a_held_row_whose_text_another_row_has_a_label_for_gets_it_for_free(bench: Callable[..., Bench]) -> None:
+HOLD = ("--on-unconfirmed", "hold")
+LOST = {"BATCHJOB_FAILPOINT": "request.after_last_byte=kill@1"}
+
+
+def test_a_text_that_went_out_and_was_not_heard_of_is_held_in_every_row(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    name = at.write(["Change my PIN", "change my pin.", "age limit", "CHANGE my pin"])
+    assert at.batchjob("start", name, *at.base, *HOLD, env=LOST).code == -signal.SIGKILL
+    assert at.batchjob("resume", *HOLD).code == 4
+    assert [row["state"] for row in at.exported()] == ["unconfirmed", "unconfirmed", "done", "unconfirmed"]
+    assert at.billed == 2
+    assert at.status()["errors"][0]["count"] == 3
+    said = at.batchjob("errors").out
+    assert "row 1, whose answer was never seen" in " ".join(said.split())
+    assert at.batchjob("retry", "--kind", "unconfirmed").code == 0
+    assert at.billed == 3
+    assert at.lines()[-1]["client_key"] == at.lines()[0]["client_key"]  # not as a twin's own question
+    assert [row["source"] for row in at.exported()] == ["model", "duplicate", "model", "duplicate"]
+    assert at.status()["paid_twice_at_most"] == 1
+
+
+def test_a_retry_that_is_killed_too_leaves_all_rows_with_that_text_held(bench: Callable[..., Bench]) -> None:
     at = bench()
     name = at.write(["Change my PIN", "change my pin.", "age limit"])
-    hold = ("--on-unconfirmed", "hold")
-    killed = at.batchjob("start", name, *at.base, *hold, env={"BATCHJOB_FAILPOINT": "request.after_last_byte=kill@1"})
-    assert killed.code == -signal.SIGKILL
-    assert at.batchjob("resume", *hold).code == 4
-    assert [row["state"] for row in at.exported()] == ["unconfirmed", "done", "done"]
-    sent = len(at.lines())
+    assert at.batchjob("start", name, *at.base, *HOLD, env=LOST).code == -signal.SIGKILL
+    assert at.batchjob("resume", *HOLD).code == 4
+    assert at.batchjob("retry", "--kind", "unconfirmed", env=LOST).code == -signal.SIGKILL
+    assert at.batchjob("resume").code == 4
+    assert [row["state"] for row in at.exported()] == ["unconfirmed", "unconfirmed", "done"]
+    assert at.billed == 3
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["held", "in flight"])
+def test_another_job_holds_a_text_that_was_not_heard_of_until_it_is_put_back(
+    bench: Callable[..., Bench], ended: bool
+) -> None:
+    at = bench()
+    name = at.write(["Change my PIN", "age limit"])
+    assert at.batchjob("start", name, *at.base, *HOLD, env=LOST).code == -signal.SIGKILL
+    if ended:
+        assert at.batchjob("resume", *HOLD).code == 4
+    other = at.write(["top up", "change my pin", "change MY pin"], "tomorrow.csv")
+    assert at.batchjob("start", other, *at.base, *HOLD).code == 4
+    assert [row["state"] for row in at.exported()] == ["done", "unconfirmed", "unconfirmed"]
+    assert "of job in" in " ".join(at.batchjob("errors").out.split())
+    assert not any("pin" in line["rows"][0]["text"] for line in at.lines()[1:])
     assert at.batchjob("retry", "--kind", "unconfirmed").code == 0
-    assert len(at.lines()) == sent
-    assert [row["source"] for row in at.exported()] == ["duplicate", "model", "model"]
-    assert at.status()["paid_twice_at_most"] == 0
+    assert [row["source"] for row in at.exported()] == ["model", "model", "duplicate"]
+
+
+def test_who_wants_no_dedupe_has_every_row_asked_in_its_own_right_under_hold_too(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    name = at.write(["change my pin", "change my pin"])
+    assert at.batchjob("start", name, *at.base, *HOLD, "--no-dedupe", env=LOST).code == -signal.SIGKILL
+    assert at.batchjob("resume", *HOLD).code == 4
+    assert [row["state"] for row in at.exported()] == ["unconfirmed", "done"]
 
 
 FEW_FOLLOW = """
 import batchjob.supply as supply
 supply.MOST_FOLLOWING = 1000
 admit, most = supply.Supply._admit, 0
-async def watched(self, rows):
+async def watched(self, rows, **more):
     global most
-    await admit(self, rows)
+    await admit(self, rows, **more)
     most = max(most, self._following)
 supply.Supply._admit = watched
 from batchjob.cli import main

@@ -138,9 +138,11 @@ class LifeOfRows(RuleBasedStateMachine):
         row.state = TRANSITIONS[event][1]
         row.kind = result(number, event).error_kind if row.state in (State.FAILED, State.UNCONFIRMED) else None
         row.label = result(number, event).label
+        if event is Event.HOLD:
+            row.claim = row.claim or 0
 
     @precondition(lambda self: self.of(State.PENDING))
-    @rule(data=st.data(), event=st.sampled_from((Event.ASSIGN, Event.REJECT)))
+    @rule(data=st.data(), event=st.sampled_from((Event.ASSIGN, Event.REJECT, Event.HOLD)))
     def settle_without_a_request(self, data: st.DataObject, event: Event) -> None:
         number = data.draw(st.sampled_from(self.of(State.PENDING)))
         self._moved(number, event)
@@ -258,6 +260,7 @@ def result(number: int, event: Event) -> RowResult:
         Event.FAIL: lambda: RowResult(number, event, 1, 0, error_kind="bad", error="?"),
         Event.RELEASE: lambda: RowResult(number, event, 1, 0, error_kind="bad", error="?"),
         Event.REJECT: lambda: RowResult(number, event, error_kind="worse", error="?"),
+        Event.HOLD: lambda: RowResult(number, event, error_kind="unconfirmed", error="?"),
     }
     return makes[event]()
 

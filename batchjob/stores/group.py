@@ -33,6 +33,7 @@ GROUP = (
     "lose",
     "assign",
     "reject",
+    "hold",
     "add_requests",
     "claim_rows",
     "remember",

@@ -31,6 +31,7 @@ from batchjob.model import (
     Row,
     Run,
     Settle,
+    Unheard,
     Write,
 )
 from batchjob.states import JobState, Outcome, State
@@ -230,40 +231,65 @@ class SqliteStore:
 
         return await self._read(work)
 
-    async def returned_parcels(self, *, after: tuple[int, int], limit: int) -> tuple[list[Parcel], tuple[int, int]]:
+    async def returned_parcels(
+        self, *, after: tuple[int, int] | None, limit: int
+    ) -> tuple[list[Parcel], tuple[int, int]]:
         """See ports.Store.returned_parcels."""
+
+        def work(db: sqlite3.Connection) -> tuple[list[Parcel], tuple[int, int]]:
+            sent = after is None or after[0] > 0
+            page = self._returned(db, after or (0, _NUMBER), limit, last_claim=self._last_claim) if sent else None
+            if page and page[0]:
+                return page
+            return self._returned(db, (0, 0) if sent or after is None else after, limit, last_claim=0)
+
+        return await self._read(work)
+
+    def _returned(
+        self, db: sqlite3.Connection, after: tuple[int, int], limit: int, *, last_claim: int
+    ) -> tuple[list[Parcel], tuple[int, int]]:
         base, _ = id_range(self._job_id)
         values = {
             "job": self._job_id,
             "claim": after[0],
             "after": base + after[1],
-            "last_claim": self._last_claim,
+            "last_claim": last_claim,
             "limit": limit,
         }
+        parcels: list[Parcel] = []
+        last = after
+        size = 0
+        for claim, id_, text, attempts, paid, defect, rest, model, key in db.execute(QUERIES["returned_rows"], values):
+            row = Row(id_ & _NUMBER, text, attempts, paid, defect, rest)
+            if key and parcels and claim == last[0]:
+                parcels[-1] = Parcel((*parcels[-1].rows, row), model, parcels[-1].lost)
+            elif size > PAGE_BYTES:
+                break
+            else:
+                parcels.append(Parcel((row,), model or "", LostAs(claim, key) if key else None))
+            last = (claim, row.number)
+            size += len(text)
+        if parcels and parcels[-1].lost:  # a page's end must not part what goes out whole, under its key
+            more = {**values, "claim": last[0], "after": base + last[1], "last_claim": last[0], "limit": -1}
+            for _, id_, text, attempts, paid, defect, rest, *_ in db.execute(QUERIES["returned_rows"], more):
+                last = (last[0], id_ & _NUMBER)
+                row = Row(last[1], text, attempts, paid, defect, rest)
+                parcels[-1] = Parcel((*parcels[-1].rows, row), parcels[-1].model, parcels[-1].lost)
+        return parcels, last
 
-        def work(db: sqlite3.Connection) -> tuple[list[Parcel], tuple[int, int]]:
-            parcels: list[Parcel] = []
-            last = after
+    async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
+        """See ports.Store.unheard_rows."""
+        values = {"job": self._job_id, "after": after, "limit": limit}
+
+        def work(db: sqlite3.Connection) -> list[Unheard]:
+            rows: list[Unheard] = []
             size = 0
-            for claim, id_, text, attempts, paid, defect, rest, model, key in db.execute(
-                QUERIES["returned_rows"], values
-            ):
-                row = Row(id_ & _NUMBER, text, attempts, paid, defect, rest)
-                if key and parcels and claim == last[0]:
-                    parcels[-1] = Parcel((*parcels[-1].rows, row), model, parcels[-1].lost)
-                elif size > PAGE_BYTES:
-                    break
-                else:
-                    parcels.append(Parcel((row,), model or "", LostAs(claim, key) if key else None))
-                last = (claim, row.number)
+            for id_, text, model, job in db.execute(QUERIES["unheard_rows"], values):
+                rows.append(Unheard(id_, id_ & _NUMBER, text, model, job))
                 size += len(text)
-            if parcels and parcels[-1].lost:  # a page's end must not part what goes out whole, under its key
-                rest = {**values, "claim": last[0], "after": base + last[1], "last_claim": last[0], "limit": -1}
-                for _, id_, text, attempts, paid, defect, other, *_ in db.execute(QUERIES["returned_rows"], rest):
-                    last = (last[0], id_ & _NUMBER)
-                    row = Row(last[1], text, attempts, paid, defect, other)
-                    parcels[-1] = Parcel((*parcels[-1].rows, row), parcels[-1].model, parcels[-1].lost)
-            return parcels, last
+                if size > PAGE_BYTES:
+                    break
+            return rows
 
         return await self._read(work)
 

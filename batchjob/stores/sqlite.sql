@@ -99,6 +99,14 @@ FROM (
 ) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
+-- name: hold
+-- pending -> unconfirmed, without a request: [row, _, _, _, _, _, _, error_kind, error].
+UPDATE row SET state = 'unconfirmed', claim = coalesce(claim, 0), error_kind = given.error_kind, error = given.error
+FROM (
+    SELECT value ->> 0 AS id, value ->> 7 AS error_kind, value ->> 8 AS error FROM json_each(:rows)
+) AS given
+WHERE row.id = given.id AND row.state = 'pending';
+
 -- name: add_requests
 -- Requests about to be sent: [id, client_key, rows, model, sent_at, cost, purpose].
 INSERT INTO request (id, run_id, client_key, rows, model, sent_at, cost_picousd, purpose)
@@ -176,6 +184,33 @@ FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id =
 WHERE row.id >> 40 = :job AND row.state = 'pending' AND row.claim IS NOT NULL
     AND (row.claim, row.id) > (:claim, :after) AND row.claim <= :last_claim
 ORDER BY row.claim, row.id LIMIT :limit;
+
+-- name: unheard_rows
+-- Rows that went out and were not heard of, in all jobs that ask as this one does: those that are held; in the other
+-- jobs also those that are out, or to go out again, in the next run.
+WITH asks_alike AS (
+    SELECT other.id FROM job AS own JOIN job AS other
+        ON json_extract(other.settings, '$.base_url', '$.labels', '$.prompt', '$.max_tokens', '$.temperature')
+        = json_extract(own.settings, '$.base_url', '$.labels', '$.prompt', '$.max_tokens', '$.temperature')
+    WHERE own.id = :job
+), unheard AS (
+    SELECT row.id FROM asks_alike CROSS JOIN row INDEXED BY row_problem ON row.id >> 40 = +asks_alike.id
+    WHERE row.error_kind = 'unconfirmed' AND row.state IN ('failed', 'unconfirmed')
+    UNION ALL
+    SELECT row.id FROM asks_alike CROSS JOIN row INDEXED BY row_returned ON row.id >> 40 = +asks_alike.id
+    WHERE row.state = 'pending' AND row.claim IS NOT NULL AND asks_alike.id <> :job
+        AND (SELECT outcome FROM request WHERE request.id = row.claim) = 'lost'
+    UNION ALL
+    SELECT (asks_alike.id << 40) + given.value
+    FROM asks_alike CROSS JOIN run ON run.job_id = asks_alike.id AND run.ended_at IS NULL
+        CROSS JOIN request NOT INDEXED ON request.id > run.last_request_before AND +request.run_id = run.id
+        CROSS JOIN json_each(request.rows) AS given
+    WHERE request.outcome IS NULL AND +request.purpose = 'label' AND asks_alike.id <> :job
+)
+SELECT row.id, input.text, request.model, iif(job.id = :job, '', job.name)
+FROM unheard CROSS JOIN row ON row.id = unheard.id JOIN input ON input.id = row.id
+    JOIN request ON request.id = row.claim JOIN job ON job.id = row.id >> 40
+WHERE row.id > :after ORDER BY row.id LIMIT :limit;
 
 -- name: in_flight_rows
 -- What a dead run left in flight.

@@ -52,7 +52,7 @@ CREATE TABLE row (
     id INTEGER PRIMARY KEY,
     state TEXT NOT NULL DEFAULT 'pending'
         CHECK (state IN ('pending', 'in_flight', 'done', 'failed', 'unconfirmed')),
-    claim INTEGER,               -- the request it is or was last out in; 0: put back without one
+    claim INTEGER,               -- the request it is or was last out in; 0: held or put back without one
     attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     paid INTEGER NOT NULL DEFAULT 0 CHECK (paid >= 0),
     label TEXT,
@@ -64,7 +64,7 @@ CREATE TABLE row (
     CHECK ((state = 'done') = (label IS NOT NULL)),
     CHECK ((label IS NULL) = (source IS NULL)),
     CHECK (state <> 'in_flight' OR claim > 0),
-    CHECK (state <> 'unconfirmed' OR claim > 0),
+    CHECK (state <> 'unconfirmed' OR claim >= 0),
     CHECK (source <> 'model' OR claim > 0),
     CHECK ((state IN ('failed', 'unconfirmed')) <= (error_kind IS NOT NULL))
 ) STRICT;

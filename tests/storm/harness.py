@@ -78,14 +78,16 @@ MODES = {
     "many rows, hold": Mode(run=(*_MANY, *_HOLD), extra="none"),
     "many rows, idempotent": Mode(run=_MANY, sandbox=_ONCE, extra="none"),
     "duplicates": Mode(copies=5),
-    "duplicates, hold": Mode(run=_HOLD, copies=5, extra="lost"),  # the next row asks what a held one asked
+    "duplicates, hold": Mode(run=_HOLD, copies=5, extra="none"),
+    "duplicates, many rows, hold": Mode(run=(*_MANY, *_HOLD), copies=5, extra="none"),
     "duplicates, idempotent": Mode(sandbox=_ONCE, copies=5, extra="none"),
     "duplicates, faults": Mode(sandbox=_FAULTY, copies=5),
     "duplicates, many rows": Mode(run=_MANY, copies=5),
     "cache": Mode(second="done"),
     "cache, idempotent": Mode(sandbox=_ONCE, second="done", extra="none"),
-    "cache, hold": Mode(run=_HOLD, second="done", copies=2, extra="lost"),
+    "cache, hold": Mode(run=_HOLD, second="done", copies=2, extra="none"),
     "cache, two open": Mode(second="open", extra="lost"),  # the other job asks what a lost request asked
+    "cache, two open, hold": Mode(run=_HOLD, second="open", copies=2, extra="none"),
     "budget": Mode(budget=True),
     "budget, hold": Mode(run=_HOLD, budget=True, extra="none"),
     "budget, faults": Mode(sandbox=_FAULTY, budget=True),
@@ -350,7 +352,7 @@ class World:
         self.blows: Counter[str] = Counter()  # that hit a living process
         self.moments: Counter[str] = Counter()  # and what they hit it in
         self.runs = 0
-        self.by_itself: tuple[int, int] | None = None  # extra bills and those printed, before the user sent any again
+        self.retried: Counter[str] = Counter()  # extra bills, and those printed, of what the user sent again
         self._command = list(command)
         self._environment = environment or {}
         self._running: list[subprocess.Popen[bytes]] = []
@@ -729,7 +731,7 @@ def storm(world: World) -> Told:
             world.at = first
     finish(world)
     oracle = world.oracle
-    extra, printed = world.by_itself or (oracle.extra_bills, oracle.printed)
+    retried = world.retried
     return Told(
         world.plan,
         world.blows,
@@ -739,10 +741,10 @@ def storm(world: World) -> Told:
         len({oracle.question(text) for bill in world.endpoint.bills() if bill.billed for text in bill.labels}),
         sum(work.oracle.labels_lost for work in world.works),
         oracle.billed_after_commit,
-        extra,
-        printed,
-        oracle.extra_bills - extra,
-        oracle.printed - printed,
+        oracle.extra_bills - retried["extra"],
+        oracle.printed - retried["printed"],
+        retried["extra"],
+        retried["printed"],
         oracle.objections,
     )
 
@@ -783,9 +785,11 @@ def finish(world: World) -> None:
     status = world.judge(final=True)
     if status is None or not status["rows"]["unconfirmed"]:
         return
-    world.by_itself = (world.oracle.extra_bills, world.oracle.printed)
-    if world.oracle.extra == "none":
-        world.oracle.extra = "printed"
+    world.retried.subtract(extra=world.oracle.extra_bills, printed=world.oracle.printed)
+    for work in world.works:
+        if work.oracle.extra == "none":
+            # What another job did not hear of is asked anew, and in neither job a request that is sent again.
+            work.oracle.extra = "lost" if world.mode.second == "open" else "printed"
     if world.plan.blows:
         status = _kill_retry(world)
     for _ in range(8):
@@ -795,6 +799,7 @@ def finish(world: World) -> None:
         if code not in FINISHED:
             world.oracle.object(f"retry: exit {code}: {said.strip()[-300:]}")
         status = world.judge(final=True)
+    world.retried.update(extra=world.oracle.extra_bills, printed=world.oracle.printed)
 
 
 def _kill_retry(world: World) -> dict[str, Any] | None:

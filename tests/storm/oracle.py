@@ -96,7 +96,7 @@ class Oracle:
 
     Args:
         rows: (key, text) of the input in its order; the keys are distinct.
-        extra: the most bills beyond one a question: as many as `status` prints ("printed"), "none", or besides as
+        extra: the most bills beyond one a question: as many as `status` prints ("printed"), "none" new, or besides as
             many as requests were "lost", where another row, or another job, may ask what a lost request asked.
         questions: text -> its question, for the texts that are not their own.
         sources: where a label may come from.
@@ -117,7 +117,7 @@ class Oracle:
         self.objections: list[str] = before.objections if before else []
         self.labels_lost = 0
         self.billed_after_commit = 0
-        self.extra_bills = 0
+        self.extra_bills = self._extra_before = before.extra_bills if before else 0
         self.printed = 0
         self._questions = {**(before._questions if before else {}), **(questions or {})}
         self._sources = frozenset(sources)
@@ -189,7 +189,7 @@ class Oracle:
         self.billed_after_commit = len(self._rebilled)
         self.extra_bills, self.printed = extra_bills(labelling, requests, self.question), printed
         lost = sum(request["outcome"] in ("lost", None) for request in requests)
-        allowed = {"printed": printed, "none": 0, "lost": printed + lost}[self.extra]
+        allowed = {"printed": printed, "none": self._extra_before, "lost": printed + lost}[self.extra]
         if self.extra_bills > allowed:
             self.object(f"paid twice: {self.extra_bills} extra bills, {allowed} allowed")
 
