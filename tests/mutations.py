@@ -107,7 +107,7 @@ MUTATIONS = (
     Mutation("every run has the whole budget", "cli/run.py", "spent=await store.spent_picousd()", "spent=0", (BUDGET,)),
     Mutation(
         "a connection is used again at once",
-        "endpoints/chat.py",
+        "endpoints/connections.py",
         "        if should_close or self._closed or protocol.should_close:\n",
         "        if True:\n",
         ("tests/test_faults.py::test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request",),
@@ -115,13 +115,13 @@ MUTATIONS = (
     Mutation(
         "a lost request is cut in two at the end of a page",
         "stores/sqlite.py",
-        "            if parcels and parcels[-1].lost:",
-        "            if False:",
+        "        if parcels and parcels[-1].lost:",
+        "        if False:",
         ("tests/test_many_rows.py::test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page",),
     ),
     Mutation(
         "a connection is used again whatever came on it",
-        "endpoints/chat.py",
+        "endpoints/connections.py",
         "if connection.protocol is not None and not connection.protocol.should_close:",
         "if True:",
         ("tests/test_faults.py::test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row",),
@@ -131,7 +131,21 @@ MUTATIONS = (
         "supply.py",
         "            if known:\n                self._settle(known)\n",
         "            if not known and False:\n                self._settle(known)\n",
-        (f"{SAVING}::test_a_held_row_whose_text_another_row_has_a_label_for_gets_it_for_free",),
+        (f"{SAVING}::test_a_lost_row_whose_text_another_job_has_a_label_for_gets_it_for_free",),
+    ),
+    Mutation(
+        "a text that was not heard of is asked in another row",
+        "supply.py",
+        '            self._unheard[key] = result.number, ""\n',
+        "            pass\n",
+        (f"{SAVING}::test_rows_that_come_after_a_lost_one_with_their_text_are_held_too",),
+    ),
+    Mutation(
+        "a text that an earlier run lost is asked in another row",
+        "supply.py",
+        "        if not self._knows_unheard:\n",
+        "        if False:\n",
+        (f"{SAVING}::test_a_text_that_went_out_and_was_not_heard_of_is_held_in_every_row",),
     ),
     Mutation(
         "labels that were bought are not looked up",

@@ -128,6 +128,26 @@ def test_a_text_that_went_out_and_was_not_heard_of_is_held_in_every_row(bench: C
     assert at.status()["paid_twice_at_most"] == 1
 
 
+def test_rows_that_come_after_a_lost_one_with_their_text_are_held_too(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    name = at.write(["change my pin", "Change my PIN", *many_texts(1000), "change MY pin"])
+    lost = {"BATCHJOB_FAILPOINT": "answer.after_first_byte=raise@1"}
+    assert at.batchjob("start", name, *at.base, *HOLD, env=lost).code == 4
+    assert at.billed == 1001
+    held = [number for number, row in enumerate(at.exported(), start=1) if row["state"] == "unconfirmed"]
+    assert held == [1, 2, 1003]
+
+
+def test_a_lost_row_whose_text_another_job_has_a_label_for_gets_it_for_free(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    assert at.batchjob("start", at.write(["change my pin"]), *at.base, env=LOST).code == -signal.SIGKILL
+    at.start(at.write(["Change my PIN"], "tomorrow.csv"))
+    assert at.billed == 2
+    assert at.batchjob("resume", "in").code == 0
+    assert at.billed == 2
+    assert at.status()["paid_twice_at_most"] == 0
+
+
 def test_a_retry_that_is_killed_too_leaves_all_rows_with_that_text_held(bench: Callable[..., Bench]) -> None:
     at = bench()
     name = at.write(["Change my PIN", "change my pin.", "age limit"])
