@@ -1,7 +1,7 @@
 """Group commit: what queues while one flush runs goes into the next ones, with no timer.
 
-One task owns the store's writing. A flush takes a third of a millisecond on a good disk and many on a bad one; either
-way the number of rows that share it finds its own level.
+A flush takes a third of a millisecond on a good disk and many on a bad one; either way the number of rows that share
+it finds its own level.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from batchjob.errors import DiskFull
+from batchjob.errors import DiskFull, StoreError
 from batchjob.model import Claim, Settle, Write
 from batchjob.ports import Store
+
+GROUPS_OUT = 2
+"""Groups that may be with the store at once: a full one waits there for its turn, so that the store goes from one to
+the next without a word from the event loop, which may be busy for as long as a flush takes."""
 
 
 class _Group:
@@ -27,7 +31,7 @@ class _Group:
 
 
 class GroupCommit:
-    """Collects writes and commits them in groups while `run` runs.
+    """Collects writes and commits them in groups, one after the other, while `run` runs.
 
     A group has at most `most_claims` claims. With half as many as there are workers, one half of them is out while the
     other's group is flushed; without a limit all of them gather in one group, and event loop and disk take turns.
@@ -42,8 +46,9 @@ class GroupCommit:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Group] = deque()
-        self._flushing: asyncio.Future[None] | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._out = 0  # groups that are with the store
+        self._latest: asyncio.Future[None] | None = None  # of them
+        self._waiting: list[asyncio.Future[None]] = []
         self._closing = False
         self._error: BaseException | None = None
 
@@ -59,46 +64,66 @@ class GroupCommit:
         group = self._queue[-1]
         group.writes.append(write)
         group.claims += isinstance(write, Claim)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        if self._waiting and (not self._out or group.claims >= self._most_claims):
+            self._wake()
         return group.done
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for lane in waiting:
+            if not lane.done():
+                lane.set_result(None)
 
     async def flushed(self) -> None:
         """Wait until all that was submitted so far is on disk."""
         if self._queue:
             await self._queue[-1].done
-        elif self._flushing is not None:
-            await self._flushing
+        elif self._latest is not None:
+            await self._latest
 
     async def run(self) -> None:
         """Commit groups until closed and empty."""
+        await asyncio.gather(*[self._lane() for _ in range(GROUPS_OUT)])
+
+    async def _lane(self) -> None:
         while self._queue or not self._closing:
-            if not self._queue:
-                self._wake = self._loop.create_future()
-                await self._wake
+            if not self._queue or (self._out and self._queue[0].claims < self._most_claims):
+                lane = self._loop.create_future()
+                self._waiting.append(lane)
+                await lane
                 continue
             group = self._queue.popleft()
-            done = self._flushing = group.done
+            before, self._latest = self._latest, group.done
+            self._out += 1
             try:
-                await self._commit(group.writes)
+                await self._commit(group.writes, before)
             except Exception as error:
-                self._fail(error, done)
+                self._fail(error, group.done)
                 if not isinstance(error, DiskFull):
                     for later in self._queue:  # those who came while it failed
                         self._fail(error, later.done)
-                    return
+                    self._queue.clear()
             else:
-                if not done.done():  # whoever waited may have been cancelled, and the future with them
-                    done.set_result(None)
+                if not group.done.done():  # whoever waited may have been cancelled, and the future with them
+                    group.done.set_result(None)
+            self._out -= 1
+            if self._closing:
+                self._wake()
 
-    async def _commit(self, group: list[Write]) -> None:
+    async def _commit(self, group: list[Write], before: asyncio.Future[None] | None) -> None:
         try:
             await self._store.commit(group)
-        except DiskFull:
-            self._store.free_reserve()
-            answers = [write for write in group if isinstance(write, Settle)]
-            if answers:  # without room even for them they are in flight, and counted, when the job resumes
-                await self._store.commit(answers)
+        except StoreError as error:
+            if before is not None:  # it may have failed too, and then it tells the reason
+                await asyncio.wait([before])
+            reason = self._error or error
+            if isinstance(reason, DiskFull):
+                self._store.free_reserve()
+                answers = [write for write in group if isinstance(write, Settle)]
+                if answers:  # without room even for them they are in flight, and counted, when the job resumes
+                    await self._store.commit(answers)
+            if reason is not error:
+                raise reason from error
             raise
 
     def _fail(self, error: Exception, done: asyncio.Future[None]) -> None:
@@ -112,5 +137,4 @@ class GroupCommit:
     def close(self) -> None:
         """What is queued is still committed; then `run` returns."""
         self._closing = True
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._wake()

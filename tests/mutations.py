@@ -280,9 +280,16 @@ MUTATIONS = (
     Mutation(
         "answers in hand are dropped when the disk is full",
         "group_commit.py",
-        "            self._store.free_reserve()\n",
+        "                self._store.free_reserve()\n",
         "",
         ("tests/test_disk.py::test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it_ends",),
+    ),
+    Mutation(
+        "a group does not wait to hear how the one before it fared",
+        "group_commit.py",
+        "                await asyncio.wait([before])\n",
+        "                pass\n",
+        ("tests/test_disk.py::test_a_group_behind_one_that_found_the_disk_full_tells_the_same_and_keeps_its_answers",),
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -13,6 +14,13 @@ from pathlib import Path
 
 import pytest
 from storm.harness import FINISHED, Plan, World, finish, wait_for
+
+from batchjob import failpoints
+from batchjob.errors import DiskFull
+from batchjob.group_commit import GroupCommit
+from batchjob.model import AddRows, Chunk, Claim, InputSource, RowResult, Settle
+from batchjob.states import Event, Outcome, Source
+from batchjob.stores.sqlite import open_store
 
 SLOW = (0.02, 0.04)
 COMMAND = "from batchjob.cli import main; main()"
@@ -212,3 +220,33 @@ def test_a_clock_that_is_wrong_costs_nothing(tmp_path: Path, clock: str) -> None
         finish(world)
         assert time.monotonic() - began < 60
     assert world.oracle.objections == []
+
+
+async def test_a_group_behind_one_that_found_the_disk_full_tells_the_same_and_keeps_its_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups are with the store. The second needs what the first would have done."""
+    store = await open_store(tmp_path / "job.db", job="job")
+    source = InputSource("/in.csv", "csv", "utf-8", ("id", "text"), "id", "text", 1, 1)
+    await store.create_job(uid="u", name="job", source=source, settings=b"{}", task_digest="d", at=1.0)
+    await store.begin_run(at=1.0)
+    read = [(n, str(n), f"text {n}", None, None) for n in (1, 2, 3)]
+    await store.commit([AddRows(1, Chunk(1, read, 1, "digest", True))])
+    await store.commit([Claim(n, f"k{n}", (n,), "m", 2.0) for n in (1, 2)])
+    monkeypatch.setattr(failpoints, "armed", failpoints.read("group.before_commit=enospc"))
+    monkeypatch.setattr(failpoints, "_reached", 0)
+    told: list[BaseException] = []
+    commits = GroupCommit(store, most_claims=1, failed=told.append)
+    running = asyncio.create_task(commits.run())
+    released = RowResult(1, Event.RELEASE, 1, 0, error_kind="bad", error="?")
+    labelled = RowResult(2, Event.COMPLETE, 1, 1, "yes", Source.MODEL)
+    commits.submit(Settle(1, Outcome.REJECTED, (released,), 3.0, error_kind="bad", error="?"))
+    first = commits.submit(Claim(3, "k3", (3,), "m", 3.0))
+    commits.submit(Settle(2, Outcome.ANSWERED, (labelled,), 3.0))
+    second = commits.submit(Claim(4, "k4", (1,), "m", 3.0))  # of the row that the first gives back
+    commits.close()
+    await running
+    counts = await store.counts()
+    await store.close()
+    assert [type(error) for error in (*told, first.exception(), second.exception())] == [DiskFull] * 3
+    assert counts == {"pending": 2, "in_flight": 0, "done": 1, "failed": 0, "unconfirmed": 0}
