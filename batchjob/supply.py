@@ -223,22 +223,19 @@ class Supply:
 
     async def _ask_again(self, lost: list[Parcel]) -> None:
         """A lost request goes out as it was, unless all it asked has been answered to other rows meanwhile."""
+        remembered: dict[int, Remembered | None] = {}  # by row
+        if self._keys is not None:
+            asking = [(row, parcel.model) for parcel in lost for row in parcel.rows]
+            cached = await self._cached(self._keys, asking)
+            remembered = {row.number: found for (row, _), (_, found) in zip(asking, cached, strict=True)}
         for parcel in lost:
-            known = await self._all_known(parcel)
-            if known:
-                self._settle(known)
+            known = [self._known(row, remembered.get(row.number)) for row in parcel.rows]
+            if all(known):
+                self._settle([result for result in known if result is not None])
                 continue
             self._whole.append(parcel)
             for row in parcel.rows:
                 self._lead(row, parcel.model)
-
-    async def _all_known(self, parcel: Parcel) -> list[RowResult]:
-        """The labels that are remembered of a parcel's texts; nothing where one is not."""
-        if self._keys is None:
-            return []
-        cached = await self._cached(self._keys, [(row, parcel.model) for row in parcel.rows])
-        known = [self._known(row, found) for row, (_, found) in zip(parcel.rows, cached, strict=True)]
-        return [result for result in known if result is not None] if all(known) else []
 
     async def _fresh(self) -> list[Row]:
         if self._fresh_after is None:

@@ -129,8 +129,8 @@ MUTATIONS = (
     Mutation(
         "a lost row is asked for again although its text has a label",
         "supply.py",
-        "            if known:\n                self._settle(known)\n",
-        "            if not known and False:\n                self._settle(known)\n",
+        "            if all(known):\n",
+        "            if False:\n",
         (f"{SAVING}::test_a_lost_row_whose_text_another_job_has_a_label_for_gets_it_for_free",),
     ),
     Mutation(

@@ -13,6 +13,8 @@ KEEPALIVE_SECONDS = 4.0
 """An idle connection is closed before the server closes it (uvicorn: 5 s): a POST on a dead one would be lost."""
 REST_SECONDS = 0.005
 """A connection is not used again sooner than this after an answer: a second one may come right behind it."""
+TOGETHER_SECONDS = 0.001
+"""So much longer it rests, so that one timer serves many connections."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -35,7 +37,7 @@ class Connector(aiohttp.TCPConnector):
         due = self._loop.time() + REST_SECONDS
         self._resting.append((due, key, protocol))
         if self._rest_timer is None:
-            self._rest_timer = self._loop.call_at(due, self._rest_over)
+            self._rest_timer = self._loop.call_at(due + TOGETHER_SECONDS, self._rest_over)
 
     def _rest_over(self) -> None:
         """Two turns of the loop more: if it was held up meanwhile, only then what came has been read."""
@@ -45,7 +47,9 @@ class Connector(aiohttp.TCPConnector):
         while self._resting and self._resting[0][0] <= now:
             _, key, protocol = self._resting.popleft()
             super()._release(key, protocol)
-        self._rest_timer = self._loop.call_at(self._resting[0][0], self._rest_over) if self._resting else None
+        self._rest_timer = None
+        if self._resting:
+            self._rest_timer = self._loop.call_at(self._resting[0][0] + TOGETHER_SECONDS, self._rest_over)
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:
