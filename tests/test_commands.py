@@ -206,6 +206,14 @@ def test_watching_in_a_terminal_ends_with_the_job_on_the_screen(job: BatchJob) -
     assert "rows      27 of 30 rows labelled, 3 failed" in out
 
 
+def test_the_summary_of_a_run_fits_a_terminal_too(job: BatchJob) -> None:
+    code, out = in_terminal(job, 40, "retry")
+    assert code == 4
+    lines = out[out.index("job tickets") :].splitlines()
+    assert any(line.startswith("rows ") for line in lines)
+    assert all(len(line) <= 40 or "batchjob " in line for line in lines), lines
+
+
 def test_status_that_is_read_for_one_line_ends_quietly(job: BatchJob) -> None:
     for arguments in ("status", "errors --json", "status --watch --json", "jobs", "init - ", "doctor"):
         read = f"({job.command} {arguments}; echo $? >&2) | head -c 1"

@@ -22,7 +22,7 @@ from batchjob.budget import Budget
 from batchjob.cli.export import export_job
 from batchjob.cli.key import require_key
 from batchjob.cli.progress import show_progress
-from batchjob.cli.show import db_flag
+from batchjob.cli.show import columns, db_flag
 from batchjob.config import SANDBOX_URL, JobConfig, task_digest
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.errors import BatchjobError, JobBusy, SettingError
@@ -30,8 +30,7 @@ from batchjob.logs import Logger, make_logger
 from batchjob.model import Chunk, Ending, InputSource
 from batchjob.ports import Endpoint
 from batchjob.pricing import KnownPrice, price_for
-from batchjob.printable import printable
-from batchjob.report import next_command, status_document, summary_lines
+from batchjob.report import folded, next_command, status_document, summary_lines
 from batchjob.runner import Runner
 from batchjob.states import JobState
 from batchjob.stores.reading import StoreReader
@@ -242,6 +241,6 @@ def _what_next(document: dict[str, Any], plan: Plan) -> str:
 def say(*lines: str) -> None:
     """Lines for a person, to stderr; nobody reading them is no error."""
     with contextlib.suppress(OSError):
-        for line in lines:
-            click.echo(printable(line), err=True)
+        for line in folded(lines, columns(sys.stderr)):
+            click.echo(line, err=True)
         sys.stderr.flush()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 import msgspec
@@ -18,13 +17,19 @@ from batchjob.errors import BatchjobError
 from batchjob.report import folded
 
 LEAST_COLUMNS = 20
+USUAL_COLUMNS = 80
 
 
-def columns() -> int | None:
-    """The width of the terminal that stdout is, or None where it is a pipe or a file: lines stay whole there."""
-    if not sys.stdout.isatty():
+def columns(stream: TextIO | None = None) -> int | None:
+    """The width of the terminal that a stream (stdout, if not named) is, or None where it is a pipe or a file: lines
+    stay whole there.
+    """
+    stream = stream or sys.stdout
+    if not stream.isatty():
         return None
-    return max(LEAST_COLUMNS, shutil.get_terminal_size().columns)
+    told = os.environ.get("COLUMNS", "")
+    width = int(told) if told.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    return max(LEAST_COLUMNS, width or USUAL_COLUMNS)
 
 
 def show_lines(lines: Sequence[str]) -> None:
