@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 from benchmarks.common import BATCHJOB, endpoint, forget, make_input, middle, start_command, timed, write_result
@@ -51,6 +53,47 @@ def first_label_seconds(path: Path, db: Path, url: str) -> tuple[float, float, i
     return first, rows / ingested, peak
 
 
+def rows_done(db: Path) -> int:
+    reader = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    try:
+        done = reader.execute("SELECT n FROM tally WHERE kind = 'row' AND name = 'done'").fetchone()
+        return int(done[0]) if done else 0
+    except sqlite3.Error:
+        return 0
+    finally:
+        reader.close()
+
+
+def run_but_for(left: int, rows: int, command: list[str], db: Path) -> tuple[float, int, list[float]]:
+    """(seconds, peak kB, seconds of `status` halfway) of a start that is stopped with about so many rows left."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    status: list[float] = []
+    while not db.exists() or (done := rows_done(db)) < rows - left:
+        if db.exists() and done > rows // 2 and not status:
+            status = [timed([BATCHJOB, "status", "--db", str(db)])[0] for _ in range(5)]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    return time.perf_counter() - began, usage.ru_maxrss, status
+
+
+def first_request_seconds(command: list[str], url: str) -> float:
+    """From the start of a command to the endpoint's next request; it is waited for to its end."""
+
+    def count() -> int:
+        return int(urllib.request.urlopen(url.replace("/v1", "/count")).read())
+
+    before, began = count(), time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while count() == before:
+        time.sleep(0.005)
+    seconds = time.perf_counter() - began
+    process.wait()
+    return seconds
+
+
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     lines = []
@@ -62,12 +105,16 @@ def main() -> None:
         lines.append(f"first label {first:.2f} s after start; ingestion {speed:,.0f} rows/s, start-up included")
         forget(db)
         took_small, peak_small = timed(start_command(small, folder / "small.db", url))
-        took, peak = timed(start_command(big, db, url))
+        took, peak, status = run_but_for(1000, rows, start_command(big, db, url), db)
+        left = rows - rows_done(db)
+        resumed = first_request_seconds(start_command(big, db, url), url)
         lines.append(f"peak memory {peak / 1024:.0f} MB at {rows:,} rows, {peak_small / 1024:.0f} MB at {rows // 10:,}")
         lines.append(
             f"a row costs {took / rows * 1e6:.0f} us at {rows:,} rows,"
             f" {took_small / (rows // 10) * 1e6:.0f} us at {rows // 10:,}"
         )
+        lines.append(f"resume with {rows - left:,} rows done, {left:,} left: first request after {resumed:.2f} s")
+        lines.append(f"status while it runs: {middle(status):.2f} s (median of 5)")
         for what, command in {
             "start of the finished job": start_command(big, db, url),
             "status": [BATCHJOB, "status", "--db", str(db)],
