@@ -36,8 +36,8 @@ class GroupCommit:
     A group has at most `most_claims` claims. With half as many as there are workers, one half of them is out while the
     other's group is flushed; without a limit all of them gather in one group, and event loop and disk take turns.
 
-    An error of the store goes to `failed` and to everyone who waits, and nothing more is written, except after
-    DiskFull: answers are still taken then, into the room that was kept for them, for they were paid.
+    An error of the store goes to `failed` and to everyone who waits, and nothing more is handed to the store, except
+    after DiskFull: answers are still taken then, into the room that was kept for them, for they were paid.
     """
 
     def __init__(self, store: Store, *, most_claims: int, failed: Callable[[BaseException], None]) -> None:
@@ -111,20 +111,27 @@ class GroupCommit:
                 self._wake()
 
     async def _commit(self, group: list[Write], before: asyncio.Future[None] | None) -> None:
-        try:
-            await self._store.commit(group)
-        except StoreError as error:
-            if before is not None:  # it may have failed too, and then it tells the reason
-                await asyncio.wait([before])
-            reason = self._error or error
-            if isinstance(reason, DiskFull):
-                self._store.free_reserve()
-                answers = [write for write in group if isinstance(write, Settle)]
-                if answers:  # without room even for them they are in flight, and counted, when the job resumes
-                    await self._store.commit(answers)
-            if reason is not error:
-                raise reason from error
-            raise
+        """Carry it out, or only its answers where the disk was found full. How that went is told in the order of the
+        groups: the one before may have failed too, and then it tells the reason.
+        """
+        failed: StoreError | None = None
+        tried = self._error is None
+        if tried:
+            try:
+                await self._store.commit(group)
+            except StoreError as error:
+                failed = error
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        reason = self._error or failed
+        if reason is None or (tried and failed is None):
+            return
+        if isinstance(reason, DiskFull):
+            self._store.free_reserve()
+            answers = [write for write in group if isinstance(write, Settle)]
+            if answers:  # without room even for them they are in flight, and counted, when the job resumes
+                await self._store.commit(answers)
+        raise reason
 
     def _fail(self, error: Exception, done: asyncio.Future[None]) -> None:
         if not done.done():

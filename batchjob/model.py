@@ -56,6 +56,7 @@ class Row(Value, frozen=True):
     paid: int = 0  # answers bought so far, usable or not
     defect: str | None = None
     rest: str | None = None  # the other columns: see InputRow
+    insisted: bool = False  # the user put it back, though its text may have been paid for
 
 
 class Unheard(Value, frozen=True):

@@ -76,8 +76,9 @@ class Supply:
         self._leaders: dict[Key, _Leader] = {}
         self._over: list[Key] = []  # leaders that have their result
         self._following = 0  # rows that wait for a leader
+        self._holds = terms.hold and self._keys is not None
         self._unheard: dict[Key, tuple[int, str]] = {}  # texts to hold -> the row, and its job, they went out in
-        self._knows_unheard = self._keys is None or not terms.hold
+        self._knows_unheard = not self._holds
         self._returned_after: tuple[int, int] | None = None
         self._more_returned = True
         self._fresh_after: int | None = None if only_returned else 0
@@ -155,11 +156,14 @@ class Supply:
     def concluded(self, result: RowResult) -> None:
         """A row has its end: the rows with the same text have it too."""
         key = self._key_of.pop(result.number, None)
-        leader = self._leaders.get(key) if key is not None else None
-        if key is None or leader is None or leader.number != result.number:
+        if key is None:
             return
-        if result.event is Event.LOSE:
+        lost = result.event is Event.LOSE or (result.event is Event.FAIL and result.known_by is not None)
+        if lost and self._holds and self._config.dedupe:
             self._unheard[key] = result.number, ""
+        leader = self._leaders.get(key)
+        if leader is None or leader.number != result.number:
+            return
         leader.result = result
         self._following -= len(leader.followers)
         self._over.append(key)
@@ -198,9 +202,9 @@ class Supply:
         if not self._knows_unheard:
             await self._learn_unheard()
         if self._more_returned:
-            await self._admit(await self._returned(), fresh=False)
+            await self._admit(await self._returned())
         else:
-            await self._admit(await self._fresh(), fresh=True)
+            await self._admit(await self._fresh())
 
     async def _learn_unheard(self) -> None:
         """Which texts are to be held, for they may have been paid for already."""
@@ -209,8 +213,11 @@ class Supply:
         while rows := await self._store.unheard_rows(after=after, limit=MOST_FOLLOWING):
             after = rows[-1].id
             for row in rows:
-                if self._config.cache if row.job else self._config.dedupe:
-                    self._unheard.setdefault(self._keys.of(row.text, row.model), (row.number, row.job))
+                key = self._keys.of(row.text, row.model)
+                if self._config.dedupe and not row.job:
+                    self._unheard[key] = row.number, ""
+                elif self._config.cache and row.job:
+                    self._unheard.setdefault(key, (row.number, row.job))
         self._knows_unheard = True
 
     async def _returned(self) -> list[Row]:
@@ -251,8 +258,8 @@ class Supply:
             rows = [row for row in rows if row.number <= limit]
         return rows
 
-    async def _admit(self, rows: list[Row], *, fresh: bool) -> None:
-        """Settle what needs no request; the rest is ready to go out. `fresh`: the rows were never admitted before."""
+    async def _admit(self, rows: list[Row]) -> None:
+        """Settle what needs no request; the rest is ready to go out."""
         done: list[RowResult] = []
         asking: list[tuple[Row, str]] = []
         for row in rows:
@@ -266,7 +273,7 @@ class Supply:
                 self._enqueue(row, model, None)
         else:
             for (row, model), (key, found) in zip(asking, await self._cached(self._keys, asking), strict=True):
-                result = self._known(row, found) or self._hold(row, key, fresh=fresh) or self._follow(row, model, key)
+                result = self._known(row, found) or self._hold(row, key) or self._follow(row, model, key)
                 if result is not None:
                     done.append(result)
         self._settle(done)
@@ -323,12 +330,12 @@ class Supply:
             return None
         return RowResult(row.number, Event.ASSIGN, label=label, source=source, origin=found.job or None)
 
-    def _hold(self, row: Row, key: Key, *, fresh: bool) -> RowResult | None:
+    def _hold(self, row: Row, key: Key) -> RowResult | None:
         """A row waits for the user with the one its text went out in; if that is another job's, only until put back."""
-        if key not in self._unheard:
+        if key not in self._unheard or key in self._leaders:
             return None
         number, job = self._unheard[key]
-        if job and not fresh:
+        if job and row.insisted:
             return None
         where = f"row {number} of job {job}" if job else f"row {number}"
         return _held(row, f"the same text as {where}, whose answer was never seen")

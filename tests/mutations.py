@@ -141,6 +141,13 @@ MUTATIONS = (
         (f"{SAVING}::test_rows_that_come_after_a_lost_one_with_their_text_are_held_too",),
     ),
     Mutation(
+        "a text another job lost is asked for a row that was tried before",
+        "supply.py",
+        "        if job and row.insisted:\n",
+        "        if job and row.number:\n",
+        (f"{SAVING}::test_a_row_that_was_refused_once_is_held_too",),
+    ),
+    Mutation(
         "a text that an earlier run lost is asked in another row",
         "supply.py",
         "        if not self._knows_unheard:\n",
@@ -280,15 +287,15 @@ MUTATIONS = (
     Mutation(
         "answers in hand are dropped when the disk is full",
         "group_commit.py",
-        "                self._store.free_reserve()\n",
+        "            self._store.free_reserve()\n",
         "",
         ("tests/test_disk.py::test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it_ends",),
     ),
     Mutation(
         "a group does not wait to hear how the one before it fared",
         "group_commit.py",
-        "                await asyncio.wait([before])\n",
-        "                pass\n",
+        "            await asyncio.wait([before])\n",
+        "            pass\n",
         ("tests/test_disk.py::test_a_group_behind_one_that_found_the_disk_full_tells_the_same_and_keeps_its_answers",),
     ),
 )

@@ -222,31 +222,35 @@ def test_a_clock_that_is_wrong_costs_nothing(tmp_path: Path, clock: str) -> None
     assert world.oracle.objections == []
 
 
+@pytest.mark.parametrize("between", [0, 1])
 async def test_a_group_behind_one_that_found_the_disk_full_tells_the_same_and_keeps_its_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: int
 ) -> None:
-    """Two groups are with the store. The second needs what the first would have done."""
+    """Groups are with the store at once. The last needs what one before it would have done; those between do not."""
     store = await open_store(tmp_path / "job.db", job="job")
     source = InputSource("/in.csv", "csv", "utf-8", ("id", "text"), "id", "text", 1, 1)
     await store.create_job(uid="u", name="job", source=source, settings=b"{}", task_digest="d", at=1.0)
     await store.begin_run(at=1.0)
-    read = [(n, str(n), f"text {n}", None, None) for n in (1, 2, 3)]
+    read = [(n, str(n), f"text {n}", None, None) for n in range(1, 6)]
     await store.commit([AddRows(1, Chunk(1, read, 1, "digest", True))])
     await store.commit([Claim(n, f"k{n}", (n,), "m", 2.0) for n in (1, 2)])
-    monkeypatch.setattr(failpoints, "armed", failpoints.read("group.before_commit=enospc"))
+    monkeypatch.setattr(failpoints, "armed", failpoints.read("group.before_commit=enospc@2"))
     monkeypatch.setattr(failpoints, "_reached", 0)
     told: list[BaseException] = []
     commits = GroupCommit(store, most_claims=1, failed=told.append)
     running = asyncio.create_task(commits.run())
     released = RowResult(1, Event.RELEASE, 1, 0, error_kind="bad", error="?")
     labelled = RowResult(2, Event.COMPLETE, 1, 1, "yes", Source.MODEL)
+    commits.submit(Claim(3, "k3", (3,), "m", 3.0))
     commits.submit(Settle(1, Outcome.REJECTED, (released,), 3.0, error_kind="bad", error="?"))
-    first = commits.submit(Claim(3, "k3", (3,), "m", 3.0))
+    full = commits.submit(Claim(4, "k4", (4,), "m", 3.0))
+    if between:
+        commits.submit(Claim(5, "k5", (5,), "m", 3.0))
     commits.submit(Settle(2, Outcome.ANSWERED, (labelled,), 3.0))
-    second = commits.submit(Claim(4, "k4", (1,), "m", 3.0))  # of the row that the first gives back
+    last = commits.submit(Claim(6, "k6", (1,), "m", 3.0))  # of the row that is given back
     commits.close()
     await running
     counts = await store.counts()
     await store.close()
-    assert [type(error) for error in (*told, first.exception(), second.exception())] == [DiskFull] * 3
-    assert counts == {"pending": 2, "in_flight": 0, "done": 1, "failed": 0, "unconfirmed": 0}
+    assert [type(error) for error in (*told, full.exception(), last.exception())] == [DiskFull] * 3
+    assert counts == {"pending": 3 - between, "in_flight": 1 + between, "done": 1, "failed": 0, "unconfirmed": 0}

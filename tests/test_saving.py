@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from storm.harness import wait_for
 
 LABELS = ("card_arrival", "change_pin", "exchange_rate", "age_limit")
 WORDS = {
@@ -177,6 +178,32 @@ def test_another_job_holds_a_text_that_was_not_heard_of_until_it_is_put_back(
     assert [row["source"] for row in at.exported()] == ["model", "model", "duplicate"]
 
 
+def test_a_row_that_was_refused_once_is_held_too(bench: Callable[..., Bench], sandbox: Start) -> None:
+    """It was claimed before, but the user has said nothing of it."""
+    at = bench()
+    refusing = sandbox("--fault", "429=1", "--retry-after", "60")
+    given = ("start", at.write(["Change my PIN"], "today.csv"), *at.base, *HOLD, "--base-url", refusing)
+    process = at.batchjob.begin(*given, stderr=subprocess.DEVNULL)
+    wait_for(lambda: '"rejected":1' in at.batchjob("status", "--json").out.replace(" ", ""), seconds=20)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert at.batchjob("start", at.write(["change my pin"]), *at.base, *HOLD, env=LOST).code == -signal.SIGKILL
+    assert at.batchjob("resume", "today", "--base-url", at.url).code == 4
+    assert at.billed == 1
+    assert at.batchjob("retry", "today", "--kind", "unconfirmed").code == 0
+    assert at.billed == 2
+
+
+def test_a_text_that_was_lost_until_its_row_failed_is_held_in_other_rows(bench: Callable[..., Bench]) -> None:
+    at = bench("--fault", "dropped=1.0")
+    name = at.write(["change my pin", "Change my PIN"])
+    at.start(name, "--max-attempts", "1", "--limit", "1", code=4)
+    sent = len(at.lines())
+    assert at.batchjob("resume", *HOLD).code == 4
+    assert [row["state"] for row in at.exported()] == ["failed", "unconfirmed"]
+    assert len(at.lines()) == sent
+
+
 def test_who_wants_no_dedupe_has_every_row_asked_in_its_own_right_under_hold_too(bench: Callable[..., Bench]) -> None:
     at = bench()
     name = at.write(["change my pin", "change my pin"])
@@ -189,9 +216,9 @@ FEW_FOLLOW = """
 import batchjob.supply as supply
 supply.MOST_FOLLOWING = 1000
 admit, most = supply.Supply._admit, 0
-async def watched(self, rows, **more):
+async def watched(self, rows):
     global most
-    await admit(self, rows, **more)
+    await admit(self, rows)
     most = max(most, self._following)
 supply.Supply._admit = watched
 from batchjob.cli import main

@@ -139,7 +139,7 @@ class LifeOfRows(RuleBasedStateMachine):
         row.kind = result(number, event).error_kind if row.state in (State.FAILED, State.UNCONFIRMED) else None
         row.label = result(number, event).label
         if event is Event.HOLD:
-            row.claim = row.claim or 0
+            row.claim = 0
 
     @precondition(lambda self: self.of(State.PENDING))
     @rule(data=st.data(), event=st.sampled_from((Event.ASSIGN, Event.REJECT, Event.HOLD)))

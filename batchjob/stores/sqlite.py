@@ -259,8 +259,10 @@ class SqliteStore:
         parcels: list[Parcel] = []
         last = after
         size = 0
-        for claim, id_, text, attempts, paid, defect, rest, model, key in db.execute(QUERIES["returned_rows"], values):
-            row = Row(id_ & _NUMBER, text, attempts, paid, defect, rest)
+        for claim, id_, text, attempts, paid, defect, rest, model, key, insisted in db.execute(
+            QUERIES["returned_rows"], values
+        ):
+            row = Row(id_ & _NUMBER, text, attempts, paid, defect, rest, bool(insisted))
             if key and parcels and claim == last[0]:
                 parcels[-1] = Parcel((*parcels[-1].rows, row), model, parcels[-1].lost)
             elif size > PAGE_BYTES:

@@ -101,7 +101,7 @@ WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: hold
 -- pending -> unconfirmed, without a request: [row, _, _, _, _, _, _, error_kind, error].
-UPDATE row SET state = 'unconfirmed', claim = coalesce(claim, 0), error_kind = given.error_kind, error = given.error
+UPDATE row SET state = 'unconfirmed', claim = 0, error_kind = given.error_kind, error = given.error
 FROM (
     SELECT value ->> 0 AS id, value ->> 7 AS error_kind, value ->> 8 AS error FROM json_each(:rows)
 ) AS given
@@ -179,15 +179,16 @@ ORDER BY row.id LIMIT :limit;
 -- name: returned_rows
 -- Pending rows that were claimed before, those of one request together; a lost request's with its key.
 SELECT row.claim, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, request.model,
-    CASE request.outcome WHEN 'lost' THEN request.client_key END
+    CASE request.outcome WHEN 'lost' THEN request.client_key END, row.error_kind IS 'unconfirmed'
 FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim
 WHERE row.id >> 40 = :job AND row.state = 'pending' AND row.claim IS NOT NULL
     AND (row.claim, row.id) > (:claim, :after) AND row.claim <= :last_claim
 ORDER BY row.claim, row.id LIMIT :limit;
 
 -- name: unheard_rows
--- Rows that went out and were not heard of, in all jobs that ask as this one does: those that are held; in the other
--- jobs also those that are out, or to go out again, in the next run.
+-- Rows that went out and were not heard of, in all jobs that ask as this one does: those that are held or failed; in
+-- the other jobs also those that are out, or to go out again, in the next run. The ids are sorted before their texts are
+-- looked up, one after the other.
 WITH asks_alike AS (
     SELECT other.id FROM job AS own JOIN job AS other
         ON json_extract(other.settings, '$.base_url', '$.labels', '$.prompt', '$.max_tokens', '$.temperature')
@@ -195,7 +196,7 @@ WITH asks_alike AS (
     WHERE own.id = :job
 ), unheard AS (
     SELECT row.id FROM asks_alike CROSS JOIN row INDEXED BY row_problem ON row.id >> 40 = +asks_alike.id
-    WHERE row.error_kind = 'unconfirmed' AND row.state IN ('failed', 'unconfirmed')
+    WHERE row.state IN ('failed', 'unconfirmed') AND (SELECT outcome FROM request WHERE request.id = row.claim) = 'lost'
     UNION ALL
     SELECT row.id FROM asks_alike CROSS JOIN row INDEXED BY row_returned ON row.id >> 40 = +asks_alike.id
     WHERE row.state = 'pending' AND row.claim IS NOT NULL AND asks_alike.id <> :job
@@ -208,9 +209,9 @@ WITH asks_alike AS (
     WHERE request.outcome IS NULL AND +request.purpose = 'label' AND asks_alike.id <> :job
 )
 SELECT row.id, input.text, request.model, iif(job.id = :job, '', job.name)
-FROM unheard CROSS JOIN row ON row.id = unheard.id JOIN input ON input.id = row.id
-    JOIN request ON request.id = row.claim JOIN job ON job.id = row.id >> 40
-WHERE row.id > :after ORDER BY row.id LIMIT :limit;
+FROM (SELECT id FROM unheard WHERE id > :after ORDER BY id LIMIT :limit) AS page
+    CROSS JOIN row ON row.id = page.id JOIN input ON input.id = row.id
+    JOIN request ON request.id = row.claim JOIN job ON job.id = row.id >> 40;
 
 -- name: in_flight_rows
 -- What a dead run left in flight.
