@@ -90,8 +90,8 @@ class Store(Protocol):
         ...
 
     async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
-        """Rows of this job that are held, and those of others that ask the same and were not heard of: with ids above
-        `after`, in order, at most `limit`.
+        """Rows that went out and were not heard of: held or failed ones of this job, and all of the other jobs that ask
+        the same. With ids above `after`, in order, at most `limit`.
         """
         ...
 
