@@ -175,6 +175,24 @@ def test_the_oracle_has_nothing_against_a_job_as_it_should_be() -> None:
     assert objections() == ""
 
 
+def test_the_oracle_has_nothing_against_another_answer_for_a_useless_one_that_was_heard_as_a_replay() -> None:
+    useless = bill(8, "one", key="k8")._replace(fault="null", at=8.0)
+    replay = bill(9, "one", key="k8")._replace(billed=False, at=9.0)
+    asked = [
+        {"client_key": "k8", "request_id": None, "outcome": "lost"},
+        {"client_key": "k8", "request_id": "r9", "outcome": "answered"},
+        *REQUESTS,
+    ]
+    status = {
+        **STATUS,
+        "requests": {**STATUS["requests"], "sent": 4, "answered": 3, "lost": 1},
+        "usage": {"input_tokens": 21, "output_tokens": 3},
+    }
+    assert objections(ledger=[useless, replay, *LEDGER], requests=asked, status=status) == ""
+    unheard = [asked[0], {**asked[1], "outcome": "lost", "request_id": None}, *REQUESTS]
+    assert "paid twice: 1 extra bills" in objections(ledger=[useless, replay, *LEDGER], requests=unheard)
+
+
 @pytest.mark.parametrize(
     ("evidence", "objection"),
     [

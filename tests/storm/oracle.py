@@ -179,8 +179,10 @@ class Oracle:
         """
         self._see_claims(ledger, requests)
         verifying = verification_keys(requests)
-        labelling = [bill for bill in ledger if bill.billed and bill.key not in verifying]
+        labelling = [bill for bill in ledger if bill.key not in verifying]
         for bill in labelling:
+            if not bill.billed:
+                continue
             for question in map(self.question, bill.labels):
                 at = self._answered_at.get(question, bill.at)
                 if bill.at > at and question not in self._rebilled:
@@ -310,12 +312,14 @@ def verification_keys(requests: Sequence[Mapping[str, Any]]) -> set[str]:
 def extra_bills(
     ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], question: Callable[[str], str] = str
 ) -> int:
-    """Bills for questions that were billed before, but for useless answers that the client did see."""
+    """Bills for questions that were billed before, but for useless answers that the client did see, be it replayed."""
     seen_answers = {request["request_id"] for request in requests if request["outcome"] == "answered"}
+    replays = (bill for bill in ledger if bill.answered and not bill.billed and bill.request_id in seen_answers)
+    seen_again = {bill.key for bill in replays}
     billed: set[str] = set()
     extra = 0
     for bill in sorted((bill for bill in ledger if bill.billed), key=lambda bill: bill.at):
-        if bill.fault in UNUSABLE and bill.request_id in seen_answers:
+        if bill.fault in UNUSABLE and (bill.request_id in seen_answers or bill.key in seen_again):
             continue
         asked = set(map(question, bill.labels))
         extra += not billed.isdisjoint(asked)
