@@ -60,7 +60,7 @@ MUTATIONS = (
         "runner.py",
         SEND,
         SEND_FIRST,
-        (f"{FAILS}[request.after_last_byte=kill@2]",),
+        (f"{FAILS}[request.after_last_byte=kill@1]",),
     ),
     Mutation(
         "commits are flushed at checkpoints only (synchronous = NORMAL)",
