@@ -261,7 +261,7 @@ MUTATIONS = (
         "stores/sqlite.sql",
         COMPLETE,
         COMPLETE.replace(" AND row.claim = given.claim", ""),
-        (STATES,),
+        (f"{STATES}::test_a_request_cannot_settle_the_row_of_another",),
     ),
     Mutation(
         "a counter drifts",

@@ -281,3 +281,22 @@ TestLifeOfRows.settings = settings(
     phases=[Phase.generate] if os.environ.get("NO_SHRINK") else list(Phase),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
+
+
+@pytest.mark.parametrize("event", SETTLES)
+async def test_a_request_cannot_settle_the_row_of_another(tmp_path: Path, event: Event) -> None:
+    store = await open_store(tmp_path / "job.db", job="job")
+    await store.create_job(uid="u", name="job", source=SOURCE, settings=b"{}", task_digest="t", at=1.0)
+    await store.begin_run(at=1.0)
+    rows = [(n, str(n), f"text {n}", None, None) for n in (1, 2)]
+    await store.commit([AddRows(1, Chunk(1, rows, 10, "digest", True))])
+    await store.commit([Claim(n, f"k{n}", (n,), "m", 4.0) for n in (1, 2)])
+    refused = None
+    try:
+        await store.commit([Settle(1, Outcome.ANSWERED, (result(2, event),), 5.0)])
+    except StoreError as error:
+        refused = error
+    counts = await store.counts()
+    await store.close()
+    assert refused is not None
+    assert counts[State.IN_FLIGHT] == 2
