@@ -11,6 +11,7 @@ import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -203,15 +204,32 @@ def check(config: JobConfig) -> JobConfig:
         raise SettingError(
             "no endpoint: give --base-url https://host/v1 (or set OPENAI_BASE_URL), or try it out with --sandbox"
         )
-    if config.base_url != SANDBOX_URL and not config.base_url.startswith(("http://", "https://")):
-        raise SettingError(f"base_url {config.base_url!r} does not start with http:// or https://")
-    if "@" in config.base_url.split("//")[-1].split("/")[0]:
-        raise SettingError("base_url holds a password, which would be stored: give keys by --api-key-env NAME")
-    if "?" in config.base_url or "#" in config.base_url:
-        raise SettingError("base_url has a query (?...), which would be stored, and which chat completions do not take")
+    if problem := address_problem(config.base_url):
+        raise SettingError(problem)
     if not config.model:
         raise SettingError("no model: give --model NAME, as your endpoint calls it")
     return config
+
+
+def address_problem(base_url: str) -> str:
+    """What is wrong with an endpoint's address, or ""."""
+    if base_url == SANDBOX_URL:
+        return ""
+    if "@" in base_url.split("//")[-1].split("/")[0]:  # before anything that would show it
+        return "base_url holds a password, which would be stored: give keys by --api-key-env NAME"
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+        host.encode("idna")
+        _ = parts.port
+    except ValueError as error:
+        return f"base_url {base_url!r} is no address: {error}"
+    odd = any(c.isspace() or c == "\\" or not c.isprintable() for c in base_url)
+    if parts.scheme not in ("http", "https") or not host or odd:
+        return f"base_url {base_url!r} is no address: it starts with http:// or https://, as https://host/v1 does"
+    if "?" in base_url or "#" in base_url:
+        return "base_url has a query (?...), which would be stored, and which chat completions do not take"
+    return ""
 
 
 def task_digest(config: JobConfig) -> str:

@@ -107,9 +107,10 @@ MUTATIONS = (
     Mutation("every run has the whole budget", "cli/run.py", "spent=await store.spent_picousd()", "spent=0", (BUDGET,)),
     Mutation(
         "a connection is used again at once",
-        "endpoints/connections.py",
-        "        if should_close or self._closed or protocol.should_close:\n",
-        "        if True:\n",
+        "endpoints/client.py",
+        "        due = self._loop.time() + REST_SECONDS\n",
+        "        self._idle.append((self._loop.time(), connection))\n        return\n"
+        "        due = self._loop.time() + REST_SECONDS\n",
         ("tests/test_faults.py::test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request",),
     ),
     Mutation(
@@ -121,9 +122,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a connection is used again whatever came on it",
-        "endpoints/connections.py",
-        "if connection.protocol is not None and not connection.protocol.should_close:",
-        "if True:",
+        "endpoints/client.py",
+        "KEEPALIVE_SECONDS and _is_clean(connection):",
+        "KEEPALIVE_SECONDS:",
         ("tests/test_faults.py::test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row",),
     ),
     Mutation(
@@ -220,7 +221,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer of any size is read",
-        "endpoints/chat.py",
+        "endpoints/client.py",
         "        if size > MOST_BODY_BYTES:\n",
         "        if False:\n",
         (

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from batchjob.cli import _run
-from batchjob.endpoints.chat import MOST_BODY_BYTES, ChatEndpoint
+from batchjob.endpoints.chat import ChatEndpoint
+from batchjob.endpoints.client import MOST_BODY_BYTES
 from batchjob.states import Outcome, State
 from tests.faults.cases import CASES, Case, bombed, error, html, selected
 from tests.faults.server import Act, Exchange, FaultServer, completion, http, label_of, well

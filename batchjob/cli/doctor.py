@@ -24,7 +24,15 @@ import msgspec
 from batchjob.cli.key import find_key
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import show_lines
-from batchjob.config import BASE_URL_VARIABLES, KEY_VARIABLES, SANDBOX_URL, JobConfig, merge, read_job_toml
+from batchjob.config import (
+    BASE_URL_VARIABLES,
+    KEY_VARIABLES,
+    SANDBOX_URL,
+    JobConfig,
+    address_problem,
+    merge,
+    read_job_toml,
+)
 from batchjob.errors import BatchjobError, JobError, SettingError
 from batchjob.model import Lost, NotSent, Rejected
 from batchjob.stores.check import StoreCheck
@@ -130,7 +138,7 @@ def _endpoint(written: dict[str, Any], flags: dict[str, str | None], path: Path)
         base_url, origin = of_job.base_url, f"job {name}"
     if not base_url:
         return None, [Finding(OK, "endpoint", "not checked, because none is known: give --base-url https://host/v1")]
-    wrong = _wrong_address(base_url)
+    wrong = address_problem(base_url)
     if wrong and origin == "--base-url":
         raise SettingError(wrong)
     if wrong:
@@ -145,21 +153,6 @@ def _latest_settings(path: Path) -> tuple[str, JobConfig] | None:
         return job.name, msgspec.json.decode(job.settings, type=JobConfig)
     except (BatchjobError, msgspec.DecodeError):
         return None  # the database has a line of its own
-
-
-def _wrong_address(base_url: str) -> str:
-    if base_url == SANDBOX_URL:
-        return ""
-    try:
-        parts = urlsplit(base_url)
-        _ = parts.port
-    except ValueError as error:
-        return f"base_url {base_url!r} is no address: {error}"
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return f"base_url {base_url!r} is no address: give one such as https://host/v1"
-    if "@" in parts.netloc:
-        return "base_url holds a password, which would be stored: give keys by --api-key-env NAME"
-    return ""
 
 
 # ---------------------------------------------------------------- this machine

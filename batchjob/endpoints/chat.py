@@ -6,10 +6,7 @@ every error of the network once, here.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
-import ssl
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -22,12 +19,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
-from batchjob.endpoints.connections import Connector, Deadlines
+from batchjob.endpoints.client import Answer, Client, Deadlines, NotConnected
 from batchjob.endpoints.headers import limits, retry_after_seconds
 from batchjob.model import HUGE, Answered, Heard, Lost, NotSent, Rejected, Usage
 
-MOST_BODY_BYTES = 8 * 1024 * 1024
-"""What is read of an answer, unzipped. A completion that gives a label has a few hundred bytes."""
 MOST_MESSAGE_CHARACTERS = 500
 MOST_ID_CHARACTERS = 200
 BLOT = "[key]"
@@ -66,39 +61,23 @@ class _Completion(msgspec.Struct):
 _completion = msgspec.json.Decoder(_Completion)
 
 
-class _FailingBody(aiohttp.BytesPayload):
-    """A request's body that comes by a failpoint when its last byte has left."""
-
-    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
-        """Write it, and wait for the loop's next turn: uvloop sends at the end of one."""
-        await super().write_with_length(writer, content_length)
-        await asyncio.sleep(0)
-        failpoints.reach("request.after_last_byte")
-
-
 class ChatEndpoint:
     """The endpoint at a base URL, such as https://host/v1. Must be made inside a running event loop."""
 
+    METHOD, PATH = "POST", "/chat/completions"
+
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
-        self._url = URL(base_url.rstrip("/") + "/chat/completions")
-        self._secrets = _spellings(key)
-        # With each request and not with the session, whose headers a proxy is given too, in the clear.
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        url = URL(base_url.rstrip("/") + self.PATH)
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if key:
-            self._headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {key}"
+        self._secrets = _spellings(key)
         self._timeout = timeout
-        self._proxy = _proxy_for(self._url)
+        self._proxy = _proxy_for(url)
         self._deadlines = Deadlines(timeout)
-        self._connector = Connector()
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
-            # The connection's time ends first, and is not rounded: only so it is known that nothing was sent.
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=min(connect_timeout, 0.95 * timeout), ceil_threshold=math.inf
-            ),
-        )
+        # The connection's time ends first: only so it is known that nothing was sent.
+        connect_timeout = min(connect_timeout, 0.95 * timeout)
+        self._client = Client(self.METHOD, url, headers, proxy=self._proxy, connect_timeout=connect_timeout)
 
     def body(
         self,
@@ -122,47 +101,41 @@ class ChatEndpoint:
 
     async def send(self, body: bytes, client_key: str) -> Heard:
         """POST the body once and say what was heard; nothing is retried or followed here."""
-        headers = {**self._headers, "Idempotency-Key": client_key, "X-Client-Request-Id": client_key}
-        data = body if failpoints.armed is None else _FailingBody(body)
+        headers = f"Idempotency-Key: {client_key}\r\nX-Client-Request-Id: {client_key}\r\n"
         try:
             with self._deadlines:
                 failpoints.reach("request.before_first_byte")
-                response = await self._session.post(
-                    self._url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
-                )
-                try:
-                    failpoints.reach("answer.after_first_byte")
-                    content = await _bounded(response)
-                    failpoints.reach("answer.after_last_byte")
-                except BaseException:
-                    response.close()
-                    raise
-            return read_reply(response.status, *self._blotted(response.headers, content), now=time.time)
+                answer = await self._client.ask(headers, body)
+            return read_reply(answer.status, *self._blotted(answer), now=time.time)
         except Exception as error:
             return self._translate(error)
 
     def _translate(self, error: Exception) -> Heard:
-        """What an exception of aiohttp says of the request: not sent only where that is certain, else lost."""
+        """What an exception says of the request: not sent only where that is certain, else lost."""
+        if isinstance(error, NotConnected):
+            if isinstance(error.cause, aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError):
+                return NotSent("bad_certificate", f"no secure connection: {self._told(error.cause)}")
+            if isinstance(error.cause, TimeoutError):
+                return NotSent("cannot_connect", "no connection in time (--connect-timeout)")
+            return NotSent("cannot_connect", self._told(error.cause))
+        if isinstance(error, TimeoutError):
+            return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")
+        text = self._told(error)
+        if isinstance(error, aiohttp.ClientPayloadError | ValueError):
+            return Lost("garbled_answer", f"not a whole HTTP answer: {text}"[:MOST_MESSAGE_CHARACTERS])
+        self._client.drop_idle()
+        return Lost("connection_lost", text)
+
+    def _told(self, error: Exception) -> str:
+        """An exception in words, without the key."""
         text = _text(str(error) or type(error).__name__) or ""
         for secret in self._secrets:
             text = text.replace(secret, BLOT)
-        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
-            return NotSent("bad_certificate", f"no secure connection: {text}")
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return NotSent("cannot_connect", "no connection in time (--connect-timeout)")
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError):
-            return NotSent("cannot_connect", text)
-        if isinstance(error, aiohttp.InvalidURL):
-            return NotSent("cannot_connect", f"not an address: {text}")
-        if isinstance(error, TimeoutError):
-            return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")
-        if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | ValueError):
-            return Lost("garbled_answer", f"not a whole HTTP answer: {text}"[:MOST_MESSAGE_CHARACTERS])
-        self._connector.drop_idle()
-        return Lost("connection_lost", text)
+        return text
 
-    def _blotted(self, headers: Mapping[str, str], body: bytes | None) -> tuple[Mapping[str, str], bytes | None]:
+    def _blotted(self, answer: Answer) -> tuple[Mapping[str, str], bytes | None]:
         """An answer without the key. Endpoints repeat it in errors, and those that mirror a request in answers."""
+        headers, body = answer.headers, answer.body
         for secret in self._secrets:
             if body is not None and (found := secret.encode()) in body:
                 body = body.replace(found, BLOT.encode())
@@ -173,7 +146,7 @@ class ChatEndpoint:
     async def close(self) -> None:
         """Close all connections."""
         self._deadlines.close()
-        await self._session.close()
+        await self._client.close()
 
 
 def _spellings(key: str | None) -> tuple[str, ...]:
@@ -181,20 +154,6 @@ def _spellings(key: str | None) -> tuple[str, ...]:
     if key is None or len(key) < LEAST_SECRET_CHARACTERS:
         return ()
     return (key, key.replace("/", "\\/")) if "/" in key else (key,)
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
-    """The body, unzipped, or None where it is larger than what is read of one."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        parts.append(await response.content.readany())
-        size += len(parts[-1])
-        if size > MOST_BODY_BYTES:
-            response.close()
-            return None
-        if response.content.at_eof():
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Heard:

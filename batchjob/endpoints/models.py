@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import time
 
-from yarl import URL
-
-from batchjob.endpoints.chat import ChatEndpoint, _bounded, read_reply
+from batchjob.endpoints.chat import ChatEndpoint, read_reply
 from batchjob.model import Answered, Heard, Lost, NotSent, Rejected
 
 
 class ModelsEndpoint(ChatEndpoint):
     """The endpoint at a base URL, asked for its list of models the way completions are asked for."""
 
+    METHOD, PATH = "GET", "/models"
+
     def __init__(self, base_url: str, *, key: str | None, timeout: float) -> None:
         super().__init__(base_url, key=key, timeout=timeout, connect_timeout=timeout)
-        self._models_url = URL(base_url.rstrip("/") + "/models")
 
     @property
     def through_proxy(self) -> bool:
@@ -27,13 +26,12 @@ class ModelsEndpoint(ChatEndpoint):
         """The names of the models, or what was heard instead; the key is in none of it."""
         heard: Heard
         try:
-            asked = self._session.get(self._models_url, headers=self._headers, allow_redirects=False, proxy=self._proxy)
             with self._deadlines:
-                async with asked as response:
-                    headers, body = self._blotted(response.headers, await _bounded(response))
-            if response.status == 200:
+                answer = await self._client.ask()
+            headers, body = self._blotted(answer)
+            if answer.status == 200:
                 return _names(body)
-            heard = read_reply(response.status, headers, body, now=time.time)
+            heard = read_reply(answer.status, headers, body, now=time.time)
         except Exception as error:
             heard = self._translate(error)
         if isinstance(heard, Answered):  # a 2xx that is not 200

@@ -1,0 +1,230 @@
+"""What goes over the wire: the bytes of a request, which connections are used again, and proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from batchjob import __version__
+from batchjob.endpoints import client as module
+from batchjob.endpoints.chat import ChatEndpoint
+from batchjob.endpoints.client import Client
+from batchjob.model import Answered, NotSent, Rejected
+from tests.faults.server import completion, http
+
+BATCHJOB = Path(sys.executable).with_name("batchjob")
+KEY = "sk-a-key-of-some-length"
+
+pytestmark = pytest.mark.timeout(30)
+
+Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@asynccontextmanager
+async def listening(serve: Serving, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port of a server whose connections are served so."""
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(served, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+class Recorder:
+    """Answers every request with "alpha", and keeps their heads and bodies by connection."""
+
+    def __init__(self) -> None:
+        self.connections: list[list[tuple[bytes, bytes]]] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen: list[tuple[bytes, bytes]] = []
+        self.connections.append(seen)
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+            seen.append((head, body))
+            writer.write(http(completion("alpha")))
+
+
+def endpoint_at(url: str, key: str | None = KEY) -> ChatEndpoint:
+    return ChatEndpoint(url, key=key, timeout=5, connect_timeout=5)
+
+
+async def test_a_request_is_these_bytes() -> None:
+    recorder = Recorder()
+    async with listening(recorder) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1/")
+        heard = await endpoint.send('{"text": "grün"}'.encode(), "key-1")
+        await endpoint.close()
+    assert isinstance(heard, Answered)
+    ((head, body),) = recorder.connections[0]
+    first, *lines = head.decode().removesuffix("\r\n\r\n").split("\r\n")
+    assert first == "POST /v1/chat/completions HTTP/1.1"
+    assert sorted(lines) == [
+        "Accept: application/json",
+        f"Authorization: Bearer {KEY}",
+        "Content-Length: 17",
+        "Content-Type: application/json",
+        f"Host: 127.0.0.1:{port}",
+        "Idempotency-Key: key-1",
+        f"User-Agent: batchjob/{__version__}",
+        "X-Client-Request-Id: key-1",
+    ]
+    assert body.decode() == '{"text": "grün"}'
+
+
+async def test_a_header_cannot_hold_another() -> None:
+    with pytest.raises(ValueError, match="header"):
+        Client("POST", URL("http://x/"), {"A": "b\r\nEvil: 1"}, proxy=None, connect_timeout=1)
+
+
+async def test_a_connection_is_used_again_until_it_was_idle_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    async with listening(recorder) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        for n in range(3):
+            await endpoint.send(b"{}", f"key-{n}")
+            await asyncio.sleep(0.03)
+        assert [len(seen) for seen in recorder.connections] == [3]
+        monkeypatch.setattr(module, "KEEPALIVE_SECONDS", 0.01)
+        await endpoint.send(b"{}", "key-3")
+        await endpoint.close()
+    assert [len(seen) for seen in recorder.connections] == [3, 1]
+
+
+async def test_a_connection_on_which_not_all_was_sent_is_not_used_again() -> None:
+    heads: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(http(b'{"error": {"message": "too large"}}', 413))
+            await asyncio.sleep(1)
+
+    async with listening(refuse) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        for n in range(2):
+            heard = await endpoint.send(b"x" * 30_000_000, f"key-{n}")
+            assert isinstance(heard, Rejected)
+            assert heard.status == 413
+            await asyncio.sleep(0.03)
+        await endpoint.close()
+    assert [head.split(b" ")[0] for head in heads] == [b"POST", b"POST"]
+
+
+async def test_a_proxy_of_plain_http_is_told_the_whole_address_and_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Recorder()
+    async with listening(recorder) as port:
+        monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{port}")
+        endpoint = endpoint_at("http://endpoint.invalid:8080/v1")
+        heard = []
+        for n in range(2):
+            heard.append(await endpoint.send(b"{}", f"key-{n}"))
+            await asyncio.sleep(0.03)
+        await endpoint.close()
+    assert all(isinstance(answer, Answered) for answer in heard)
+    assert [len(seen) for seen in recorder.connections] == [2]
+    for head, _ in recorder.connections[0]:
+        lines = head.decode().split("\r\n")
+        assert lines[0] == "POST http://endpoint.invalid:8080/v1/chat/completions HTTP/1.1"
+        assert "Host: endpoint.invalid:8080" in lines
+        assert f"Proxy-Authorization: Basic {b64encode(b'me:secret').decode()}" in lines
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b"SSH-2.0-x\r\n", b""])
+async def test_where_a_proxy_refuses_nothing_was_sent(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+
+    async with listening(refuse) as port:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        endpoint = endpoint_at("https://endpoint.invalid/v1")
+        heard = await endpoint.send(b"{}", "key-1")
+        await endpoint.close()
+    assert isinstance(heard, NotSent)
+    assert heard.kind == "cannot_connect"
+
+
+def trusted(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's context for endpoint.invalid, and the certificate to trust."""
+    key, certificate = folder / "tls.key", folder / "tls.crt"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=endpoint.invalid", "-addext", "subjectAltName=DNS:endpoint.invalid"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make, *names, *files, "-days", "2"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
+async def test_a_job_runs_over_tls_through_a_proxy(tmp_path: Path) -> None:
+    tunnels: list[bytes] = []
+    recorder = Recorder()
+    context, certificate = trusted(tmp_path)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async with listening(recorder, context) as port:
+
+        async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tunnels.append(await reader.readuntil(b"\r\n\r\n"))
+            behind, before = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await asyncio.gather(pump(reader, before), pump(behind, writer))
+
+        async with listening(tunnel) as proxy:
+            (tmp_path / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(30)))
+            process = await asyncio.create_subprocess_exec(
+                *(BATCHJOB, "start", "in.csv", "--base-url", "https://endpoint.invalid/v1", "--model", "m"),
+                *("--labels", "alpha,beta", "--rpm", "0", "--concurrency", "4"),
+                cwd=tmp_path,
+                env={
+                    **os.environ,
+                    "BATCHJOB_API_KEY": KEY,
+                    "https_proxy": f"http://me:secret@127.0.0.1:{proxy}",
+                    "SSL_CERT_FILE": str(certificate),
+                },
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    requests = [seen for connection in recorder.connections for seen in connection]
+    assert len(requests) == 30
+    assert all(f"Authorization: Bearer {KEY}".encode() in head for head, _ in requests)
+    assert all(json.loads(body)["model"] == "m" for _, body in requests)
+    assert len(tunnels) == len(recorder.connections) < 30
+    for head in tunnels:
+        assert head.startswith(b"CONNECT endpoint.invalid:443 ")
+        assert f"Proxy-Authorization: Basic {b64encode(b'me:secret').decode()}".encode() in head
+        assert KEY.encode() not in head
