@@ -268,24 +268,25 @@ class Company:
 class Overload:
     """How many requests may be in flight: AIMD (RFC 5681's shape, with a gentler cut).
 
-    One until the first answer, so that a wrong key costs one request; then one more for each answer (doubling each
-    round trip) up to the threshold, then one more a round trip. When overloads are more than MANY of the latest
-    answers it is cut to CUT of what was in flight, at most once in EVERY seconds, and does not grow beyond the
-    threshold until they are fewer than half of that. Single failures by chance do not cut: at 5 % of them it would
-    never get off the ground. The threshold falls only if something went well since the cut before: an outage does
-    not make it forget.
+    FIRST at the start, as many as TCP begins with (RFC 6928), or half of the ceiling where that is more; then one more
+    for each answer (doubling each round trip) up to the threshold, then one more a round trip. When overloads are more
+    than MANY of the latest answers it is cut to CUT of what was in flight, at most once in EVERY seconds, and does not
+    grow beyond the threshold until they are fewer than half of that. Single failures by chance do not cut: at 5 % of
+    them it would never get off the ground. The threshold falls only if something went well since the cut before: an
+    outage does not make it forget.
     """
 
     __slots__ = ("_cut_at", "_threshold", "_well", "ceiling", "cut", "limit", "trouble")
 
+    FIRST = 10
     CUT = 0.7
     EVERY = 5.0
     MANY = 0.1
-    MEMORY = 50.0  # answers, of the moving average
+    MEMORY = 100.0  # answers, of the moving average
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = max(ceiling, 1)
-        self.limit = 1.0
+        self.limit = float(min(max(self.FIRST, self.ceiling // 2), self.ceiling))
         self.trouble = 0.0  # the share of overloads among the latest answers
         self.cut = False  # below the ceiling because of an overload
         self._threshold = float(self.ceiling)
@@ -332,7 +333,7 @@ class Pacer:
         self._refusals = Refusals(now)
         self._overload = Overload(concurrency)
         self._concurrency = 1
-        self._probing = True  # one request at a time, until one is answered
+        self._probing = True  # one request at a time, until one is answered: a wrong key costs one
         self._started = False
         self._until = -inf  # nobody sends before
         self._why = ""

@@ -1,7 +1,8 @@
 """How many requests a second can benchmarks.endpoint answer? Raw sockets, answers counted by their bytes, not read.
 
-python -m benchmarks.load URL REQUESTS IN_FLIGHT prints requests a second over 40 connections. IN_FLIGHT is how many
-requests a connection has under way: 1 as a client has it, more (pipelining) so that this loop costs next to nothing.
+python -m benchmarks.load URL REQUESTS IN_FLIGHT prints requests a second over 40 connections, and the mean of the
+seconds to an answer. IN_FLIGHT is how many requests a connection has under way: 1 as a client has it, more (pipelining)
+so that this loop costs next to nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from statistics import mean
 from urllib.parse import urlsplit
 
 from benchmarks.endpoint import ANSWER
@@ -29,6 +31,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, share: int, in_flight: int) -> None:
         self.left, self.in_flight, self.awaited = share, in_flight, 0
+        self.sent_at, self.waits = 0.0, list[float]()
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,12 +42,14 @@ class Connection(asyncio.Protocol):
         now = min(self.in_flight, self.left)
         self.left -= now
         self.awaited = now * len(ANSWER)
+        self.sent_at = time.perf_counter()
         self.transport.write(REQUEST * now)
 
     def data_received(self, data: bytes) -> None:
         self.awaited -= len(data)
         if self.awaited:
             return
+        self.waits.append(time.perf_counter() - self.sent_at)
         if self.left:
             self.send()
         else:
@@ -60,7 +65,8 @@ async def main() -> None:
         *(loop.create_connection(lambda it=it: it, url.hostname, url.port) for it in connections),
         *(it.done for it in connections),
     )
-    print(requests / (time.perf_counter() - began))
+    seconds = time.perf_counter() - began
+    print(requests / seconds, mean([wait for it in connections for wait in it.waits]))
 
 
 if __name__ == "__main__":
