@@ -27,6 +27,8 @@ from batchjob.verdict import Terms, unsent
 PAGE_ROWS = 512
 MOST_FOLLOWING = 64 * PAGE_ROWS
 """Rows that wait in memory for another one with their text; with more, no page is read until it has its end."""
+UNHEARD_AT_ONCE = 64 * PAGE_ROWS
+"""Rows whose answer was never seen, as they are read."""
 
 
 class _Leader:
@@ -210,7 +212,7 @@ class Supply:
         """Which texts are to be held, for they may have been paid for already."""
         assert self._keys is not None
         after = 0
-        while rows := await self._store.unheard_rows(after=after, limit=MOST_FOLLOWING):
+        while rows := await self._store.unheard_rows(after=after, limit=UNHEARD_AT_ONCE):
             after = rows[-1].id
             for row in rows:
                 key = self._keys.of(row.text, row.model)

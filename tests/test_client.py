@@ -20,6 +20,7 @@ from batchjob import __version__
 from batchjob.endpoints import client as module
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.endpoints.client import Client
+from batchjob.errors import SettingError
 from batchjob.model import Answered, NotSent, Rejected
 from tests.faults.server import completion, http
 
@@ -157,19 +158,33 @@ async def test_a_proxy_of_plain_http_is_told_the_whole_address_and_its_password(
         assert f"Proxy-Authorization: Basic {b64encode(b'me:secret').decode()}" in lines
 
 
+@pytest.mark.parametrize("named", ["socks5://me:secret@127.0.0.1:9", "http://me:secret@[::1", "http://"])
+async def test_a_proxy_that_cannot_be_used_is_refused_without_a_word_of_its_password(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", named)
+    with pytest.raises(SettingError, match="https_proxy") as caught:
+        endpoint_at("https://endpoint.invalid/v1")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", ["http://me:secret@127.0.0.1", "me:secret@127.0.0.1"])
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b"SSH-2.0-x\r\n", b""])
-async def test_where_a_proxy_refuses_nothing_was_sent(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_a_proxy_refuses_nothing_was_sent(
+    answer: bytes, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
 
     async with listening(refuse) as port:
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("https_proxy", f"{named}:{port}")
         endpoint = endpoint_at("https://endpoint.invalid/v1")
         heard = await endpoint.send(b"{}", "key-1")
         await endpoint.close()
     assert isinstance(heard, NotSent)
     assert heard.kind == "cannot_connect"
+    assert "secret" not in heard.message
 
 
 def trusted(folder: Path) -> tuple[ssl.SSLContext, Path]:

@@ -306,7 +306,10 @@ def _key_finding(asked: Asked, variable: str | None) -> Finding:
 async def _ask(asked: Asked, variable: str | None, key: str | None) -> list[Finding]:
     from batchjob.endpoints.models import ModelsEndpoint
 
-    endpoint = ModelsEndpoint(asked.base_url, key=key, timeout=ANSWER_SECONDS)
+    try:
+        endpoint = ModelsEndpoint(asked.base_url, key=key, timeout=ANSWER_SECONDS)
+    except SettingError as error:
+        return [Finding(PROBLEM, "endpoint", str(error))]
     try:
         if not endpoint.through_proxy and (unknown := _unresolved(asked.base_url)):
             return [unknown]

@@ -21,6 +21,7 @@ from yarl import URL
 from batchjob import failpoints
 from batchjob.endpoints.client import Answer, Client, Deadlines, NotConnected
 from batchjob.endpoints.headers import limits, retry_after_seconds
+from batchjob.errors import SettingError
 from batchjob.model import HUGE, Answered, Heard, Lost, NotSent, Rejected, Usage
 
 MOST_MESSAGE_CHARACTERS = 500
@@ -117,6 +118,9 @@ class ChatEndpoint:
                 return NotSent("bad_certificate", f"no secure connection: {self._told(error.cause)}")
             if isinstance(error.cause, TimeoutError):
                 return NotSent("cannot_connect", "no connection in time (--connect-timeout)")
+            if isinstance(error.cause, aiohttp.ClientResponseError):  # its own words hold the proxy's password
+                said = self._told(Exception(f"{error.cause.status} {error.cause.message}"))
+                return NotSent("cannot_connect", f"no way through the proxy: {said}"[:MOST_MESSAGE_CHARACTERS])
             return NotSent("cannot_connect", self._told(error.cause))
         if isinstance(error, TimeoutError):
             return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")
@@ -307,8 +311,12 @@ def _name(value: Any) -> str:
     return value.strip().lower()[:100].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
-def _proxy_for(url: URL) -> str | None:
-    """The proxy the environment names for this address, asked once instead of at each request; none for loopback."""
+def _proxy_for(url: URL) -> URL | None:
+    """The proxy the environment names for this address, asked once instead of at each request; none for loopback.
+
+    Raises:
+        SettingError: it is no proxy that can be used. Its address is not told, for it may hold a password.
+    """
     host = url.host or ""
     try:
         local = ip_address(host).is_loopback
@@ -316,4 +324,14 @@ def _proxy_for(url: URL) -> str | None:
         local = host == "localhost"
     if local or urllib.request.proxy_bypass(host):
         return None
-    return urllib.request.getproxies().get(url.scheme)
+    named = urllib.request.getproxies().get(url.scheme)
+    if not named:
+        return None
+    try:
+        proxy = URL(named if "://" in named else f"http://{named}")
+    except ValueError:
+        proxy = URL()
+    if proxy.scheme not in ("http", "https") or not proxy.host:
+        variable = f"{url.scheme}_proxy"
+        raise SettingError(f"{variable} in the environment is no proxy that can be used: give it as http://host:port")
+    return proxy

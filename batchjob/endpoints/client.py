@@ -53,7 +53,7 @@ class Client:
     """
 
     def __init__(
-        self, method: str, url: URL, headers: Mapping[str, str], *, proxy: str | None, connect_timeout: float
+        self, method: str, url: URL, headers: Mapping[str, str], *, proxy: URL | None, connect_timeout: float
     ) -> None:
         if any(not value.isprintable() for value in headers.values()):
             raise ValueError("a header holds a character that would end it")
@@ -65,7 +65,7 @@ class Client:
             url,
             headers={"User-Agent": f"batchjob/{__version__}", **headers},
             skip_auto_headers=("Accept-Encoding",),
-            proxy=URL(proxy) if proxy else None,
+            proxy=proxy,
             loop=self._loop,
         )
         self._request.headers.popall("Content-Length", None)  # each request has its own
