@@ -215,18 +215,20 @@ def address_problem(base_url: str) -> str:
     """What is wrong with an endpoint's address, or ""."""
     if base_url == SANDBOX_URL:
         return ""
-    if "@" in base_url.split("//")[-1].split("/")[0]:  # before anything that would show it
-        return "base_url holds a password, which would be stored: give keys by --api-key-env NAME"
+    hidden = "@" in base_url
+    shown = "base_url (with a password?)" if hidden else f"base_url {base_url!r}"
     try:
         parts = urlsplit(base_url)
         host = parts.hostname or ""
         host.encode("idna")
         _ = parts.port
     except ValueError as error:
-        return f"base_url {base_url!r} is no address: {error}"
+        return f"{shown} is no address: " + ("give one such as https://host/v1" if hidden else str(error))
+    if "@" in parts.netloc:
+        return "base_url holds a password, which would be stored: give keys by --api-key-env NAME"
     odd = any(c.isspace() or c == "\\" or not c.isprintable() for c in base_url)
     if parts.scheme not in ("http", "https") or not host or odd:
-        return f"base_url {base_url!r} is no address: it starts with http:// or https://, as https://host/v1 does"
+        return f"{shown} is no address: it starts with http:// or https://, as https://host/v1 does"
     if "?" in base_url or "#" in base_url:
         return "base_url has a query (?...), which would be stored, and which chat completions do not take"
     return ""

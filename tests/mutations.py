@@ -121,6 +121,13 @@ MUTATIONS = (
         ("tests/test_many_rows.py::test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page",),
     ),
     Mutation(
+        "a connection is used again on which another answer has begun",
+        "endpoints/client.py",
+        " or _has_begun_another(connection)",
+        "",
+        ("tests/test_client.py::test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection",),
+    ),
+    Mutation(
         "a connection is used again whatever came on it",
         "endpoints/client.py",
         "KEEPALIVE_SECONDS and _is_clean(connection):",

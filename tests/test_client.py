@@ -21,7 +21,7 @@ from batchjob.endpoints import client as module
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.endpoints.client import Client
 from batchjob.errors import SettingError
-from batchjob.model import Answered, NotSent, Rejected
+from batchjob.model import Answered, Lost, NotSent, Rejected
 from tests.faults.server import completion, http
 
 BATCHJOB = Path(sys.executable).with_name("batchjob")
@@ -117,24 +117,108 @@ async def test_a_connection_is_used_again_until_it_was_idle_for_too_long(monkeyp
     assert [len(seen) for seen in recorder.connections] == [3, 1]
 
 
-async def test_a_connection_on_which_not_all_was_sent_is_not_used_again() -> None:
+@pytest.mark.parametrize(
+    ("answer", "size"),
+    [(http(completion("alpha")), 30_000_000), (http(b'{"error": {"message": "too large"}}', 413), 100_000)],
+    ids=["sent in part", "refused, perhaps before it was sent"],
+)
+async def test_a_connection_on_which_something_may_still_be_sent_is_not_used_again(answer: bytes, size: int) -> None:
     heads: list[bytes] = []
 
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            heads.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(http(b'{"error": {"message": "too large"}}', 413))
-            await asyncio.sleep(1)
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        await asyncio.sleep(0.5)
 
-    async with listening(refuse) as port:
+    async with listening(serve) as port:
         endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
         for n in range(2):
-            heard = await endpoint.send(b"x" * 30_000_000, f"key-{n}")
-            assert isinstance(heard, Rejected)
-            assert heard.status == 413
+            assert isinstance(await endpoint.send(b"x" * size, f"key-{n}"), Answered | Rejected)
             await asyncio.sleep(0.03)
         await endpoint.close()
     assert [head.split(b" ")[0] for head in heads] == [b"POST", b"POST"]
+
+
+@pytest.mark.parametrize("late", [0.0, 0.015], ids=["together", "late"])
+@pytest.mark.parametrize("cut", [1, 10, 60, -20])
+async def test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection(cut: int, late: float) -> None:
+    stray = http(completion("beta"))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(completion("alpha")) + (b"" if late else stray[:cut]))
+        if late:
+            await asyncio.sleep(late)
+            writer.write(stray[:cut])
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(stray[cut:])
+
+    async with listening(serve) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        heard = []
+        for n in range(3):
+            heard.append(await endpoint.send(b"{}", f"key-{n}"))
+            await asyncio.sleep(0.03)
+        await endpoint.close()
+    assert [getattr(answer, "content", answer) for answer in heard] == ["alpha"] * 3
+
+
+@pytest.mark.parametrize("trailer", ["X-Request-Id: of-the-first", "Content-Encoding: gzip"])
+async def test_a_trailer_is_no_header_of_the_next_answer(trailer: str) -> None:
+    body = completion("alpha")
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"%x\r\n%s\r\n0\r\n%s\r\n\r\n" % (len(body), body, trailer.encode())
+    )
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(chunked)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(completion("beta")))
+        await reader.read()
+
+    async with listening(serve) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        first = await endpoint.send(b"{}", "key-1")
+        await asyncio.sleep(0.03)
+        second = await endpoint.send(b"{}", "key-2")
+        await endpoint.close()
+    assert isinstance(first, Answered)
+    assert isinstance(second, Answered)
+    assert (first.content, second.content) == ("alpha", "beta")
+    assert second.request_id == first.request_id != "of-the-first"
+
+
+async def test_the_connections_time_ends_before_the_requests_so_that_nothing_was_sent_for_certain() -> None:
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with listening(mute) as port:  # which never shakes hands
+        endpoint = ChatEndpoint(f"https://127.0.0.1:{port}/v1", key=KEY, timeout=5.5, connect_timeout=10)
+        heard = await endpoint.send(b"{}", "key-1")
+        await endpoint.close()
+    assert isinstance(heard, NotSent)
+
+
+def test_on_a_connection_that_is_closed_at_once_nothing_was_sent() -> None:
+    uvloop = pytest.importorskip("uvloop")  # whose connections can be closed before they are handed over
+
+    class Leaving(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transport.close()
+
+    async def ask() -> list[object]:
+        server = await asyncio.get_running_loop().create_server(Leaving, "127.0.0.1", 0)
+        endpoint = endpoint_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        heard = await asyncio.gather(*(endpoint.send(b"{}", f"key-{n}") for n in range(40)))
+        await endpoint.close()
+        server.close()
+        return list(heard)
+
+    heard = uvloop.run(ask())
+    assert all(isinstance(answer, NotSent | Lost) for answer in heard)
+    assert any(isinstance(answer, NotSent) for answer in heard)
 
 
 async def test_a_proxy_of_plain_http_is_told_the_whole_address_and_its_password(

@@ -598,6 +598,13 @@ def test_doctor_explains_an_endpoint_that_is_not_there(batchjob: BatchJob) -> No
     assert "no-such-host.invalid is not resolved" in unknown.out
 
 
+def test_doctor_names_a_key_that_no_header_can_hold(batchjob: BatchJob) -> None:
+    ended = batchjob("doctor", "--base-url", "http://127.0.0.1:9/v1", env={"BATCHJOB_API_KEY": "sk-secret\x07bell"})
+    assert ended.code == 1
+    assert "problem   key         the key in BATCHJOB_API_KEY holds characters" in ended.out
+    assert "secret" not in ended.out + ended.err
+
+
 def test_doctor_names_a_proxy_that_cannot_be_used(batchjob: BatchJob) -> None:
     proxy = {"https_proxy": "socks5://me:secret@127.0.0.1:9"}
     ended = batchjob("doctor", "--base-url", "https://endpoint.invalid/v1", env=proxy)

@@ -413,7 +413,10 @@ GOOD = {"base_url": "http://x/v1", "model": "m", "labels": ["a", "b"]}
         ({"base_url": "http://x.org\\v1"}, "no address"),
         ({"base_url": "https://x.org/v1?version=1"}, "query"),
         ({"base_url": "https://me:secret@x.org/v1"}, "password"),
-        ({"base_url": "https://me:secret@x.org:99999/v1"}, "password"),
+        ({"base_url": "https://me:secret@x.org//v1"}, "password"),
+        ({"base_url": "https://me:secret@x.org:99999/v1"}, "no address"),
+        ({"base_url": "https:/me:secret@x.org/v1"}, "no address"),
+        ({"base_url": "https://me:sec/secret@x.org/v1"}, "no address"),
         ({"model": ""}, "--model"),
     ],
 )

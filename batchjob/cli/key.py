@@ -31,7 +31,7 @@ def require_key(base_url: str, named: str | None) -> str | None:
     variable, key = find_key(named)
     if key is None and variable is not None:
         raise SettingError(f"api_key_env names {variable}, which is not set in the environment")
-    if key is not None and not (key.isascii() and key.isprintable()):
+    if key is not None and not is_sound(key):
         raise SettingError(f"the key in {variable} holds characters that no key has: set it anew")
     if key is None and not _nearby(base_url):
         raise BatchjobError(
@@ -39,6 +39,11 @@ def require_key(base_url: str, named: str | None) -> str | None:
             f"or name another variable with --api-key-env. To try without one: --sandbox"
         )
     return key
+
+
+def is_sound(key: str) -> bool:
+    """Whether a header can hold the key."""
+    return key.isascii() and key.isprintable()
 
 
 def _nearby(base_url: str) -> bool:

@@ -68,13 +68,16 @@ class ChatEndpoint:
     METHOD, PATH = "POST", "/chat/completions"
 
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
-        url = URL(base_url.rstrip("/") + self.PATH)
+        try:
+            url = URL(base_url.rstrip("/") + self.PATH)
+            self._proxy = _proxy_for(url)
+        except ValueError as error:
+            raise SettingError(f"base_url {base_url!r} is no address: {error}") from None
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
         self._secrets = _spellings(key)
         self._timeout = timeout
-        self._proxy = _proxy_for(url)
         self._deadlines = Deadlines(timeout)
         # The connection's time ends first: only so it is known that nothing was sent.
         connect_timeout = min(connect_timeout, 0.95 * timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -19,6 +20,8 @@ MOST_BODY_BYTES = 8 * 1024 * 1024
 """What is read of an answer, unzipped. A completion that gives a label has a few hundred bytes."""
 KEEPALIVE_SECONDS = 4.0
 """An idle connection is not used any more when the server may close it (uvicorn: 5 s): a POST on it would be lost."""
+LARGE_BODY_BYTES = 64 * 1024
+"""Of a larger body some may not be sent yet when an error comes back. TLS does not show that: the connection closes."""
 REST_SECONDS = 0.005
 """A connection is not used again sooner than this after an answer: a second one may come right behind it."""
 TOGETHER_SECONDS = 0.001
@@ -47,9 +50,10 @@ class Client:
     aiohttp makes the connections (names, proxies, TLS) and reads the answers. The requests are written here, as bytes
     of which most are ready: aiohttp's session builds each from its parts, which took half of the time of a row.
 
-    A connection is not used again on which more came than was asked for: that would be read as the answer to the next
-    request, and a row would get its neighbour's label. So it rests before it is put back. That also shows which
-    connections the server has closed, so that no request is lost on them.
+    A connection is not used again on which more came than was asked for, or began to: that would be read as the answer
+    to the next request, and a row would get its neighbour's label. So it rests before it is put back, without a parser,
+    and what comes meanwhile is seen. That also shows which connections the server has closed, so that no request is
+    lost on them.
     """
 
     def __init__(
@@ -59,7 +63,8 @@ class Client:
             raise ValueError("a header holds a character that would end it")
         self._loop = asyncio.get_running_loop()
         self._connector = aiohttp.TCPConnector(limit=0)
-        self._timeout = aiohttp.ClientTimeout(connect=connect_timeout)
+        # Not rounded up to whole seconds, as aiohttp would: the caller's own limit must not end first.
+        self._timeout = aiohttp.ClientTimeout(connect=connect_timeout, ceil_threshold=math.inf)
         self._request = aiohttp.ClientRequest(
             method,
             url,
@@ -83,27 +88,31 @@ class Client:
             aiohttp.ClientError, OSError: the connection was lost.
         """
         connection = self._used_before() or await self._connect()
-        protocol = connection.protocol
+        protocol, transport = connection.protocol, connection.transport
         assert protocol is not None
-        assert protocol.transport is not None
+        assert transport is not None
         try:
             length = f"Content-Length: {len(body)}\r\n" if body else ""
-            protocol.transport.write(f"{self._head}{headers}{length}\r\n".encode() + body)
+            transport.write(f"{self._head}{headers}{length}\r\n".encode() + body)
             if failpoints.armed is not None:
                 await asyncio.sleep(0)  # uvloop sends at the end of the loop's turn
                 failpoints.reach("request.after_last_byte")
             message, content = await protocol.read()
-            while message.code < 200 and message.code != 101:
+            while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()
             failpoints.reach("answer.after_first_byte")
             answer = Answer(message.code, message.headers, await _bounded(content))
             failpoints.reach("answer.after_last_byte")
         except BaseException as error:
+            transport.abort()  # to close it would send the rest of the request, and wait for a server that is mute
             connection.close()
             if isinstance(error, HttpProcessingError):
                 raise aiohttp.ClientPayloadError(error.message) from error
             raise
-        self._rest(connection)
+        if answer.status >= 300 and len(body) > LARGE_BODY_BYTES:
+            connection.close()
+        else:
+            self._rest(connection)
         return answer
 
     async def _connect(self) -> Connection:
@@ -111,8 +120,10 @@ class Client:
             connection = await self._connector.connect(self._request, [], self._timeout)
         except Exception as error:
             raise NotConnected(error) from error
-        assert connection.protocol is not None
-        connection.protocol.set_response_params(read_until_eof=True)
+        if connection.transport is None or connection.transport.is_closing():  # what is written would be dropped
+            connection.close()
+            raise NotConnected(ConnectionResetError("the endpoint closed the connection before anything was sent"))
+        _expect_answer(connection)
         self._head = _head(self._request)  # only now: a proxy's password is among the headers since it was connected to
         return connection
 
@@ -123,12 +134,13 @@ class Client:
         while self._idle:
             since, connection = self._idle.popleft()
             if self._loop.time() - since < KEEPALIVE_SECONDS and _is_clean(connection):
+                _expect_answer(connection)
                 return connection
             connection.close()
         return None
 
     def _rest(self, connection: Connection) -> None:
-        if not _is_clean(connection):
+        if not _is_clean(connection) or _has_begun_another(connection):
             connection.close()
             return
         due = self._loop.time() + REST_SECONDS
@@ -174,6 +186,23 @@ def _is_clean(connection: Connection) -> bool:
     if protocol is None or protocol.should_close or protocol.transport is None:
         return False
     return not protocol.transport.is_closing() and not protocol.transport.get_write_buffer_size()
+
+
+def _expect_answer(connection: Connection) -> None:
+    """Give the connection a parser of its own for the next answer: one keeps trailers, and what has begun."""
+    assert connection.protocol is not None
+    connection.protocol.set_response_params(read_until_eof=True)
+
+
+def _has_begun_another(connection: Connection) -> bool:
+    """Whether the beginning of another answer came behind the last one. From here on what comes is kept as it is."""
+    protocol = connection.protocol
+    assert protocol is not None
+    parser, protocol._parser = protocol._parser, None
+    try:
+        return parser is None or parser.feed_eof() is not None
+    except Exception:  # no error of its own: what has begun is no HTTP
+        return True
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes | None:

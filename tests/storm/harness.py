@@ -496,7 +496,7 @@ class World:
     def see_exit(self, process: subprocess.Popen[bytes], allowed: frozenset[int]) -> None:
         """The exit code, and that no defect was met on the way."""
         said = self.said_by(process)
-        # A signal may hit Python before the program has begun: then the last word, and the exit code 1, are Python's own.
+        # A signal may hit Python before the program has begun: then the last word, and exit code 1, are Python's own.
         too_early = said.rstrip().endswith("KeyboardInterrupt") and "/batchjob/" not in said
         if process.returncode not in allowed and not (too_early and process.returncode == 1):
             self.oracle.object(f"exit {process.returncode}, not one of {sorted(allowed)}: {said.strip()[-400:]}")
