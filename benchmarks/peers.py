@@ -186,7 +186,7 @@ def ceiling(url: str) -> list[str]:
     for in_flight in (1, 16):
         command = [sys.executable, "-m", "benchmarks.load", url, "40000", str(in_flight)]
         runs = [subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent) for _ in range(3)]
-        speeds[in_flight] = middle([float(run.stdout) for run in runs])
+        speeds[in_flight] = middle([float(run.stdout.split()[0]) for run in runs])
     return [
         f"endpoint alone, raw sockets, {CONCURRENCY} connections: {speeds[1]:,.0f} requests/s one at a time on each,"
         f" {speeds[16]:,.0f} with 16 under way on each (medians of 3)"
