@@ -103,6 +103,25 @@ async def test_a_header_cannot_hold_another() -> None:
         Client("POST", URL("http://x/"), {"A": "b\r\nEvil: 1"}, proxy=None, connect_timeout=1)
 
 
+async def test_a_host_that_only_looks_like_one_is_a_setting_to_mend() -> None:
+    with pytest.raises(SettingError, match="no address"):
+        endpoint_at("http://xn--a/v1")
+
+
+async def test_a_status_below_100_is_an_answer_and_not_a_word_in_between() -> None:
+    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\n{}" + http(completion("alpha")))
+        await reader.read()
+
+    async with listening(odd) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        heard = await endpoint.send(b"{}", "key-1")
+        await endpoint.close()
+    assert isinstance(heard, Rejected)
+    assert heard.status == 99
+
+
 async def test_a_connection_is_used_again_until_it_was_idle_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
     async with listening(recorder) as port:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from batchjob.cli.key import find_key, is_sound
+from batchjob.cli.key import find_key, key_problem
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import show_lines
 from batchjob.config import (
@@ -289,8 +289,8 @@ def _endpoint_findings(asked: Asked) -> Iterator[Finding]:
         yield Finding(OK, "endpoint", f"the built-in sandbox (from {asked.origin}); it needs no key")
         return
     variable, key = find_key(asked.key_variable)
-    if key and not is_sound(key):
-        yield Finding(PROBLEM, "key", f"the key in {variable} holds characters that no key has: set it anew")
+    if key and (problem := key_problem(variable, key)):
+        yield Finding(PROBLEM, "key", problem)
         return
     yield _key_finding(asked, variable)
     if asked.key_variable and not key:

@@ -31,8 +31,8 @@ def require_key(base_url: str, named: str | None) -> str | None:
     variable, key = find_key(named)
     if key is None and variable is not None:
         raise SettingError(f"api_key_env names {variable}, which is not set in the environment")
-    if key is not None and not is_sound(key):
-        raise SettingError(f"the key in {variable} holds characters that no key has: set it anew")
+    if key is not None and (problem := key_problem(variable, key)):
+        raise SettingError(problem)
     if key is None and not _nearby(base_url):
         raise BatchjobError(
             f"no API key for {base_url}: set {', '.join(KEY_VARIABLES[:-1])} or {KEY_VARIABLES[-1]}, "
@@ -41,9 +41,11 @@ def require_key(base_url: str, named: str | None) -> str | None:
     return key
 
 
-def is_sound(key: str) -> bool:
-    """Whether a header can hold the key."""
-    return key.isascii() and key.isprintable()
+def key_problem(variable: str | None, key: str) -> str:
+    """What is wrong with a key, or "": a header must be able to hold it."""
+    if key.isascii() and key.isprintable():
+        return ""
+    return f"the key in {variable} holds characters that no key has: set it anew"
 
 
 def _nearby(base_url: str) -> bool:
