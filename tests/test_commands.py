@@ -23,8 +23,8 @@ import msgspec
 import pytest
 
 from batchjob.config import JobConfig, merge, read_job_toml
-from batchjob.report import folded
-from batchjob.stores.check import StoreCheck
+from batchjob.stores.sqlite.check import StoreCheck
+from batchjob.views.report import folded
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob

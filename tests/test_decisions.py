@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from batchjob.config import JobConfig, changed_settings, check, merge, parse_labels_file, task_digest
 from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS, duration_seconds, limits, retry_after_seconds
 from batchjob.errors import SettingError
-from batchjob.health import (
+from batchjob.exchange.decide import ADVICE, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
+from batchjob.exchange.rows import Terms, after, lost_as, read_answer, unsent
+from batchjob.model import Answered, Heard, Lost, LostAs, NotSent, Parcel, Rejected, Row
+from batchjob.pace.health import (
     ALIKE_AT_FIRST,
     ALIKE_IN_A_ROW,
     FIRST_PROBE_SECONDS,
@@ -21,12 +24,9 @@ from batchjob.health import (
     AlikeFailures,
     Health,
 )
-from batchjob.labels import LONGEST_SEARCHED, LabelSet
-from batchjob.model import Answered, Heard, Lost, LostAs, NotSent, Parcel, Rejected, Row
-from batchjob.prompt import Prompt, estimate_tokens
-from batchjob.retry import ADVICE, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
 from batchjob.states import Event, Outcome
-from batchjob.verdict import Terms, after, lost_as, read_answer, unsent
+from batchjob.task.labels import LONGEST_SEARCHED, LabelSet
+from batchjob.task.prompt import Prompt, estimate_tokens
 
 LABELS = LabelSet(["card_arrival", "change pin", "exchange-rate", "Rückgabe", "other"])
 ROW = Row(1, "a text")

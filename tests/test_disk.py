@@ -17,10 +17,10 @@ from storm.harness import FINISHED, Plan, World, finish, wait_for
 
 from batchjob import failpoints
 from batchjob.errors import DiskFull
-from batchjob.group_commit import GroupCommit
 from batchjob.model import AddRows, Chunk, Claim, InputSource, RowResult, Settle
+from batchjob.run.group_commit import GroupCommit
 from batchjob.states import Event, Outcome, Source
-from batchjob.stores.sqlite import open_store
+from batchjob.stores.sqlite.store import open_store
 
 SLOW = (0.02, 0.04)
 COMMAND = "from batchjob.cli import main; main()"

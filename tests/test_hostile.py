@@ -149,7 +149,7 @@ def test_an_export_that_is_read_for_one_line_ends_quietly(batchjob: BatchJob) ->
 
 # ---------------------------------------------------------------- several at once
 
-PATIENT = "import batchjob.stores.lock as lock; lock.TRIES = 300"
+PATIENT = "import batchjob.stores.sqlite.lock as lock; lock.TRIES = 300"
 
 
 def test_six_starts_at_the_same_instant_pay_every_row_once(batchjob: BatchJob, sandbox: Any) -> None:

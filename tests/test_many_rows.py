@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchjob.answers import DEEPEST, split_answer
-from batchjob.labels import LabelSet
 from batchjob.model import AddRows, Chunk, Claim, InputSource, Row
-from batchjob.prompt import DEFAULT_PROMPT, Prompt, default_max_tokens, max_tokens_for, response_format
 from batchjob.sandbox import wire
-from batchjob.stores.sqlite import open_store
+from batchjob.stores.sqlite.store import open_store
+from batchjob.task.answers import DEEPEST, split_answer
+from batchjob.task.labels import LabelSet
+from batchjob.task.prompt import DEFAULT_PROMPT, Prompt, default_max_tokens, max_tokens_for, response_format
 
 LABELS = ("billing", "card_arrival", "other", 'a "quoted" one', "到账", "5")
 Given = list[tuple[int, str]]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchjob.model import Limits, Quota
-from batchjob.pacing import CATCH_UP, MARGIN, SHORT_PAUSE, Pacer
+from batchjob.pace.pacer import CATCH_UP, MARGIN, SHORT_PAUSE, Pacer
 
 
 class FixedWindow:

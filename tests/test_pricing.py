@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from batchjob.config import SANDBOX_URL, Price
 from batchjob.errors import SettingError
 from batchjob.model import Usage
-from batchjob.pricing import (
+from batchjob.money.prices import (
     PICO,
     KnownPrice,
     cost_picousd,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchjob.counting import Frequent, HashSet, Lengths
+from batchjob.forecast.counting import Frequent, HashSet, Lengths
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -395,6 +395,6 @@ def test_lengths_are_exact_up_to_1023_characters_and_within_a_percent_above() ->
 
 
 def test_a_module_that_only_analyses_imports_no_database_and_no_network() -> None:
-    code = "import sys, batchjob.profile; print({'sqlite3', 'aiohttp', 'aiosqlite', 'click'} & set(sys.modules))"
+    code = "import sys, batchjob.forecast.work; print({'sqlite3', 'aiohttp', 'aiosqlite', 'click'} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.home())
     assert ended.stdout.strip() == "set()", ended.stderr

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchjob.config import JobConfig, Route, Rule
 from batchjob.errors import SettingError
-from batchjob.routing import (
+from batchjob.task.routes import (
     LANGUAGES,
     RANKED_LANGUAGES,
     SCRIPTS,

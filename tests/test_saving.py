@@ -213,7 +213,7 @@ def test_who_wants_no_dedupe_has_every_row_asked_in_its_own_right_under_hold_too
 
 
 FEW_FOLLOW = """
-import batchjob.supply as supply
+import batchjob.run.supply as supply
 supply.MOST_FOLLOWING = 1000
 admit, most = supply.Supply._admit, 0
 async def watched(self, rows):

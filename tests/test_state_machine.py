@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from batchjob.errors import StoreError
 from batchjob.model import AddRows, Chunk, Claim, InputSource, RowResult, Settle, Unsent, Write
 from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
-from batchjob.stores.check import StoreCheck
-from batchjob.stores.sqlite import SqliteStore, open_store
+from batchjob.stores.sqlite.check import StoreCheck
+from batchjob.stores.sqlite.store import SqliteStore, open_store
 
 SOURCE = InputSource("in.csv", "csv", "utf-8", ("id", "text"), "id", "text", None, None)
 SETTLES = (Event.COMPLETE, Event.RELEASE, Event.FAIL, Event.LOSE)

@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 INSIDE = (
     "batchjob/migrations/sqlite/0001_initial.sql",
-    "batchjob/stores/sqlite.sql",
-    "batchjob/prices.toml",
+    "batchjob/stores/sqlite/queries.sql",
+    "batchjob/money/prices.toml",
     "batchjob/py.typed",
     "batchjob/examples/tickets.csv",
     "batchjob/examples/labels.txt",

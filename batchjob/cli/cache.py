@@ -13,8 +13,8 @@ import click
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import db_flag, show_document, show_lines
 from batchjob.errors import SettingError
-from batchjob.stores.reading import StoreReader
-from batchjob.stores.sqlite import open_store
+from batchjob.stores.sqlite.reader import StoreReader
+from batchjob.stores.sqlite.store import open_store
 
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 MOST_JOBS = 20

@@ -35,8 +35,8 @@ from batchjob.config import (
 )
 from batchjob.errors import BatchjobError, JobError, SettingError
 from batchjob.model import Lost, NotSent, Rejected
-from batchjob.stores.check import StoreCheck
-from batchjob.stores.lock import lock_path, writer_of
+from batchjob.stores.sqlite.check import StoreCheck
+from batchjob.stores.sqlite.lock import lock_path, writer_of
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 DEFAULT_CONFIG = Path("job.toml")
@@ -248,7 +248,7 @@ def _permissions(path: Path) -> Finding:
 
 
 def _disk(path: Path) -> Iterator[Finding]:
-    from batchjob.stores.sqlite import refuse_network_disk
+    from batchjob.stores.sqlite.store import refuse_network_disk
 
     folder = path.resolve().parent
     if not folder.is_dir():

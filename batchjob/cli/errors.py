@@ -9,9 +9,9 @@ import click
 from batchjob.cli.options import database, db_option, job_argument
 from batchjob.cli.show import db_flag, show_document, show_lines
 from batchjob.errors import SettingError
-from batchjob.report import errors_document, errors_lines
-from batchjob.retry import ADVICE
-from batchjob.stores.reading import StoreReader
+from batchjob.exchange.decide import ADVICE
+from batchjob.stores.sqlite.reader import StoreReader
+from batchjob.views.report import errors_document, errors_lines
 
 EXAMPLES = 3
 EXAMPLES_OF_ONE_KIND = 20

@@ -12,13 +12,13 @@ from batchjob.cli.run import prices_of
 from batchjob.cli.show import show_lines
 from batchjob.config import JobConfig
 from batchjob.errors import BatchjobError
+from batchjob.forecast.work import Estimate, Outlook, Remembers, Work, outlook
 from batchjob.model import Chunk, InputRow, InputSource, Job
-from batchjob.pricing import usd
+from batchjob.money.prices import usd
 from batchjob.printable import printable
-from batchjob.profile import Estimate, Outlook, Remembers, Work, outlook
-from batchjob.report import advice
-from batchjob.stores.lock import writer_of
-from batchjob.stores.reading import StoreReader, holds_jobs
+from batchjob.stores.sqlite.lock import writer_of
+from batchjob.stores.sqlite.reader import StoreReader, holds_jobs
+from batchjob.views.report import advice
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from batchjob.cli.options import database, db_option, job_argument
 from batchjob.model import ExportRow, Job, RequestRecord
 from batchjob.outputs import neutral_cell, open_output
 from batchjob.printable import printable
-from batchjob.stores.reading import StoreReader
+from batchjob.stores.sqlite.reader import StoreReader
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
 DETAIL_COLUMNS = (

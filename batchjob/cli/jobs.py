@@ -6,8 +6,8 @@ import click
 
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import columns, db_flag, show_document, show_lines
-from batchjob.report import jobs_document, jobs_lines
-from batchjob.stores.reading import StoreReader
+from batchjob.stores.sqlite.reader import StoreReader
+from batchjob.views.report import jobs_document, jobs_lines
 
 
 @click.command("jobs")

@@ -18,12 +18,12 @@ from batchjob.cli.run import prices_of
 from batchjob.cli.show import columns, show_document, show_lines
 from batchjob.cli.start import gather_settings
 from batchjob.config import JobConfig, check
-from batchjob.ingest import CHUNK_ROWS
+from batchjob.forecast.work import ROWS_PER_REQUEST, Outlook, Texts, Work, outlook, suggested
 from batchjob.inputs import open_input
 from batchjob.model import InputRow, InputSource
 from batchjob.printable import printable
-from batchjob.profile import ROWS_PER_REQUEST, Outlook, Texts, Work, outlook, suggested
-from batchjob.routing import check_rules
+from batchjob.run.ingest import CHUNK_ROWS
+from batchjob.task.routes import check_rules
 
 MOST_BAR = 40
 MOST_NAMES = 8

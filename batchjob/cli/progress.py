@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from batchjob.logs import Logger
-from batchjob.runner import Runner
+from batchjob.run.online import Runner
 
 TICK_SECONDS = 0.25
 SPARSE_SECONDS = 30.0

@@ -17,7 +17,7 @@ from batchjob.errors import JobError
 from batchjob.inputs import open_input
 from batchjob.model import Chunk, Job
 from batchjob.outputs import open_output
-from batchjob.stores.reading import StoreReader
+from batchjob.stores.sqlite.reader import StoreReader
 
 
 @click.command("resume")

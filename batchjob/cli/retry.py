@@ -10,7 +10,7 @@ from batchjob.cli.options import database, db_option, job_argument, run_options
 from batchjob.cli.resume import settings_for
 from batchjob.cli.run import Plan, run
 from batchjob.errors import JobError
-from batchjob.stores.reading import StoreReader
+from batchjob.stores.sqlite.reader import StoreReader
 
 UNCONFIRMED = "unconfirmed"
 

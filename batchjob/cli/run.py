@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from batchjob.budget import Budget
 from batchjob.cli.export import export_job
 from batchjob.cli.key import require_key
 from batchjob.cli.progress import show_progress
@@ -28,13 +27,14 @@ from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.errors import BatchjobError, JobBusy, SettingError
 from batchjob.logs import Logger, make_logger
 from batchjob.model import Chunk, Ending, InputSource
+from batchjob.money.budget import Budget
+from batchjob.money.prices import KnownPrice, price_for
 from batchjob.ports import Endpoint
-from batchjob.pricing import KnownPrice, price_for
-from batchjob.report import folded, next_command, status_document, summary_lines
-from batchjob.runner import Runner
+from batchjob.run.online import Runner
 from batchjob.states import JobState
-from batchjob.stores.reading import StoreReader
-from batchjob.stores.sqlite import SqliteStore, open_store
+from batchjob.stores.sqlite.reader import StoreReader
+from batchjob.stores.sqlite.store import SqliteStore, open_store
+from batchjob.views.report import folded, next_command, status_document, summary_lines
 
 FREE = KnownPrice(0, 0, 0, "the sandbox is free")
 GC_THRESHOLD = 50_000

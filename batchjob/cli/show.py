@@ -14,7 +14,7 @@ import msgspec
 
 from batchjob.cli.options import database
 from batchjob.errors import BatchjobError
-from batchjob.report import folded
+from batchjob.views.report import folded
 
 LEAST_COLUMNS = 20
 USUAL_COLUMNS = 80

@@ -28,13 +28,13 @@ from batchjob.config import (
     task_digest,
 )
 from batchjob.errors import InputChanged, JobError
-from batchjob.ingest import CHUNK_ROWS
 from batchjob.inputs import open_input
 from batchjob.model import Chunk, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader
-from batchjob.routing import check_rules
-from batchjob.stores.reading import StoreReader, holds_jobs
+from batchjob.run.ingest import CHUNK_ROWS
+from batchjob.stores.sqlite.reader import StoreReader, holds_jobs
+from batchjob.task.routes import check_rules
 
 
 @click.command("start")

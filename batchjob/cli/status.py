@@ -10,9 +10,9 @@ import click
 
 from batchjob.cli.options import database, db_option, job_argument
 from batchjob.cli.show import columns, db_flag, show_document, show_lines
-from batchjob.report import folded, next_command, status_document, summary_lines
 from batchjob.states import JobState
-from batchjob.stores.reading import StoreReader
+from batchjob.stores.sqlite.reader import StoreReader
+from batchjob.views.report import folded, next_command, status_document, summary_lines
 
 BUSY = (JobState.INGESTING, JobState.RUNNING)
 

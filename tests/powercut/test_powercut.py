@@ -16,8 +16,9 @@ from typing import NamedTuple
 import apsw
 import pytest
 
-from batchjob.stores import schema, sqlite
-from batchjob.stores.check import StoreCheck
+from batchjob.stores.sqlite import schema
+from batchjob.stores.sqlite import store as sqlite
+from batchjob.stores.sqlite.check import StoreCheck
 from tests.powercut.disk import MODES, Disk, PowerCut
 from tests.powercut.workload import dump, steps
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from batchjob.model import AddRows, Beat, Chunk, Claim, Remembered, RowResult, Settle, Unsent, Usage, Write
 from batchjob.states import Event, Outcome, Source
-from batchjob.stores import schema
-from batchjob.stores.group import QUERIES, Group, prepare
+from batchjob.stores.sqlite import schema
+from batchjob.stores.sqlite.group import QUERIES, Group, prepare
 
 Step = Callable[[Any], None]
 """Something done to a connection, of sqlite3 or apsw, and acknowledged when it returns."""

@@ -13,8 +13,8 @@ from batchjob import failpoints
 from batchjob.errors import CommitUnknown, DiskFull, StoreError
 
 APPLICATION_ID = 0x626A6F62  # "bjob"
-_PACKAGED = Path(__file__).resolve().parent.parent / "migrations" / "sqlite"
-_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "migrations" / "sqlite"
+_PACKAGED = Path(__file__).resolve().parents[2] / "migrations" / "sqlite"
+_CHECKOUT = Path(__file__).resolve().parents[3] / "migrations" / "sqlite"
 
 
 def migrations() -> list[Path]:

@@ -35,10 +35,10 @@ from batchjob.model import (
     Write,
 )
 from batchjob.states import JobState, Outcome, State
-from batchjob.stores import schema
-from batchjob.stores.group import QUERIES, Group, Tally, count_up, prepare
-from batchjob.stores.lock import WriterLock
-from batchjob.stores.reading import SHIFT, find_job, id_range, job_from_record
+from batchjob.stores.sqlite import schema
+from batchjob.stores.sqlite.group import QUERIES, Group, Tally, count_up, prepare
+from batchjob.stores.sqlite.lock import WriterLock
+from batchjob.stores.sqlite.reader import SHIFT, find_job, id_range, job_from_record
 
 T = TypeVar("T")
 PAGE_BYTES = 4 * 1024 * 1024

@@ -20,16 +20,16 @@ from typing import Any
 
 import msgspec
 
-from batchjob.asking import ROW_BYTES
 from batchjob.config import JobConfig
-from batchjob.counting import Frequent, HashSet, Lengths
-from batchjob.dedupe import Key, Keys, normalise
-from batchjob.labels import LabelSet
+from batchjob.exchange.question import ROW_BYTES
+from batchjob.forecast.counting import Frequent, HashSet, Lengths
 from batchjob.model import InputRow, InputSource, Row, Usage, Value
-from batchjob.pacing import SHARE
-from batchjob.pricing import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, worst_case_picousd
-from batchjob.prompt import Prompt, estimate_tokens, max_tokens_for
-from batchjob.routing import Routes, Rules, language_of, script_of
+from batchjob.money.prices import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, worst_case_picousd
+from batchjob.pace.pacer import SHARE
+from batchjob.task.labels import LabelSet
+from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for
+from batchjob.task.routes import Routes, Rules, language_of, script_of
+from batchjob.task.texts import Key, Keys, normalise
 
 Remembers = Callable[[Sequence[Key]], Collection[Key]]
 """Those of the keys whose label need not be paid for again."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from batchjob.labels import LabelSet
 from batchjob.model import Row
+from batchjob.task.labels import LabelSet
 
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 LABELS_MARK = "{labels}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from batchjob.exchange.decide import Signal
 from batchjob.model import Row
-from batchjob.retry import Signal
 
 OUTAGE_IN_A_ROW = 20
 OUTAGE_WINDOW = 100

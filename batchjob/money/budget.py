@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from batchjob.model import Usage
-from batchjob.pricing import PICO, KnownPrice, cost_picousd, worst_case_picousd
+from batchjob.money.prices import PICO, KnownPrice, cost_picousd, worst_case_picousd
 
 
 class Budget:

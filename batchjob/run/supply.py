@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 
 from batchjob.config import JobConfig
-from batchjob.dedupe import Key, Keys
-from batchjob.group_commit import GroupCommit
+from batchjob.exchange.rows import Terms, unsent
 from batchjob.model import Job, Parcel, Remembered, Row, RowResult, Unsent
 from batchjob.ports import Store
-from batchjob.prompt import estimate_tokens
-from batchjob.routing import Routes, Rules
+from batchjob.run.group_commit import GroupCommit
 from batchjob.states import Event, Source
-from batchjob.verdict import Terms, unsent
+from batchjob.task.prompt import estimate_tokens
+from batchjob.task.routes import Routes, Rules
+from batchjob.task.texts import Key, Keys
 
 PAGE_ROWS = 512
 MOST_FOLLOWING = 64 * PAGE_ROWS

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from batchjob.config import JobConfig
+from batchjob.exchange.decide import ADVICE
 from batchjob.model import Problem, Snapshot
-from batchjob.pricing import KnownPrice, usd
+from batchjob.money.prices import KnownPrice, usd
 from batchjob.printable import printable
-from batchjob.retry import ADVICE
 from batchjob.states import JobState, Outcome, Source, State
 
 MOST_LABELS = 12

@@ -6,11 +6,10 @@ from math import inf
 from typing import NamedTuple
 
 from batchjob.config import JobConfig
-from batchjob.health import Health
-from batchjob.logs import Logger
+from batchjob.exchange.decide import ADVICE, Decision, Next, Signal
 from batchjob.model import Answered, Ending, Heard, Lost, NotSent, Parcel, Rejected
-from batchjob.pacing import Pacer
-from batchjob.retry import ADVICE, Decision, Next, Signal
+from batchjob.pace.health import Health
+from batchjob.pace.pacer import Pacer
 from batchjob.states import JobState
 
 
@@ -19,14 +18,14 @@ class Lesson(NamedTuple):
 
     counts: bool  # the try costs its rows an attempt
     ending: Ending | None = None  # the job stops
+    outage: bool = False  # it is the first to show that the endpoint does not work
 
 
 class Traffic:
     """The requests in flight, and whether one more may join them. Times are seconds of the runner's clock."""
 
-    def __init__(self, config: JobConfig, *, now: float, log: Logger) -> None:
+    def __init__(self, config: JobConfig, *, now: float) -> None:
         self._max_outage = config.max_outage
-        self._log = log
         self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=now)
         self._health = Health(now=now)
         self.in_flight = 0
@@ -64,12 +63,14 @@ class Traffic:
             self._health.good(now, parcel.rows)
             self._pacer.went_well(now, self.in_flight, sent_at)
             return _COUNTS
+        before = self._health.outage_since
         counts = self._learn_of_failure(decision, heard, parcel, sent_at, now)
+        outage = before is None and self._health.outage_since is not None
         down = self._health.down_seconds(now)
         if down <= self._max_outage:
-            return Lesson(counts)
+            return Lesson(counts, outage=outage)
         reason = f"no answer for {down:.0f} s (--max-outage): {decision.message}"
-        return Lesson(counts, Ending(JobState.STOPPED, reason, 1))
+        return Lesson(counts, Ending(JobState.STOPPED, reason, 1), outage)
 
     def _learn_of_failure(self, decision: Decision, heard: Heard, parcel: Parcel, sent_at: float, now: float) -> bool:
         wait = heard.retry_after_seconds if isinstance(heard, Rejected | Lost) else None
@@ -81,11 +82,7 @@ class Traffic:
             self._pacer.pause(wait, now)
         if decision.overload:
             self._pacer.overloaded(now, self.in_flight)
-        before = self._health.outage_since
-        counts = self._health.bad(decision.signal, parcel.rows[0], now)
-        if before is None and self._health.outage_since is not None:
-            self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
-        return counts
+        return self._health.bad(decision.signal, parcel.rows[0], now)
 
     def row_over(self, number: int) -> None:
         """A row has its end."""

@@ -77,7 +77,7 @@ def parse_prices(text: str) -> PriceList:
 @cache
 def load_prices() -> PriceList:
     """The price list that comes with batchjob; read once."""
-    return parse_prices(files("batchjob").joinpath("prices.toml").read_text(encoding="utf-8"))
+    return parse_prices(files("batchjob.money").joinpath("prices.toml").read_text(encoding="utf-8"))
 
 
 def price_for(base_url: str, model: str, overrides: Mapping[str, Price]) -> KnownPrice | None:

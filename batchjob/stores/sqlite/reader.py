@@ -17,8 +17,8 @@ from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
 from batchjob.model import InputRow, InputSource, Job, Problem, Snapshot
 from batchjob.states import JobState
-from batchjob.stores import schema
-from batchjob.stores.lock import writer_of
+from batchjob.stores.sqlite import schema
+from batchjob.stores.sqlite.lock import writer_of
 
 SHIFT = 40
 """A row's id is its job's id shifted so far left, plus its number."""

@@ -17,10 +17,10 @@ import msgspec
 
 from batchjob.model import AddRows, Beat, Claim, RowResult, Settle, Unsent, Write
 from batchjob.states import TRANSITIONS, Event, Outcome, Source, State
-from batchjob.stores import schema
-from batchjob.stores.reading import SHIFT
+from batchjob.stores.sqlite import schema
+from batchjob.stores.sqlite.reader import SHIFT
 
-QUERIES = schema.named_queries(Path(__file__).with_name("sqlite.sql"))
+QUERIES = schema.named_queries(Path(__file__).with_name("queries.sql"))
 
 GROUP = (
     "add_input",

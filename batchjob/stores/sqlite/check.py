@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from batchjob.stores import schema
-from batchjob.stores.reading import StoreReader
+from batchjob.stores.sqlite import schema
+from batchjob.stores.sqlite.reader import StoreReader
 
 MOST_DAMAGES = 5
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from batchjob import failpoints
-from batchjob.group_commit import GroupCommit
 from batchjob.model import AddRows, Chunk
+from batchjob.run.group_commit import GroupCommit
 
 CHUNK_ROWS = 2000
 """Small enough that labels waiting behind a chunk wait for milliseconds; larger ones were no faster."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchjob.answers import split_answer
-from batchjob.budget import Budget
 from batchjob.config import JobConfig
-from batchjob.labels import LabelSet
+from batchjob.exchange.decide import Decision, Next
+from batchjob.exchange.rows import Terms, after, read_answer, read_shared_answer, split_up
 from batchjob.model import Answered, Heard, LostAs, Parcel, RowResult, Usage
+from batchjob.money.budget import Budget
 from batchjob.ports import Endpoint
-from batchjob.prompt import Prompt, estimate_tokens, max_tokens_for, response_format
-from batchjob.retry import Decision, Next
 from batchjob.states import Event, Outcome
-from batchjob.verdict import Terms, after, read_answer, read_shared_answer, split_up
+from batchjob.task.answers import split_answer
+from batchjob.task.labels import LabelSet
+from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for, response_format
 
 ROW_BYTES = 16
 """Around a text in a request: its number, quotes and commas."""

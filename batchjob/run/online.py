@@ -12,13 +12,11 @@ from math import inf
 
 import msgspec
 
-from batchjob.asking import Asking, parcels_again
-from batchjob.budget import Budget
 from batchjob.config import JobConfig
 from batchjob.errors import DiskFull
-from batchjob.group_commit import GroupCommit
-from batchjob.health import AlikeFailures
-from batchjob.ingest import ingest
+from batchjob.exchange.decide import ADVICE, ANSWERED, PAID_KINDS, Decision, Next, Signal, backoff_seconds, decide
+from batchjob.exchange.question import Asking, parcels_again
+from batchjob.exchange.rows import lost_as
 from batchjob.logs import Logger
 from batchjob.model import (
     Answered,
@@ -36,13 +34,15 @@ from batchjob.model import (
     Run,
     Settle,
 )
+from batchjob.money.budget import Budget
+from batchjob.pace.gate import Traffic
+from batchjob.pace.health import AlikeFailures
 from batchjob.ports import Endpoint, Store
-from batchjob.progress import Progress
-from batchjob.retry import ADVICE, ANSWERED, PAID_KINDS, Decision, Next, Signal, backoff_seconds, decide
+from batchjob.run.group_commit import GroupCommit
+from batchjob.run.ingest import ingest
+from batchjob.run.progress import Progress
+from batchjob.run.supply import Supply
 from batchjob.states import Event, JobState, Outcome, State
-from batchjob.supply import Supply
-from batchjob.traffic import Traffic
-from batchjob.verdict import lost_as
 
 BEAT_SECONDS = 1.0
 OF_THE_ROW = frozenset({"content_filter", "too_long", "filtered_answer", "refused_by_model"})
@@ -95,7 +95,7 @@ class Runner:
             wall=wall,
             settled=self.progress.settle,
         )
-        self._traffic = Traffic(config, now=clock(), log=log)
+        self._traffic = Traffic(config, now=clock())
         self._alike = AlikeFailures()
         self._gate = asyncio.Lock()
         self._wake: asyncio.Future[None] | None = None
@@ -308,6 +308,8 @@ class Runner:
             decision = msgspec.structs.replace(decision, next=Next.AGAIN)
             self._remember_no_schema()
         lesson = self._traffic.learn(decision, heard, parcel, sent_at=sent_at, now=now)
+        if lesson.outage:
+            self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
         if lesson.ending is not None:
             self.stop(lesson.ending)
         if self._traffic.counts_tokens:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from batchjob.labels import LabelSet
+from batchjob.exchange.decide import Decision, Next
 from batchjob.model import LostAs, Parcel, Row, RowResult, Value
-from batchjob.retry import Decision, Next
 from batchjob.states import Event, Outcome, Source
+from batchjob.task.labels import LabelSet
 
 MOST_ANSWER_CHARACTERS = 2000
 """What is kept of an answer that is not a label."""

@@ -1,0 +1,1 @@
+"""What requests cost, and whether another one can be afforded."""

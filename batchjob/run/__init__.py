@@ -1,0 +1,1 @@
+"""The loops that label a job's rows."""

@@ -1,0 +1,1 @@
+"""A job as a person or a program reads it."""
