@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint readme storm storm-large failpoints mutations bench clean
+.PHONY: run test lint reference readme storm storm-large failpoints mutations bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -30,6 +30,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# docs/reference, made of what the code declares.
+reference: $(READY)
+	$(BIN)/python tests/reference.py
 
 # The help of every command, into the README.
 readme: $(READY)

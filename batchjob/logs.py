@@ -12,8 +12,6 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-import structlog
-
 from batchjob.errors import SettingError
 from batchjob.printable import printable
 
@@ -27,6 +25,8 @@ def make_logger(*, format: str, file: str | None, quiet: bool) -> Logger:
     Raises:
         SettingError: the file cannot be written.
     """
+    import structlog  # takes 50 ms, which no help or wrong flag should wait for
+
     stream: TextIO = sys.stderr
     if file is not None:
         try:

@@ -1,4 +1,4 @@
-"""The values that travel between the parts: what is read, sent, heard, decided and written."""
+"""The values that travel between the parts: what is read, asked, replied, decided and written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from batchjob.states import Event, JobState, Outcome, Source
+from batchjob.states import Event, JobState, Outcome, Purpose, Source
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -47,8 +47,12 @@ class Chunk(Value, frozen=True):
 # ---------------------------------------------------------------- what is worked on
 
 
+Key = tuple[int, int]
+"""What a text asks of a model, in 128 bits as two signed 64-bit numbers: see task.identity."""
+
+
 class Row(Value, frozen=True):
-    """A row of the work table, as a worker sees it."""
+    """A row of the work table, as a run sees it."""
 
     number: int
     text: str
@@ -56,24 +60,24 @@ class Row(Value, frozen=True):
     paid: int = 0  # answers bought so far, usable or not
     defect: str | None = None
     rest: str | None = None  # the other columns: see InputRow
-    insisted: bool = False  # the user put it back, though its text may have been paid for
+    put_back: bool = False  # by the user, though its text may have been paid for
 
 
 class Unheard(Value, frozen=True):
     """A row whose text may have been paid for, and whose answer nobody has."""
 
     id: int  # over all jobs
-    number: int
-    text: str
+    row: Row
     model: str
     job: str  # "" for one of this job
 
 
-class LostAs(Value, frozen=True):
+class LostRequest(Value, frozen=True):
     """A request whose answer was never seen: its rows go out again together, under its key."""
 
     request_id: int
     client_key: str
+    body_digest: int = 0
 
 
 class Parcel(Value, frozen=True):
@@ -81,8 +85,16 @@ class Parcel(Value, frozen=True):
 
     rows: tuple[Row, ...]
     model: str = ""
-    lost: LostAs | None = None
+    lost: LostRequest | None = None
     verifies: str | None = None  # the label its one row has already, which is to be compared
+    keys: tuple[Key, ...] = ()  # of the rows, where their labels are remembered
+
+
+class Page(Value, frozen=True):
+    """Rows to work on: lost requests, which go out again as they were, and single rows."""
+
+    parcels: tuple[Parcel, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 class Usage(Value, frozen=True):
@@ -93,7 +105,7 @@ class Usage(Value, frozen=True):
     output_tokens: int = 0
 
 
-# ---------------------------------------------------------------- what was heard
+# ---------------------------------------------------------------- what was replied
 
 
 class Quota(Value, frozen=True):
@@ -124,7 +136,7 @@ class Lost(Value, frozen=True):
     kind: str
     message: str
     status: int | None = None
-    request_id: str | None = None
+    provider_id: str | None = None
     retry_after_seconds: float | None = None
 
 
@@ -136,7 +148,7 @@ class Rejected(Value, frozen=True):
     code: str = ""  # the error's own code, type and param, lower case
     type: str = ""
     param: str = ""
-    request_id: str | None = None
+    provider_id: str | None = None
     retry_after_seconds: float | None = None
     limits: Limits | None = None
 
@@ -152,11 +164,11 @@ class Answered(Value, frozen=True):
     finish_reason: str | None = None
     refusal: str | None = None
     usage: Usage | None = None  # None: not reported, or not to be believed
-    request_id: str | None = None
+    provider_id: str | None = None
     limits: Limits | None = None
 
 
-Heard = NotSent | Lost | Rejected | Answered
+Reply = NotSent | Lost | Rejected | Answered
 
 
 # ---------------------------------------------------------------- what is written
@@ -181,7 +193,7 @@ class RowResult(Value, frozen=True):
 class Remembered(Value, frozen=True):
     """A label in the cache."""
 
-    key: tuple[int, int]
+    key: Key
     label: str
     fallback: bool
     job_id: int = 0  # whose request it was
@@ -203,9 +215,11 @@ class Claim(Value, frozen=True):
     rows: tuple[int, ...]
     model: str
     at: float
-    resent: bool = False  # the same rows went out before under this key, and the answer was never seen
+    body_digest: int = 0
+    repeats: LostRequest | None = None  # the same rows went out in it before, and the answer was never seen
     cost: int | None = None  # its worst case in picodollars; None: no price is known
-    verify: bool = False  # asks labelled rows once more, and changes nothing of them
+    purpose: Purpose = Purpose.LABEL
+    outlives_run: bool = False  # at a provider that answers hours later: no death of a run makes it a lost one
 
 
 class Settle(Value, frozen=True):
@@ -225,8 +239,8 @@ class Settle(Value, frozen=True):
     agreed: bool | None = None  # of a request that verifies: whether the label was the same
 
 
-class Unsent(Value, frozen=True):
-    """Rows settled without a request (assign or reject)."""
+class Skip(Value, frozen=True):
+    """Rows that need no request any more (assign, reject or hold)."""
 
     rows: tuple[RowResult, ...]
     at: float
@@ -240,10 +254,32 @@ class Beat(Value, frozen=True):
     at: float
 
 
-Write = AddRows | Claim | Settle | Unsent | Beat
+Write = AddRows | Claim | Settle | Skip | Beat
+
+
+class Ending(Value, frozen=True):
+    """How a run ended: the job's state, why, and the exit code."""
+
+    state: JobState
+    reason: str
+    exit_code: int
+
+
+class Control(Value, frozen=True):
+    """What a commit answers with: what the run is to do, for reasons that only the store knows."""
+
+    stop: Ending | None = None
 
 
 # ---------------------------------------------------------------- a job and how a run of it ends
+
+
+class TaskRecord(Value, frozen=True):
+    """A task as the database holds it: see task.identity."""
+
+    digest: str
+    question: str  # digest of what is asked, but for the model and the text
+    settings: bytes  # JSON
 
 
 class Job(Value, frozen=True):
@@ -253,9 +289,9 @@ class Job(Value, frozen=True):
     uid: str
     name: str
     source: InputSource
-    settings: bytes  # the JobConfig it was started with, as JSON
-    prices: bytes  # JSON: model -> pricing.KnownPrice, as of the last run
-    task_digest: str  # see config.task_digest
+    settings: bytes  # the JobConfig of its last run, as JSON
+    prices: bytes  # JSON: model -> the price its costs were reckoned at, as of the last run
+    task_digest: str  # of the task it began with
     state: JobState
     reason: str
     created_at: float
@@ -269,15 +305,7 @@ class Run(Value, frozen=True):
     """One process working on a job."""
 
     id: int
-    last_request_id: int  # of all runs before; this run's requests count on from there
-
-
-class Ending(Value, frozen=True):
-    """How a run ended: the job's state, why, and the exit code."""
-
-    state: JobState
-    reason: str
-    exit_code: int
+    first_request_id: int  # its requests count on from here; no other run's do
 
 
 # ---------------------------------------------------------------- what is read back
@@ -296,10 +324,31 @@ class Problem(NamedTuple):
     request_id: str | None
 
 
+class CacheShare(NamedTuple):
+    """The labels in the cache that one job bought. Times are UTC epoch seconds."""
+
+    job: str | None  # None: the job is gone
+    labels: int
+    fallbacks: int
+    oldest_at: int
+    newest_at: int
+    label_bytes: int
+
+
+class Difference(NamedTuple):
+    """A counter that is not what it counts."""
+
+    job: str
+    kind: str
+    name: str
+    kept: int  # what the counter says
+    counted: int  # what is there
+
+
 class ExportRow(NamedTuple):
     """A row with what became of it, and with its last request."""
 
-    id: int
+    number: int
     key: str
     text: str
     rest: str | None

@@ -1,15 +1,32 @@
 """The doors of the program: what the work may ask of the world. Each docstring is the contract.
 
-The runner is handed things of these shapes and knows nobody behind them; one test suite tests everything behind a
-door.
+A run is handed things of these shapes and knows nobody behind them; one test suite tests everything behind a door.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
-from batchjob.model import Chunk, Heard, InputSource, Parcel, Remembered, Row, Run, Unheard, Write
+from batchjob.model import (
+    CacheShare,
+    Chunk,
+    Control,
+    Difference,
+    InputRow,
+    InputSource,
+    Job,
+    Key,
+    Page,
+    Problem,
+    Remembered,
+    Reply,
+    Run,
+    Snapshot,
+    TaskRecord,
+    Unheard,
+    Write,
+)
 from batchjob.states import JobState
 
 
@@ -46,8 +63,8 @@ class Endpoint(Protocol):
         """The request's body for these (role, content) messages."""
         ...
 
-    async def send(self, body: bytes, client_key: str) -> Heard:
-        """Send one request and say what was heard. Never raises for anything the network or the endpoint does.
+    async def send(self, body: bytes, client_key: str) -> Reply:
+        """Send one request and give its reply. Never raises for anything the network or the endpoint does.
 
         The same client_key is to be used again only for the same body.
         """
@@ -59,14 +76,65 @@ class Endpoint(Protocol):
 
 
 class Store(Protocol):
-    """The work table, opened for writing by the one process that may.
+    """A work table, opened for writing. One suite tests whatever stands behind this door: tests/stores.
 
     Every method that writes is one transaction, on the disk when it returns; it is never half done, whatever happens
-    to the caller.
+    to the caller. `create_job` or `choose` comes first, and says which job all others are about.
     """
 
-    async def commit(self, writes: Sequence[Write]) -> None:
-        """Carry out the writes, in this order, in one flushed transaction.
+    # ------------------------------------------------------------ the job
+
+    async def create_job(
+        self, *, uid: str, name: str, source: InputSource, settings: bytes, task: TaskRecord, at: float
+    ) -> None:
+        """A new job. `settings` is a JobConfig as JSON, `at` UTC epoch seconds here and below."""
+        ...
+
+    async def choose(self, name: str) -> None:
+        """The job of this name, or a JobError."""
+        ...
+
+    async def job(self) -> Job:
+        """The job as it stands."""
+        ...
+
+    async def set_settings(self, settings: bytes) -> None:
+        """What the job goes by from now on (a JobConfig as JSON)."""
+        ...
+
+    async def set_prices(self, prices: bytes) -> None:
+        """What its costs are reckoned at, for the reports (JSON)."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Its rows by state."""
+        ...
+
+    async def retry(self, kinds: Sequence[str], *, at: float) -> int:
+        """Put its failed or unconfirmed rows of these error kinds back to pending; how many."""
+        ...
+
+    async def recover(self, *, hold: bool, at: float) -> int:
+        """Settle what dead runs left in flight: their requests are lost, their rows pending again, or unconfirmed
+        where `hold` is set; then rows of requests lost before, which are pending, are unconfirmed too. The number of
+        those requests. A request that outlives its run is not touched.
+        """
+        ...
+
+    # ------------------------------------------------------------ a run of it
+
+    async def begin_run(self, task: TaskRecord, *, fresh: bool, up_to: int | None, at: float) -> Run:
+        """A run begins: the job is `running`, or `ingesting` while its input is not all read.
+
+        Args:
+            task: what it asks; requests and labels point to it.
+            fresh: whether it wants rows that were never tried.
+            up_to: the last row number it wants; None: all.
+        """
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> Control:
+        """Carry out the writes in one flushed transaction: results before claims, else in this order.
 
         Raises:
             DiskFull: there was no room; nothing of it was stored.
@@ -75,17 +143,11 @@ class Store(Protocol):
         """
         ...
 
-    async def fresh_rows(self, *, after: int, limit: int) -> list[Row]:
-        """Rows never claimed so far with numbers above `after`, in order, at most `limit`."""
-        ...
+    async def next_page(self, limit: int) -> Page | None:
+        """About `limit` rows to work on, each given out once a run; None where there are none now.
 
-    async def returned_parcels(
-        self, *, after: tuple[int, int] | None, limit: int
-    ) -> tuple[list[Parcel], tuple[int, int]]:
-        """Pending rows claimed before this run, or put back by the user; the rows of a lost request stay together.
-
-        Those that were never claimed come last. Begin with after=None; the second value returned is the `after` of the
-        next page. About `limit` rows.
+        First pending rows that were out before this run or put back by the user, those of a lost request together and
+        never parted; then those that were never claimed, in input order. More may come while the input is read.
         """
         ...
 
@@ -95,38 +157,24 @@ class Store(Protocol):
         """
         ...
 
-    async def recover(self, *, hold: bool, at: float) -> int:
-        """Settle what a dead run left in flight: its requests are lost, its rows pending again, or unconfirmed where
-        `hold` is set. The number of those requests.
-        """
-        ...
-
-    async def retry(self, kinds: Sequence[str], *, at: float) -> int:
-        """Put the failed or unconfirmed rows of these error kinds back to pending; how many."""
-        ...
-
-    async def set_settings(self, settings: bytes) -> None:
-        """What the job goes by from now on (a JobConfig as JSON)."""
-        ...
-
-    async def begin_run(self, *, at: float) -> Run:
-        """A run of the job begins: its state is `running`, or `ingesting` while the input is not all read."""
-        ...
-
-    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
-        """The run is over, and this is what the job's state is now. Requests without an outcome are for `recover`."""
-        ...
-
-    async def spent_picousd(self) -> int:
-        """What the job's requests cost so far, lost ones at their worst case (1e-12 USD)."""
-        ...
-
-    async def cached_labels(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Remembered]:
+    async def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
         """The labels remembered under these keys, of whatever job."""
         ...
 
-    async def counts(self) -> dict[str, int]:
-        """Rows by state."""
+    async def draw(self, limit: int | None) -> tuple[int, int | None]:
+        """What the job cost so far, lost requests at their worst case, and what this run may spend of `limit`; None
+        where there is none. Picodollars (1e-12 USD).
+        """
+        ...
+
+    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
+        """The run is over, and this is what the job's state is now. Requests that are still out are for `recover`."""
+        ...
+
+    # ------------------------------------------------------------ besides
+
+    async def forget_labels(self, *, before: float | None) -> int:
+        """Take labels out of the cache, all or those remembered before a time; how many."""
         ...
 
     def free_reserve(self) -> None:
@@ -134,5 +182,100 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the file; another process may open it for writing from now on."""
+        """Close it; another process may open it for writing from now on."""
+        ...
+
+
+class StoreReader(Protocol):
+    """A work table, opened for reading by any process at any time, also while a run writes. Nothing is written, and no
+    read lasts so long that it holds the writer up.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where it is, as the store was opened."""
+        ...
+
+    def job(self, name: str) -> Job:
+        """The job of this name, or a JobError that names the nearest."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the oldest first."""
+        ...
+
+    def names(self) -> set[str]:
+        """The names of all jobs."""
+        ...
+
+    def latest(self, *, unfinished: bool = False) -> Job:
+        """The job that was worked on last, or, where `unfinished` is set, the only one that is not finished.
+
+        Raises:
+            JobError: there is none, or there are several unfinished ones.
+        """
+        ...
+
+    def by_input(self, path: str) -> list[Job]:
+        """The jobs with this input, the latest first."""
+        ...
+
+    def snapshot(self, name: str | None = None) -> Snapshot:
+        """A job as it stands at one instant; the latest where no name is given."""
+        ...
+
+    def overview(self) -> list[Snapshot]:
+        """Every job, the oldest first, with the counters of its rows alone: few questions, however many jobs."""
+        ...
+
+    def problems(self, job: Job, kind: str, limit: int) -> list[Problem]:
+        """The first failed or unconfirmed rows of an error kind."""
+        ...
+
+    def export_rows(self, job: Job) -> Iterator[tuple[Any, ...]]:
+        """Every row of the job in input order, as ExportRow has them (plain tuples: a million are made)."""
+        ...
+
+    def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:
+        """The pending and in-flight rows of the job in input order, by number, a page at a time."""
+        ...
+
+    def requests(self, job: Job) -> Iterator[tuple[Any, ...]]:
+        """Every request of the job in the order of sending, those in flight too, as RequestRecord has them."""
+        ...
+
+    def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
+        """The labels remembered under these keys, of whatever job."""
+        ...
+
+    def remembers_labels(self) -> bool:
+        """Whether there is any label in the cache."""
+        ...
+
+    def cache_by_job(self) -> list[CacheShare]:
+        """What is in the label cache, by the job that bought it, the oldest job first."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class StoreCheck(StoreReader, Protocol):
+    """A work table, opened to find out whether it is whole."""
+
+    def version(self) -> tuple[int, int]:
+        """The version of its tables, and the newest this program knows."""
+        ...
+
+    def damages(self) -> list[str]:
+        """What is wrong with what it is stored in; nothing where all is well."""
+        ...
+
+    def differences(self) -> list[Difference]:
+        """The counters that differ from what they count, at one instant, also while a job is running."""
         ...

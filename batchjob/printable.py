@@ -1,6 +1,12 @@
-"""What a file or an endpoint said, made fit for a terminal."""
+"""What a file or an endpoint said, made fit for a terminal or a spreadsheet."""
+
+import re
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet may take for a formula (OWASP, "CSV Injection")."""
+
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def printable(text: str) -> str:
@@ -8,3 +14,10 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " if char in "\n\t\r" else REPLACED for char in text)
+
+
+def neutral_cell(value: str) -> str:
+    """The cell, with an apostrophe before what a spreadsheet would run as a formula. Numbers such as -5 stay."""
+    if value.startswith(FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(value):
+        return "'" + value
+    return value

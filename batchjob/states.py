@@ -68,6 +68,7 @@ class Source(StrEnum):
     CACHE = "cache"
     RULE = "rule"
     FALLBACK = "fallback"
+    HUMAN = "human"
 
 
 class Outcome(StrEnum):
@@ -77,3 +78,10 @@ class Outcome(StrEnum):
     REJECTED = "rejected"  # an answer that says it was not done
     ANSWERED = "answered"  # a completion, usable or not: it was paid
     LOST = "lost"  # sent, and no whole answer: it may have been paid
+
+
+class Purpose(StrEnum):
+    """What a request is for."""
+
+    LABEL = "label"
+    VERIFY = "verify"  # a row that has a label is asked once more, to compare; nothing of the row changes

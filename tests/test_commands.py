@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from batchjob.config import JobConfig, merge, read_job_toml
-from batchjob.stores.sqlite.check import StoreCheck
-from batchjob.views.report import folded
+from batchjob.settings.config import JobConfig, merge
+from batchjob.settings.jobfile import read_job_toml
+from batchjob.stores.sqlite.check import SqliteCheck
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -484,10 +484,10 @@ def test_doctor_before_the_first_job_is_content(batchjob: BatchJob) -> None:
         ("DELETE FROM tally WHERE kind = 'label'", "label refund is kept as 0 and counted as 27"),
         ("UPDATE tally SET n = 1 WHERE kind = 'source'", "source model is kept as 1 and counted as 27"),
         ("UPDATE row SET error_kind = 'x' WHERE id & 255 = 7", "error x is kept as 0 and counted as 1"),
-        ("DELETE FROM request WHERE id = 1", "request answered is kept as 27 and counted as 26"),
-        ("UPDATE request SET outcome = 'not_sent' WHERE id = 1", "request sent is kept as 27 and counted as 26"),
-        ("UPDATE request SET client_key = 'same'", "request resent is kept as 0 and counted as 26"),
-        ("UPDATE request SET output_tokens = 1000 WHERE id = 1", "usage output_tokens is kept as"),
+        ("DELETE FROM request WHERE id & 255 = 1", "request answered is kept as 27 and counted as 26"),
+        ("UPDATE request SET outcome = 'not_sent' WHERE id & 255 = 1", "request sent is kept as 27 and counted as 26"),
+        ("UPDATE request SET repeats = id WHERE id & 255 = 2", "request resent is kept as 0 and counted as 1"),
+        ("UPDATE request SET output_tokens = 1000 WHERE id & 255 = 1", "usage output_tokens is kept as"),
         ("DELETE FROM input WHERE id & 255 = 1", "job rows read is kept as 30 and counted as 29"),
         ("DELETE FROM row WHERE id & 255 = 1", "job rows to label is kept as 30 and counted as 29"),
         ("UPDATE job SET rows = 31", "job rows to label is kept as 31 and counted as 30"),
@@ -502,7 +502,7 @@ def test_doctor_finds_every_counter_that_is_not_what_it_counts(job: BatchJob, st
 
 
 def test_the_check_of_counters_agrees_with_every_moment_of_a_running_job(running: BatchJob) -> None:
-    with StoreCheck(running.folder / "batchjob.db") as store:
+    with SqliteCheck(running.folder / "batchjob.db") as store:
         for _ in range(20):
             assert store.differences() == []
             time.sleep(0.05)
@@ -611,20 +611,3 @@ def test_doctor_names_a_proxy_that_cannot_be_used(batchjob: BatchJob) -> None:
     assert ended.code == 1
     assert "problem   endpoint    https_proxy in the environment is no proxy" in ended.out
     assert "secret" not in ended.out + ended.err
-
-
-# ---------------------------------------------------------------- lines in a terminal
-
-
-def test_a_folded_line_loses_no_word_and_is_never_too_wide() -> None:
-    line = "labels    " + ", ".join(f"标签{n} {n}" for n in range(30))
-    parts = folded([line], 40)
-    assert " ".join(part.strip() for part in parts).split() == line.split()
-    assert max(len(part) + sum(char > "\u3000" for char in part) for part in parts) <= 40
-    assert {part[:10] for part in parts[1:]} == {" " * 10}
-
-
-@pytest.mark.parametrize("before", ["next      ", "  and 17 more: "])
-def test_a_command_to_copy_is_never_folded(before: str) -> None:
-    line = f"{before}batchjob errors a-long-name --db /a/rather/long/path/to/some/batchjob.db"
-    assert folded([line], 40) == [line]

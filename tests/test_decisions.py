@@ -9,12 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchjob.config import JobConfig, changed_settings, check, merge, parse_labels_file, task_digest
+from batchjob import shortcuts
 from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS, duration_seconds, limits, retry_after_seconds
 from batchjob.errors import SettingError
+from batchjob.exchange.conclude import still_lost
 from batchjob.exchange.decide import ADVICE, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
-from batchjob.exchange.rows import Terms, after, lost_as, read_answer, unsent
-from batchjob.model import Answered, Heard, Lost, LostAs, NotSent, Parcel, Rejected, Row
+from batchjob.exchange.exchange import Exchange
+from batchjob.exchange.rows import Terms, read_answer, unanswered
+from batchjob.model import Answered, Lost, LostRequest, NotSent, Parcel, Rejected, Reply, Row, RowResult
 from batchjob.pace.health import (
     ALIKE_AT_FIRST,
     ALIKE_IN_A_ROW,
@@ -24,7 +26,12 @@ from batchjob.pace.health import (
     AlikeFailures,
     Health,
 )
+from batchjob.settings.config import JobConfig, check, merge
+from batchjob.settings.jobfile import parse_labels_file
+from batchjob.shortcuts.case import Case
+from batchjob.shortcuts.unsendable import Unsendable
 from batchjob.states import Event, Outcome
+from batchjob.task.identity import Task
 from batchjob.task.labels import LONGEST_SEARCHED, LabelSet
 from batchjob.task.prompt import Prompt, estimate_tokens
 
@@ -165,7 +172,7 @@ def test_no_limits_are_learned_from_headers_that_say_nothing() -> None:
 # ---------------------------------------------------------------- decide
 
 names = st.sampled_from(["", "odd", "insufficient_quota", "content_filter", "model", "context_length_exceeded"])
-heards: st.SearchStrategy[Heard] = st.one_of(
+heards: st.SearchStrategy[Reply] = st.one_of(
     st.builds(NotSent, st.sampled_from(["cannot_connect", "bad_certificate"]), st.text(max_size=5)),
     st.builds(Lost, st.sampled_from(["timeout", "connection_lost", "garbled_answer"]), st.text(max_size=5)),
     st.builds(Rejected, st.integers(300, 599), st.text(max_size=5), names, names, names),
@@ -174,7 +181,7 @@ heards: st.SearchStrategy[Heard] = st.one_of(
 
 
 @given(heards)
-def test_everything_heard_is_decided_and_there_is_advice_for_it(heard: Heard) -> None:
+def test_everything_heard_is_decided_and_there_is_advice_for_it(heard: Reply) -> None:
     decision = decide(heard)
     assert decision.paid == isinstance(heard, Answered) == (decision.outcome is Outcome.ANSWERED)
     assert (decision.next is Next.RESEND) == isinstance(heard, Lost)
@@ -228,14 +235,18 @@ def terms(*, fallback: str | None = None, attempts: int = 3, paid: int = 1, hold
     return Terms(LABELS, fallback, attempts, paid, hold)
 
 
+def by_row(row: Row, fallback: str | None = None) -> RowResult | None:
+    return Unsendable(shortcuts.Terms((), fallback, True, True, None)).settle(Case(row))
+
+
 def test_a_blank_text_is_never_sent() -> None:
-    blank = unsent(Row(1, " \n"), terms())
+    blank = by_row(Row(1, " \n"))
     assert blank is not None
     assert blank.event is Event.REJECT
-    given_up = unsent(Row(1, ""), terms(fallback="other"))
+    given_up = by_row(Row(1, ""), fallback="other")
     assert given_up is not None
     assert (given_up.event, given_up.label) == (Event.ASSIGN, "other")
-    assert unsent(ROW, terms()) is None
+    assert by_row(ROW) is None
 
 
 def test_an_answer_off_the_list_is_paid_and_fails_or_is_the_fallback() -> None:
@@ -254,10 +265,10 @@ def test_no_more_answers_are_bought_than_max_paid(paid: int, most: int, attempts
 
 @given(heards.filter(lambda heard: not isinstance(heard, Answered)), st.booleans(), st.booleans(), st.integers(0, 4))
 def test_a_row_fails_only_for_its_own_sake_or_after_its_attempts(
-    heard: Heard, counts: bool, hold: bool, tried: int
+    heard: Reply, counts: bool, hold: bool, tried: int
 ) -> None:
     decision = decide(heard)
-    result = after(
+    result = unanswered(
         Row(1, "x", tried), decision, terms(hold=hold), None, counts=counts and decision.next is not Next.STOP
     )
     assert result.paid == 0
@@ -284,9 +295,9 @@ def test_a_row_fails_only_for_its_own_sake_or_after_its_attempts(
         (Answered(None), None),
     ],
 )
-def test_a_key_is_kept_until_a_failure_was_answered(heard: Heard, kept: str | None) -> None:
-    old, new = LostAs(1, "old"), LostAs(2, "new")
-    found = lost_as(Parcel((ROW,), lost=old), decide(heard), new)
+def test_a_key_is_kept_until_a_failure_was_answered(heard: Reply, kept: str | None) -> None:
+    exchange = Exchange(2, "new", Parcel((ROW,), lost=LostRequest(1, "old")), b"", 0, 0.0)
+    found = still_lost(exchange, decide(heard))
     assert (found.client_key if found else None) == kept
 
 
@@ -429,10 +440,11 @@ def test_a_config_that_cannot_work_is_refused_with_what_to_do(change: dict[str, 
 
 def test_the_task_is_what_labels_depend_on_and_nothing_else() -> None:
     config = check(merge(GOOD))
-    assert task_digest(config) == task_digest(merge(GOOD, {"concurrency": 99, "rpm": 1}))
-    other = merge(GOOD, {"model": "n"})
-    assert task_digest(config) != task_digest(other)
-    assert changed_settings(config, other) == {"model": ("m", "n")}
+    task = Task.of(config)
+    assert task.digest == Task.of(merge(GOOD, {"concurrency": 99, "rpm": 1})).digest
+    other = Task.of(merge(GOOD, {"model": "n"}))
+    assert task.digest != other.digest
+    assert other.changed_from(task) == {"model": ("m", "n")}
 
 
 @pytest.mark.parametrize("text", ['["a", "b"]', "a\nb\n", "# mine\n a \n\nb"])

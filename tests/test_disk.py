@@ -17,12 +17,13 @@ from storm.harness import FINISHED, Plan, World, finish, wait_for
 
 from batchjob import failpoints
 from batchjob.errors import DiskFull
-from batchjob.model import AddRows, Chunk, Claim, InputSource, RowResult, Settle
+from batchjob.model import AddRows, Chunk, Claim, InputSource, RowResult, Settle, TaskRecord
 from batchjob.run.group_commit import GroupCommit
 from batchjob.states import Event, Outcome, Source
 from batchjob.stores.sqlite.store import open_store
 
 SLOW = (0.02, 0.04)
+TASK = TaskRecord("t", "q", b"{}")
 COMMAND = "from batchjob.cli import main; main()"
 NO_ROOM = """
 import sqlite3, time
@@ -229,25 +230,26 @@ async def test_a_group_behind_one_that_found_the_disk_full_tells_the_same_and_ke
     """Groups are with the store at once. The last needs what one before it would have done; those between do not."""
     store = await open_store(tmp_path / "job.db", job="job")
     source = InputSource("/in.csv", "csv", "utf-8", ("id", "text"), "id", "text", 1, 1)
-    await store.create_job(uid="u", name="job", source=source, settings=b"{}", task_digest="d", at=1.0)
-    await store.begin_run(at=1.0)
+    await store.create_job(uid="u", name="job", source=source, settings=b"{}", task=TASK, at=1.0)
+    run = await store.begin_run(TASK, fresh=True, up_to=None, at=1.0)
+    first = run.first_request_id - 1
     read = [(n, str(n), f"text {n}", None, None) for n in range(1, 6)]
     await store.commit([AddRows(1, Chunk(1, read, 1, "digest", True))])
-    await store.commit([Claim(n, f"k{n}", (n,), "m", 2.0) for n in (1, 2)])
+    await store.commit([Claim(first + n, f"k{n}", (n,), "m", 2.0) for n in (1, 2)])
     monkeypatch.setattr(failpoints, "armed", failpoints.read("group.before_commit=enospc@2"))
     monkeypatch.setattr(failpoints, "_reached", 0)
     told: list[BaseException] = []
-    commits = GroupCommit(store, most_claims=1, failed=told.append)
+    commits = GroupCommit(store, most_claims=1, failed=told.append, told=lambda _: None)
     running = asyncio.create_task(commits.run())
     released = RowResult(1, Event.RELEASE, 1, 0, error_kind="bad", error="?")
     labelled = RowResult(2, Event.COMPLETE, 1, 1, "yes", Source.MODEL)
-    commits.submit(Claim(3, "k3", (3,), "m", 3.0))
-    commits.submit(Settle(1, Outcome.REJECTED, (released,), 3.0, error_kind="bad", error="?"))
-    full = commits.submit(Claim(4, "k4", (4,), "m", 3.0))
+    commits.submit(Claim(first + 3, "k3", (3,), "m", 3.0))
+    commits.submit(Settle(first + 1, Outcome.REJECTED, (released,), 3.0, error_kind="bad", error="?"))
+    full = commits.submit(Claim(first + 4, "k4", (4,), "m", 3.0))
     if between:
-        commits.submit(Claim(5, "k5", (5,), "m", 3.0))
-    commits.submit(Settle(2, Outcome.ANSWERED, (labelled,), 3.0))
-    last = commits.submit(Claim(6, "k6", (1,), "m", 3.0))  # of the row that is given back
+        commits.submit(Claim(first + 5, "k5", (5,), "m", 3.0))
+    commits.submit(Settle(first + 2, Outcome.ANSWERED, (labelled,), 3.0))
+    last = commits.submit(Claim(first + 6, "k6", (1,), "m", 3.0))  # of the row that is given back
     commits.close()
     await running
     counts = await store.counts()

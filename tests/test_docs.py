@@ -12,10 +12,12 @@ import pytest
 from readme_help import README, with_help
 
 from batchjob.cli import group
+from batchjob.settings.declared import spelled
+from batchjob.settings.jobfile import settings
 from batchjob.states import TRANSITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 BEHIND = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "2>", "<"})
@@ -56,6 +58,13 @@ def test_the_help_in_the_readme_is_that_of_the_commands() -> None:
     # Versions of click fold lines in other places; and -h stands there or not by who asked a command first.
     words = with_help(written).replace("-h, --help", "--help").split()
     assert words == written.replace("-h, --help", "--help").split(), "run: make readme"
+
+
+def test_a_default_named_in_the_readme_is_that_of_the_setting() -> None:
+    named = re.findall(r"`--([\w-]+)` \((\d+)", README.read_text(encoding="utf-8"))
+    defaults = {setting.option[2:]: spelled(setting.default) for setting in settings()}
+    assert len(named) >= 3
+    assert [(name, value) for name, value in named if defaults[name] != value] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))

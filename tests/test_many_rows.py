@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchjob.model import AddRows, Chunk, Claim, InputSource, Row
+from batchjob.model import AddRows, Chunk, Claim, InputSource, Row, TaskRecord
 from batchjob.sandbox import wire
 from batchjob.stores.sqlite.store import open_store
 from batchjob.task.answers import DEEPEST, split_answer
@@ -445,6 +445,8 @@ def test_half_a_surrogate_pair_cannot_reach_the_database() -> None:
 
 # ---------------------------------------------------------------- lost together
 
+TASK = TaskRecord("t", "q", b"{}")
+
 
 async def test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page(tmp_path: Path) -> None:
     rows, each = 60, 20
@@ -459,19 +461,19 @@ async def test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page(tmp_path:
         size=1,
         mtime_ns=1,
     )
-    await store.create_job(uid="u", name="job", source=source, settings=b"{}", task_digest="d", at=1.0)
-    await store.begin_run(at=1.0)
+    await store.create_job(uid="u", name="job", source=source, settings=b"{}", task=TASK, at=1.0)
+    run = await store.begin_run(TASK, fresh=True, up_to=None, at=1.0)
     read = [(n, str(n), f"text {n}", None, None) for n in range(1, rows * each + 1)]
     await store.commit([AddRows(1, Chunk(1, read, 1, "digest", True))])
-    for request in range(1, rows + 1):
-        first = (request - 1) * each + 1
-        await store.commit([Claim(request, f"k{request}", tuple(range(first, first + each)), "m", 2.0)])
-    await store.begin_run(at=3.0)  # the process died
+    for request in range(rows):
+        numbers = tuple(range(request * each + 1, (request + 1) * each + 1))
+        await store.commit([Claim(run.first_request_id + request, f"k{request}", numbers, "m", 2.0)])
+    assert await store.recover(hold=False, at=3.0) == 0  # the run lives
+    await store.begin_run(TASK, fresh=True, up_to=None, at=3.0)  # its process died
     assert await store.recover(hold=False, at=3.0) == rows
     found: list[tuple[str, int]] = []
-    page, after = await store.returned_parcels(after=None, limit=512)
-    while page:
-        found += [(parcel.lost.client_key if parcel.lost else "", len(parcel.rows)) for parcel in page]
-        page, after = await store.returned_parcels(after=after, limit=512)
+    while page := await store.next_page(512):
+        found += [(parcel.lost.client_key if parcel.lost else "", len(parcel.rows)) for parcel in page.parcels]
+        assert page.rows == ()
     await store.close()
-    assert found == [(f"k{request}", each) for request in range(1, rows + 1)]
+    assert found == [(f"k{request}", each) for request in range(rows)]

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchjob.errors import BatchjobError, SettingError
-from batchjob.outputs import FORMATS, neutral_cell, open_output
+from batchjob.outputs import FORMATS, open_output
+from batchjob.printable import neutral_cell
 
 HEADER = ("id", "text", "label")
 ROWS = [("1", "ünï, 中文", "a"), ("2", 'says "hi"\nand\tgoes', None), ("3", "", "b")]

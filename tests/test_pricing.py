@@ -10,19 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.config import SANDBOX_URL, Price
 from batchjob.errors import SettingError
 from batchjob.model import Usage
-from batchjob.money.prices import (
-    PICO,
-    KnownPrice,
-    cost_picousd,
-    load_prices,
-    parse_prices,
-    price_for,
-    usd,
-    worst_case_picousd,
-)
+from batchjob.money.cost import PICO, KnownPrice, cost_picousd, usd, worst_case_picousd
+from batchjob.money.prices import load_prices, parse_prices, price_for
+from batchjob.settings.config import SANDBOX_URL, Price
 
 OPENAI = "https://api.openai.com/v1"
 MINI = KnownPrice(150_000, 75_000, 600_000, "a test")

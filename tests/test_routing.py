@@ -11,18 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.config import JobConfig, Route, Rule
 from batchjob.errors import SettingError
-from batchjob.task.routes import (
-    LANGUAGES,
-    RANKED_LANGUAGES,
-    SCRIPTS,
-    Routes,
-    Rules,
-    check_rules,
-    language_of,
-    script_of,
-)
+from batchjob.settings.config import JobConfig, Route, Rule
+from batchjob.shortcuts.rules import Rules, check_rules
+from batchjob.task.languages import LANGUAGES, RANKED_LANGUAGES, SCRIPTS, language_of, script_of
+from batchjob.task.routes import Routes, check_routes
 
 
 def word_rule(*words: str) -> Rules:
@@ -30,7 +23,7 @@ def word_rule(*words: str) -> Rules:
 
 
 def model_for(text: str, columns: dict[str, object] | None = None, **conditions: Any) -> str:
-    return Routes([Route("r", "other", **conditions)], "default").model(text, columns)
+    return Routes([Route("r", "other", **conditions)], "default").choose(text, columns)[0]
 
 
 # ---------------------------------------------------------------- rules
@@ -127,7 +120,7 @@ def test_a_route_needs_all_its_conditions() -> None:
 
 def test_the_first_route_that_fits_wins() -> None:
     routes = Routes([Route("a", "m1", min_length=5), Route("b", "m2", min_length=3)], "m0")
-    assert [routes.model(text, None) for text in ("abcdef", "abc", "a")] == ["m1", "m2", "m0"]
+    assert [routes.choose(text, None)[0] for text in ("abcdef", "abc", "a")] == ["m1", "m2", "m0"]
 
 
 def test_a_column_of_any_type_is_compared_as_the_file_shows_it() -> None:
@@ -207,8 +200,8 @@ def test_languages_that_share_a_script_are_told_apart_by_py3langid() -> None:
     assert model_for(german, language="de") == "other"
     assert model_for(french, language="de") == "default"
     routes = Routes([Route("uk", "m-uk", language="uk"), Route("ru", "m-ru", language="ru")], "d")
-    assert routes.model("Я хочу повернути гроші за своє замовлення", None) == "m-uk"
-    assert routes.model("Я хочу вернуть деньги за свой заказ", None) == "m-ru"
+    assert routes.choose("Я хочу повернути гроші за своє замовлення", None)[0] == "m-uk"
+    assert routes.choose("Я хочу вернуть деньги за свой заказ", None)[0] == "m-ru"
     for featureless in ("ok", "42", "", "?!"):
         assert model_for(featureless, language="af") == "default"
 
@@ -273,14 +266,14 @@ def test_a_rule_that_cannot_work_is_named(rule: Rule, message: str) -> None:
 )
 def test_a_route_that_cannot_work_is_named(conditions: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        check_rules(job(routes=(Route("x", "m", **conditions),)))
+        check_routes(job(routes=(Route("x", "m", **conditions),)))
 
 
 def test_two_of_one_name_are_refused() -> None:
     with pytest.raises(SettingError, match="rule 'x' is there twice"):
         check_rules(job(rules=(Rule("x", "refund", pattern="a"), Rule("x", "billing", pattern="b"))))
     with pytest.raises(SettingError, match="route 'x' is there twice"):
-        check_rules(job(routes=(Route("x", "m", min_length=1), Route("x", "m", min_length=2))))
+        check_routes(job(routes=(Route("x", "m", min_length=1), Route("x", "m", min_length=2))))
 
 
 def test_what_works_is_let_through() -> None:

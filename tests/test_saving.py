@@ -213,14 +213,15 @@ def test_who_wants_no_dedupe_has_every_row_asked_in_its_own_right_under_hold_too
 
 
 FEW_FOLLOW = """
-import batchjob.run.supply as supply
-supply.MOST_FOLLOWING = 1000
-admit, most = supply.Supply._admit, 0
-async def watched(self, rows):
+import batchjob.run.twins as twins
+twins.MOST_FOLLOWING = 1000
+meet, most = twins.Twins.meet, 0
+def watched(self, case):
     global most
-    await admit(self, rows)
+    result = meet(self, case)
     most = max(most, self._following)
-supply.Supply._admit = watched
+    return result
+twins.Twins.meet = watched
 from batchjob.cli import main
 try:
     main()

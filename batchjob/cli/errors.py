@@ -10,8 +10,9 @@ from batchjob.cli.options import database, db_option, job_argument
 from batchjob.cli.show import db_flag, show_document, show_lines
 from batchjob.errors import SettingError
 from batchjob.exchange.decide import ADVICE
-from batchjob.stores.sqlite.reader import StoreReader
-from batchjob.views.report import errors_document, errors_lines
+from batchjob.stores import open_reader
+from batchjob.views.problems import problems_lines, problems_of
+from batchjob.views.status import status_of
 
 EXAMPLES = 3
 EXAMPLES_OF_ONE_KIND = 20
@@ -34,18 +35,18 @@ def command(job: str | None, db: str | None, kind: str | None, limit: int | None
     An unconfirmed row was sent and its answer never seen: it may have been paid.
     """
     limit = limit or (EXAMPLES_OF_ONE_KIND if kind else EXAMPLES)
-    with StoreReader(database(db)) as reader:
+    with open_reader(database(db)) as reader:
         snapshot = reader.snapshot(job)
         kinds = list(snapshot.tally.get("error", {}))
         if kind is not None:
             _check_kind(kind, kinds)
             kinds = [kind]
-        problems = {name: reader.problems(snapshot.job, name, limit) for name in kinds}
-        document = errors_document(snapshot, problems, kind=kind, flag=db_flag(reader.path))
+        found = {name: reader.problems(snapshot.job, name, limit) for name in kinds}
+        problems = problems_of(status_of(snapshot), found, asked=kind, flag=db_flag(reader.url))
     if as_json:
-        show_document(document)
+        show_document(problems)
     else:
-        show_lines(errors_lines(document))
+        show_lines(problems_lines(problems))
     return 0
 
 

@@ -6,8 +6,8 @@ import click
 
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import columns, db_flag, show_document, show_lines
-from batchjob.stores.sqlite.reader import StoreReader
-from batchjob.views.report import jobs_document, jobs_lines
+from batchjob.stores import open_reader
+from batchjob.views.jobs_table import jobs_lines, jobs_of
 
 
 @click.command("jobs")
@@ -15,11 +15,11 @@ from batchjob.views.report import jobs_document, jobs_lines
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, the oldest job first")
 def command(db: str | None, as_json: bool) -> int:
     """List the jobs in this database, the oldest first."""
-    with StoreReader(database(db)) as reader:
-        document = jobs_document(reader.overview())
-        flag = db_flag(reader.path)
+    with open_reader(database(db)) as reader:
+        jobs = jobs_of(reader.overview())
+        flag = db_flag(reader.url)
     if as_json:
-        show_document(document)
+        show_document(jobs)
     else:
-        show_lines(jobs_lines(document, flag, columns()))
+        show_lines(jobs_lines(jobs, flag, columns()))
     return 0

@@ -1,38 +1,118 @@
-"""Options that several commands share. A flag that is not given is None, so that job.toml and defaults may speak."""
+"""Flags, made of the declared settings. One that is not given is None, so that job.toml and defaults may speak."""
 
 from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from batchjob.settings.declared import BEFORE, GROUPS, Group, Setting, spelled
+from batchjob.settings.jobfile import BESIDE, DB, settings
+
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_DB = "batchjob.db"
 DEFAULT_CONFIG = Path("job.toml")
+OTHER = "Other"
+LEFT_COLUMNS = 30  # as in click
 
 
-def together(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in this order in the help."""
+class GroupedOption(click.Option):
+    """An option that is shown with the settings of a group."""
 
+    def __init__(self, *arguments: Any, group: Group, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.heading = GROUPS[group].title
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options in groups, all descriptions in one column."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {heading.title: [] for heading in GROUPS.values()}
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)):
+                groups.setdefault(getattr(option, "heading", OTHER), []).append(record)
+        lengths = [len(left) for records in groups.values() for left, _ in records]
+        width = max(length for length in lengths if length <= LEFT_COLUMNS)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([(left.ljust(width), right) for left, right in records], LEFT_COLUMNS)
+
+
+def setting_option(setting: Setting, said: str) -> Callable[[F], F]:
+    """The flag of a setting, with its help."""
+    more: dict[str, Any] = {"help": said, "cls": GroupedOption, "group": setting.about.group}
+    if setting.switch:
+        return click.option(f"{setting.option}/--no-{setting.option[2:]}", default=None, **more)
+    if setting.kind is bool:
+        return click.option(setting.option, is_flag=True, **more)
+    if setting.choices:
+        return click.option(setting.option, type=click.Choice(setting.choices), **more)
+    kind = setting.kind if setting.kind in (int, float) else str
+    return click.option(setting.option, type=kind, metavar=setting.shown, **more)
+
+
+def setting_options(command: str, **said: str) -> Callable[[F], F]:
+    """The flags of all settings that a command takes.
+
+    Args:
+        said: setting -> its help, where this command has other words for it.
+    """
+    return _together([setting for setting in settings() if command in setting.commands], command, said)
+
+
+def named_options(*names: str, **said: str) -> Callable[[F], F]:
+    """The flags of these settings alone; `said` as above."""
+    return _together([setting for setting in settings() if setting.name in names], "", said)
+
+
+def _together(chosen: list[Setting], command: str, said: dict[str, str]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
+        for setting in reversed(chosen):
+            text = said.get(setting.name) or help_of(setting, fresh=command in BEFORE or setting in BESIDE)
+            function = setting_option(setting, text)(function)
         return function
 
     return decorate
 
 
-def database(given: str | None, *, configured: str | None = None) -> Path:
+def help_of(setting: Setting, *, fresh: bool = True) -> str:
+    """What a setting is for, and which values it takes.
+
+    Args:
+        fresh: what is not given is the default; else it is as in the job's last run.
+    """
+    tail = "; ".join(_values(setting, fresh=fresh))
+    return setting.about.sentence.rstrip(".") + (f"  [{tail}]" if tail else "")
+
+
+def _values(setting: Setting, *, fresh: bool) -> Iterator[str]:
+    about = setting.about
+    if fresh and about.env:
+        yield f"env {', '.join(about.env)}"
+    if fresh and about.unset:
+        yield f"default: {about.unset}"
+    elif fresh and setting.has_default and (setting.switch or setting.kind is not bool):
+        yield f"default {spelled(setting.default)}"
+    if setting.hint:
+        yield setting.hint
+
+
+db_option = setting_option(DB, help_of(DB))
+job_argument = click.argument("job", required=False)
+
+
+def database(given: str | None, *, configured: str | None = None) -> str:
     """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here.
 
     Absolute, with links resolved: the lock lies beside it, and one database must not have two.
     """
-    named = given or configured or _in_job_toml() or os.environ.get("BATCHJOB_DB") or DEFAULT_DB
-    return Path(named).resolve()
+    of_environment = next(filter(None, map(os.environ.get, DB.about.env)), None)
+    return str(Path(given or configured or _in_job_toml() or of_environment or DB.default).resolve())
 
 
 def _in_job_toml() -> str | None:
@@ -42,60 +122,6 @@ def _in_job_toml() -> str | None:
     except (OSError, ValueError):
         return None
     return named if isinstance(named, str) else None
-
-
-db_option = click.option("--db", metavar="PATH", help=f"Database file  [env BATCHJOB_DB; default {DEFAULT_DB}]")
-job_argument = click.argument("job", required=False)
-
-# What may be another at each run: it decides how the work goes on, not which label a row gets.
-run_options = together(
-    click.option("--concurrency", type=int, metavar="N", help="Most requests in flight  [default 10]"),
-    click.option("--rpm", type=float, metavar="N", help="Requests a minute, 0 for no limit  [default 600]"),
-    click.option("--tpm", type=float, metavar="N", help="Tokens a minute, 0 for no limit  [default 0]"),
-    click.option("--budget", type=float, metavar="USD", help="Most the job may cost, over all its runs"),
-    click.option("--rows-per-request", type=int, metavar="N", help="Texts in one request  [default 1]"),
-    click.option("--max-request-tokens", type=int, metavar="N", help="Of the texts in one request  [default 8000]"),
-    click.option(
-        "--response-format/--no-response-format",
-        default=None,
-        help="Ask for JSON by schema, if many rows a request  [default on]",
-    ),
-    click.option("--verify-sample", type=float, metavar="SHARE", help="Rows of many-row requests also asked alone"),
-    click.option("--dedupe/--no-dedupe", default=None, help="Pay once for texts that are the same  [default on]"),
-    click.option("--cache/--no-cache", default=None, help="Use labels of earlier jobs with this task  [default on]"),
-    click.option("--limit", type=int, metavar="N", help="Only the first N rows; a later run goes on behind them"),
-    click.option("--max-attempts", type=int, metavar="N", help="Tries of a row that cannot be completed  [default 5]"),
-    click.option("--max-paid", type=int, metavar="N", help="Answers bought for a row, usable or not  [default 1]"),
-    click.option("--timeout", type=float, metavar="SECONDS", help="For a whole answer  [default 120]"),
-    click.option("--connect-timeout", type=float, metavar="SECONDS", help="For a connection  [default 10]"),
-    click.option("--max-outage", type=float, metavar="SECONDS", help="Wait so long for a dead endpoint  [21600]"),
-    click.option(
-        "--on-unconfirmed",
-        type=click.Choice(["resend", "hold"]),
-        help="A request whose answer was never seen: send again, or wait for you  [default resend]",
-    ),
-    click.option("--api-key-env", metavar="NAME", help="Variable that holds the key  [default: see README]"),
-    click.option("--output", metavar="FILE", help="Export the labels here when the run ends"),
-    click.option("--quiet/--no-quiet", default=None, help="No progress, only warnings and errors"),
-    click.option("--log-format", type=click.Choice(["console", "json"]), help="Of the log  [default console]"),
-    click.option("--log-file", metavar="FILE", help="Append the log, with every detail, here instead of stderr"),
-)
-
-task_options = together(
-    click.option("--base-url", metavar="URL", help="Endpoint, such as https://host/v1  [env OPENAI_BASE_URL]"),
-    click.option("--model", metavar="NAME", help="As the endpoint calls it"),
-    click.option("--labels", metavar="A,B,C", help="The label set"),
-    click.option("--labels-file", metavar="FILE", help="The label set, one a line or a JSON array"),
-    click.option("--fallback", metavar="LABEL", help="Taken when an answer is none of the labels"),
-    click.option("--prompt", metavar="TEXT", help="Your own; {labels} and {text} are filled in"),
-    click.option("--prompt-file", metavar="FILE", help="Your own, from a file"),
-    click.option("--id-column", metavar="NAME", help="Column that names a row  [default id, else its number]"),
-    click.option("--text-column", metavar="NAME", help="Column to label  [default text, else body]"),
-    click.option("--format", metavar="NAME", help="Of INPUT, where its suffix does not tell: csv, tsv, jsonl"),
-    click.option("--encoding", metavar="NAME", help="Of INPUT  [default utf-8]"),
-    click.option("--max-tokens", type=int, metavar="N", help="Of an answer  [default: by the longest label]"),
-    click.option("--temperature", type=float, metavar="T", help="0 for the most likely answer  [default 0]"),
-)
 
 
 def given(flags: dict[str, Any]) -> dict[str, Any]:

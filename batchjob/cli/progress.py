@@ -9,6 +9,7 @@ from typing import Any
 
 from batchjob.logs import Logger
 from batchjob.run.online import Runner
+from batchjob.views.numbers import dollars, duration
 
 TICK_SECONDS = 0.25
 SPARSE_SECONDS = 30.0
@@ -63,11 +64,10 @@ def _words(runner: Runner) -> str:
     figures = _line(runner)
     words = [f"{figures['rows']} rows"]
     if "rows_per_second" in figures:
-        left = figures["eta_seconds"]
         words.append(f"{figures['rows_per_second']:,}/s")
-        words.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
+        words.append(f"{duration(figures['eta_seconds'])} left")
     if "cost_usd" in figures:
-        words.append(f"{figures['cost_usd']:.4f} USD")
+        words.append(dollars(figures["cost_usd"]))
     if "failed" in figures:
         words.append(f"{figures['failed']:,} failed")
     words.append(f"{runner.in_flight} in flight")

@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -14,7 +13,7 @@ import msgspec
 
 from batchjob.cli.options import database
 from batchjob.errors import BatchjobError
-from batchjob.views.report import folded
+from batchjob.views.lines import folded
 
 LEAST_COLUMNS = 20
 USUAL_COLUMNS = 80
@@ -67,6 +66,6 @@ def _end_unheard(code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
-def db_flag(path: Path) -> str:
+def db_flag(url: str) -> str:
     """What a command that is to be typed next must say of the database: nothing where it is found without."""
-    return "" if database(None) == path else f" --db {shlex.quote(str(path))}"
+    return "" if database(None) == url else f" --db {shlex.quote(url)}"

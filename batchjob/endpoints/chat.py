@@ -22,7 +22,7 @@ from batchjob import failpoints
 from batchjob.endpoints.client import Answer, Client, Deadlines, NotConnected
 from batchjob.endpoints.headers import limits, retry_after_seconds
 from batchjob.errors import SettingError
-from batchjob.model import HUGE, Answered, Heard, Lost, NotSent, Rejected, Usage
+from batchjob.model import HUGE, Answered, Lost, NotSent, Rejected, Reply, Usage
 
 MOST_MESSAGE_CHARACTERS = 500
 MOST_ID_CHARACTERS = 200
@@ -103,7 +103,7 @@ class ChatEndpoint:
             request["response_format"] = response_format
         return msgspec.json.encode(request)
 
-    async def send(self, body: bytes, client_key: str) -> Heard:
+    async def send(self, body: bytes, client_key: str) -> Reply:
         """POST the body once and say what was heard; nothing is retried or followed here."""
         headers = f"Idempotency-Key: {client_key}\r\nX-Client-Request-Id: {client_key}\r\n"
         try:
@@ -114,7 +114,7 @@ class ChatEndpoint:
         except Exception as error:
             return self._translate(error)
 
-    def _translate(self, error: Exception) -> Heard:
+    def _translate(self, error: Exception) -> Reply:
         """What an exception says of the request: not sent only where that is certain, else lost."""
         if isinstance(error, NotConnected):
             if isinstance(error.cause, aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError):
@@ -163,11 +163,11 @@ def _spellings(key: str | None) -> tuple[str, ...]:
     return (key, key.replace("/", "\\/")) if "/" in key else (key,)
 
 
-def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Heard:
+def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Reply:
     """What an HTTP answer says. A body of None was too large to be read; `now` gives epoch seconds."""
-    request_id = _identifier(headers.get("x-request-id"))
+    provider_id = _identifier(headers.get("x-request-id"))
     if 200 <= status < 300:
-        return _read_success(status, headers, body, request_id, now)
+        return _read_success(status, headers, body, provider_id, now)
     wait = retry_after_seconds(headers, now=now())
     try:
         error = None if body is None else _parse(body)
@@ -176,29 +176,29 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, n
     if isinstance(error, list) and error:
         error = error[0]  # as Gemini wraps it
     if status >= 500 and not isinstance(error, dict):
-        return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, request_id, wait)
+        return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, provider_id, wait)
     location = f"it points to {headers['Location']}" if "Location" in headers else ""
-    return _rejection(status, error, location, request_id, wait, headers)
+    return _rejection(status, error, location, provider_id, wait, headers)
 
 
 def _read_success(
-    status: int, headers: Mapping[str, str], body: bytes | None, request_id: str | None, now: Any
-) -> Heard:
+    status: int, headers: Mapping[str, str], body: bytes | None, provider_id: str | None, now: Any
+) -> Reply:
     if body is None:
-        return Answered(None, finish_reason=HUGE, request_id=request_id)
+        return Answered(None, finish_reason=HUGE, provider_id=provider_id)
     try:
         reply = _completion.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _read_odd(status, headers, body, request_id, now)
+        return _read_odd(status, headers, body, provider_id, now)
     if not reply.choices or reply.error is not msgspec.UNSET:
-        return _read_odd(status, headers, body, request_id, now)
+        return _read_odd(status, headers, body, provider_id, now)
     choice = reply.choices[0]
     return Answered(
         choice.message.content,
         choice.finish_reason,
         choice.message.refusal,
         _usage(reply.usage),
-        request_id or _identifier(reply.id),
+        provider_id or _identifier(reply.id),
         limits(headers),
     )
 
@@ -215,20 +215,20 @@ def _usage(reported: _Usage | None) -> Usage | None:
     return Usage(*numbers)
 
 
-def _read_odd(status: int, headers: Mapping[str, str], body: bytes, request_id: str | None, now: Any) -> Heard:
+def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Any) -> Reply:
     """A 2xx that is not the completion one expects: an error in disguise, an answer in another shape, or garbage."""
     try:
         reply = _parse(body)
     except ValueError:
-        return Lost("garbled_answer", f"HTTP {status} whose body is not whole JSON", status, request_id)
+        return Lost("garbled_answer", f"HTTP {status} whose body is not whole JSON", status, provider_id)
     if not isinstance(reply, dict):
-        return Lost("garbled_answer", f"HTTP {status} whose body is JSON, but no completion", status, request_id)
+        return Lost("garbled_answer", f"HTTP {status} whose body is JSON, but no completion", status, provider_id)
     if reply.get("error") and not reply.get("choices"):
         return _rejection(
             _told_status(reply["error"]) or status,
             reply,
             "",
-            request_id,
+            provider_id,
             retry_after_seconds(headers, now=now()),
             headers,
         )
@@ -245,7 +245,7 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, request_id: 
         _text(choice.get("finish_reason")),
         _text(message.get("refusal")),
         usage,
-        request_id or _identifier(reply.get("id")),
+        provider_id or _identifier(reply.get("id")),
         limits(headers),
     )
 
@@ -285,7 +285,7 @@ def _text(value: Any) -> str | None:
 
 
 def _rejection(
-    status: int, reply: Any, note: str, request_id: str | None, wait: float | None, headers: Mapping[str, str]
+    status: int, reply: Any, note: str, provider_id: str | None, wait: float | None, headers: Mapping[str, str]
 ) -> Rejected:
     """A Rejected, of the shapes errors come in: {"error": {...} or "text"}, {"message": ...}, {"detail": ...}."""
     outer = reply if isinstance(reply, dict) else {}
@@ -298,7 +298,7 @@ def _rejection(
         code="content_filter" if _is_flagged(fields) else _name(fields.get("code")),
         type=_name(fields.get("type")),
         param=_name(fields.get("param")),
-        request_id=request_id,
+        provider_id=provider_id,
         retry_after_seconds=wait,
         limits=limits(headers),
     )

@@ -6,7 +6,7 @@ import json
 import time
 
 from batchjob.endpoints.chat import ChatEndpoint, read_reply
-from batchjob.model import Answered, Heard, Lost, NotSent, Rejected
+from batchjob.model import Answered, Lost, NotSent, Rejected, Reply
 
 
 class ModelsEndpoint(ChatEndpoint):
@@ -24,7 +24,7 @@ class ModelsEndpoint(ChatEndpoint):
 
     async def models(self) -> tuple[str, ...] | NotSent | Lost | Rejected:
         """The names of the models, or what was heard instead; the key is in none of it."""
-        heard: Heard
+        heard: Reply
         try:
             with self._deadlines:
                 answer = await self._client.ask()

@@ -1,4 +1,4 @@
-"""What was heard of a request -> what becomes of it: tried again, failed, or the job stopped.
+"""A reply -> what becomes of the request: tried again, failed, or the job stopped.
 
 An error is known by its status and by the code, type and param of its JSON, never by searching its text: that echoes
 the prompt. The lists are those of the OpenAI API and of the servers that speak it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from batchjob.model import HUGE, Answered, Heard, Lost, Rejected, Value
+from batchjob.model import HUGE, Answered, Lost, Rejected, Reply, Value
 from batchjob.states import Outcome
 
 BACKOFF_BASE_SECONDS = 0.5
@@ -63,6 +63,7 @@ class Next(Enum):
 
     READ = "read"  # the answer is there to be read
     AGAIN = "again"  # its rows are worth another try
+    REPHRASE = "rephrase"  # its rows go out again at once, asked in another way; it counts against none of them
     RESEND = "resend"  # lost: again with the same key, or held, as the user chose
     FAIL = "fail"  # its rows fail alone
     STOP = "stop"  # the job stops; its rows stay pending
@@ -104,47 +105,47 @@ PAID_KINDS = frozenset({*UNUSABLE, "off_list"})
 """Kinds of rows that failed although an answer was paid for."""
 
 
-def decide(heard: Heard) -> Decision:
-    """What is to be done about a request, by what was heard of it."""
-    if isinstance(heard, Answered):
-        return _of_an_answer(heard)
-    if isinstance(heard, Rejected):
-        return _of_a_rejection(heard)
-    if isinstance(heard, Lost):
-        overload = heard.kind in ("timeout", "connection_lost")
-        return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, heard.kind, heard.message, overload)
-    if heard.kind == "bad_certificate":
-        return Decision(Outcome.NOT_SENT, Next.STOP, Signal.GOOD, heard.kind, heard.message)
-    return Decision(Outcome.NOT_SENT, Next.AGAIN, Signal.UNAVAILABLE, heard.kind, heard.message, overload=True)
+def decide(reply: Reply) -> Decision:
+    """What is to be done about a request, by its reply."""
+    if isinstance(reply, Answered):
+        return _of_an_answer(reply)
+    if isinstance(reply, Rejected):
+        return _of_a_rejection(reply)
+    if isinstance(reply, Lost):
+        overload = reply.kind in ("timeout", "connection_lost")
+        return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, reply.kind, reply.message, overload)
+    if reply.kind == "bad_certificate":
+        return Decision(Outcome.NOT_SENT, Next.STOP, Signal.GOOD, reply.kind, reply.message)
+    return Decision(Outcome.NOT_SENT, Next.AGAIN, Signal.UNAVAILABLE, reply.kind, reply.message, overload=True)
 
 
-def _of_an_answer(heard: Answered) -> Decision:
-    if heard.content and heard.content.strip() and heard.finish_reason not in ("length", "content_filter"):
+def _of_an_answer(reply: Answered) -> Decision:
+    if reply.content and reply.content.strip() and reply.finish_reason not in ("length", "content_filter"):
         return ANSWERED
-    if heard.finish_reason == HUGE:
+    if reply.finish_reason == HUGE:
         kind = "huge_answer"
-    elif heard.refusal:
+    elif reply.refusal:
         kind = "refused_by_model"
-    elif heard.finish_reason == "content_filter":
+    elif reply.finish_reason == "content_filter":
         kind = "filtered_answer"
-    elif heard.finish_reason == "length":
+    elif reply.finish_reason == "length":
         kind = "truncated_answer"
     else:
         kind = "empty_answer"
     return Decision(Outcome.ANSWERED, Next.FAIL, Signal.GOOD, kind, UNUSABLE[kind], paid=True)
 
 
-def _of_a_rejection(heard: Rejected) -> Decision:
-    kind, next_, signal = _classify(heard)
-    detail = f"HTTP {heard.status}" + (f" {heard.code or heard.type}" if heard.code or heard.type else "")
-    message = f"{detail}: {heard.message}" if heard.message else detail
-    overload = heard.status in (503, 529)
+def _of_a_rejection(reply: Rejected) -> Decision:
+    kind, next_, signal = _classify(reply)
+    detail = f"HTTP {reply.status}" + (f" {reply.code or reply.type}" if reply.code or reply.type else "")
+    message = f"{detail}: {reply.message}" if reply.message else detail
+    overload = reply.status in (503, 529)
     return Decision(Outcome.REJECTED, next_, signal, kind, message, overload=overload)
 
 
-def _classify(heard: Rejected) -> tuple[str, Next, Signal]:
+def _classify(reply: Rejected) -> tuple[str, Next, Signal]:
     """(kind, next, signal) of an answer that says the request was not carried out."""
-    status, names = heard.status, {heard.code, heard.type} - {""}
+    status, names = reply.status, {reply.code, reply.type} - {""}
     if status == 401:
         return "bad_key", Next.STOP, Signal.GOOD
     if status == 402 or not names.isdisjoint(BILLING):
@@ -163,9 +164,9 @@ def _classify(heard: Rejected) -> tuple[str, Next, Signal]:
         return "rate_limited", Next.AGAIN, Signal.RATE_LIMITED
     if "idempotency_key_reused" in names:
         return "key_conflict", Next.AGAIN, Signal.GOOD
-    if status in (400, 422) and heard.param.startswith("response_format"):
+    if status in (400, 422) and reply.param.startswith("response_format"):
         return "bad_response_format", Next.STOP, Signal.GOOD
-    if status in (400, 422) and not (names | {heard.param.rsplit(".", 1)[-1]}).isdisjoint(SETTINGS):
+    if status in (400, 422) and not (names | {reply.param.rsplit(".", 1)[-1]}).isdisjoint(SETTINGS):
         return "bad_setting", Next.STOP, Signal.GOOD
     if status in (408, 409, 425):
         return "conflict", Next.AGAIN, Signal.ERRED
@@ -203,7 +204,7 @@ ADVICE = {
     "filtered_answer": "the endpoint withheld the answer: label it by hand",
     "refused_by_model": "label it by hand, or try another prompt or model",
     "too_long": "shorten the text, or use a model with a larger context",
-    "truncated_answer": "raise --max-tokens (models that think need hundreds), then start again",
+    "truncated_answer": "retry --kind truncated_answer --max-tokens 2000 (models that think need hundreds)",
     "empty_answer": "retry buys another answer; if many are empty, see --max-tokens and the model",
     "off_list": "give --fallback LABEL, add the label that is missing, or make the prompt clearer",
     "timeout": "raise --timeout if the model is slow; then: retry --kind timeout",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from batchjob.exchange.decide import Decision, Next
-from batchjob.model import LostAs, Parcel, Row, RowResult, Value
-from batchjob.states import Event, Outcome, Source
+from batchjob.model import LostRequest, Row, RowResult, Value
+from batchjob.settings.config import JobConfig
+from batchjob.states import Event, Source
 from batchjob.task.labels import LabelSet
 
 MOST_ANSWER_CHARACTERS = 2000
@@ -12,25 +13,26 @@ MOST_ANSWER_CHARACTERS = 2000
 
 
 class Terms(Value, frozen=True):
-    """The settings a verdict goes by."""
+    """The settings that decide what an answer means, and how often a row is tried."""
 
     labels: LabelSet
     fallback: str | None
     max_attempts: int
     max_paid: int
     hold: bool  # a lost row waits for the user instead of going out again
+    verify_sample: float = 0.0  # share of the rows of a shared answer that are asked once more, alone
 
-
-def unsent(row: Row, terms: Terms) -> RowResult | None:
-    """The result of a row that needs no request, or None for one that does."""
-    if row.defect is not None:
-        kind, _, message = row.defect.partition(": ")
-        return RowResult(row.number, Event.REJECT, error_kind=kind, error=message)
-    if row.text.strip():
-        return None
-    if terms.fallback is not None:
-        return RowResult(row.number, Event.ASSIGN, label=terms.fallback, source=Source.FALLBACK)
-    return RowResult(row.number, Event.REJECT, error_kind="blank_text", error="there is no text to label")
+    @classmethod
+    def of(cls, config: JobConfig) -> Terms:
+        """Those of a job with these settings."""
+        return cls(
+            LabelSet(config.labels),
+            config.fallback,
+            config.max_attempts,
+            config.max_paid,
+            config.on_unconfirmed == "hold",
+            config.verify_sample,
+        )
 
 
 def read_answer(row: Row, answer: str, terms: Terms) -> RowResult:
@@ -76,28 +78,12 @@ def split_up(row: Row, decision: Decision) -> RowResult:
     )
 
 
-def kept(answer: str) -> str:
-    """What is kept of an answer. SQLite's JSON ends a string at NUL, so there is none in it."""
-    return answer[:MOST_ANSWER_CHARACTERS].replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def lost_as(parcel: Parcel, decision: Decision, request: LostAs) -> LostAs | None:
-    """The lost request a parcel is still known by after this one, so that its key is used again; or None.
-
-    A refusal to begin (429, 409, not sent) leaves an earlier lost request as lost as it was. After any answered
-    failure the key is spent: endpoints with idempotency keys would replay that failure. (Stripe's semantics.)
-    """
-    if decision.next is Next.RESEND:
-        return request
-    untouched = decision.next is Next.STOP or decision.kind in ("rate_limited", "conflict")
-    return parcel.lost if untouched or decision.outcome is Outcome.NOT_SENT else None
-
-
-def after(row: Row, decision: Decision, terms: Terms, lost: LostAs | None, *, counts: bool) -> RowResult:
+def unanswered(row: Row, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool) -> RowResult:
     """The result of a row whose request brought no answer that can be read; `counts`: it costs the row an attempt."""
     if decision.paid:
         return _bought_in_vain(row, decision.kind, decision.message, None, terms)
-    attempts = row.attempts + (1 if counts or decision.next is Next.FAIL else 0)
+    counts = (counts and decision.next is not Next.REPHRASE) or decision.next is Next.FAIL
+    attempts = row.attempts + counts
     if decision.next is Next.STOP:
         event = Event.RELEASE
     elif decision.next is Next.FAIL:
@@ -107,9 +93,14 @@ def after(row: Row, decision: Decision, terms: Terms, lost: LostAs | None, *, co
         return RowResult(row.number, Event.LOSE, attempts, row.paid, error_kind="unconfirmed", error=message)
     else:
         event = Event.FAIL if attempts >= terms.max_attempts else Event.RELEASE
-    known_by = lost.request_id if lost else None
     return RowResult(
-        row.number, event, attempts, row.paid, error_kind=decision.kind, error=decision.message, known_by=known_by
+        row.number,
+        event,
+        attempts,
+        row.paid,
+        error_kind=decision.kind,
+        error=decision.message,
+        known_by=lost.request_id if lost else None,
     )
 
 
@@ -119,3 +110,8 @@ def _bought_in_vain(row: Row, kind: str, message: str, raw: str | None, terms: T
     again = paid < terms.max_paid and attempts < terms.max_attempts
     event = Event.RELEASE if again else Event.FAIL
     return RowResult(row.number, event, attempts, paid, answer=raw, error_kind=kind, error=message)
+
+
+def kept(answer: str) -> str:
+    """What is kept of an answer. SQLite's JSON ends a string at NUL, so there is none in it."""
+    return answer[:MOST_ANSWER_CHARACTERS].replace("\0", "\N{REPLACEMENT CHARACTER}")

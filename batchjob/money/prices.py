@@ -1,4 +1,4 @@
-"""Usage x price -> cost. Amounts are picodollars (1e-12 USD): integers, so sums are exact.
+"""What a model's tokens cost: the price list that comes with batchjob, and the prices a job sets.
 
 A price that is not known is None, never 0: a local endpoint that charges nothing gets a price of 0 in job.toml.
 """
@@ -17,27 +17,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from batchjob.config import Price
 from batchjob.errors import SettingError
-from batchjob.model import Usage, Value
-
-PICO = 10**12
-"""Picodollars in a dollar."""
-
-REQUEST_TOKENS = 32
-"""Input tokens a request can have beyond the bytes of its body: what an endpoint puts around messages."""
+from batchjob.money.cost import PICO, KnownPrice
+from batchjob.settings.config import SANDBOX_URL, JobConfig, Price
 
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
 _DATED_HOST = "api.openai.com"  # the one host known to price gpt-4o-mini-2024-07-18 as gpt-4o-mini
-
-
-class KnownPrice(Value, frozen=True):
-    """What a model's tokens cost, in picodollars a token, and what says so."""
-
-    input: int
-    cached_input: int
-    output: int
-    source: str
 
 
 PriceList = Mapping[tuple[str, str], KnownPrice]
@@ -119,19 +104,23 @@ def _per_token(usd_per_million: float) -> int:
     return int((Decimal(str(usd_per_million)) * (PICO // 10**6)).to_integral_value(ROUND_CEILING))
 
 
-def cost_picousd(usage: Usage, price: KnownPrice) -> int:
-    """What these tokens cost. Cached tokens are a part of the input tokens, as endpoints report them."""
-    cached = min(usage.cached_input_tokens, usage.input_tokens)
-    return (
-        (usage.input_tokens - cached) * price.input + cached * price.cached_input + usage.output_tokens * price.output
-    )
+FREE = KnownPrice(0, 0, 0, "the sandbox is free")
 
 
-def worst_case_picousd(body_bytes: int, max_tokens: int, price: KnownPrice) -> int:
-    """The most a request with such a body can cost: no tokenizer makes more tokens than there are bytes."""
-    return (body_bytes + REQUEST_TOKENS) * max(price.input, price.cached_input) + max_tokens * price.output
+def prices_of(config: JobConfig) -> dict[str, KnownPrice | None]:
+    """The price of each model a job may ask.
 
-
-def usd(pico: int) -> float:
-    """An amount in dollars, to be shown."""
-    return pico / PICO
+    Raises:
+        SettingError: there is a budget, and no price for one of them.
+    """
+    models = (config.model, *(route.model for route in config.routes))
+    if config.base_url == SANDBOX_URL and not config.prices:
+        return dict.fromkeys(models, FREE)
+    prices = {model: price_for(config.base_url, model, config.prices) for model in models}
+    unknown = [model for model, price in prices.items() if price is None]
+    if config.budget is not None and unknown:
+        raise SettingError(
+            f"no price is known for model {unknown[0]!r} at {config.base_url}, so a budget cannot be kept. Give it in "
+            f'job.toml: [prices."{unknown[0]}"] with input and output in USD per million tokens'
+        )
+    return prices

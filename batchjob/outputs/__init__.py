@@ -13,10 +13,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol, cast
 
 from batchjob.errors import SettingError
-from batchjob.outputs.cells import neutral_cell
 from batchjob.outputs.target import check_target, opened
-
-__all__ = ["FORMATS", "Writer", "neutral_cell", "open_output"]
 
 FORMATS = {
     "csv": "batchjob.outputs.delimited:write_csv",

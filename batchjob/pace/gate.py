@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple
 
-from batchjob.config import JobConfig
-from batchjob.exchange.decide import ADVICE, Decision, Next, Signal
-from batchjob.model import Answered, Ending, Heard, Lost, NotSent, Parcel, Rejected
+from batchjob.exchange.decide import Decision, Next, Signal
+from batchjob.model import Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply
 from batchjob.pace.health import Health
 from batchjob.pace.pacer import Pacer
+from batchjob.settings.config import JobConfig
 from batchjob.states import JobState
 
 
@@ -17,11 +17,11 @@ class Lesson(NamedTuple):
     """What follows from a request besides its rows' results."""
 
     counts: bool  # the try costs its rows an attempt
-    ending: Ending | None = None  # the job stops
+    stop: Ending | None = None  # nothing was answered for too long
     outage: bool = False  # it is the first to show that the endpoint does not work
 
 
-class Traffic:
+class Gate:
     """The requests in flight, and whether one more may join them. Times are seconds of the runner's clock."""
 
     def __init__(self, config: JobConfig, *, now: float) -> None:
@@ -45,26 +45,25 @@ class Traffic:
         """0 when the quotas let a request of about so many tokens go, which is charged then; else seconds to wait."""
         return self._pacer.admit(tokens, now)
 
-    def settle_tokens(self, charged: float, heard: Heard, now: float) -> None:
+    def correct_tokens(self, charged: float, reply: Reply, now: float) -> None:
         """A request was charged its estimate; put that right, where the usage is known or nothing was done."""
-        if isinstance(heard, Answered) and heard.usage:
-            self._pacer.settle(charged, heard.usage.input_tokens + heard.usage.output_tokens, now)
-        elif isinstance(heard, NotSent | Rejected):
-            self._pacer.settle(charged, 0.0, now)
+        if isinstance(reply, Answered) and reply.usage:
+            self._pacer.correct(charged, reply.usage.input_tokens + reply.usage.output_tokens, now)
+        elif isinstance(reply, NotSent | Rejected):
+            self._pacer.correct(charged, 0.0, now)
 
-    def learn(self, decision: Decision, heard: Heard, parcel: Parcel, *, sent_at: float, now: float) -> Lesson:
-        """What was heard of a request, for those that come."""
-        if isinstance(heard, Answered | Rejected) and heard.limits is not None:
-            self._pacer.learn(heard.limits, now)
+    def learn(self, decision: Decision, reply: Reply, parcel: Parcel, *, sent_at: float, now: float) -> Lesson:
+        """What a reply teaches, for the requests that come."""
+        if isinstance(reply, Answered | Rejected) and reply.limits is not None:
+            self._pacer.learn(reply.limits, now)
         if decision.next is Next.STOP:
-            advice = ADVICE.get(decision.kind, "")
-            return Lesson(False, Ending(JobState.REFUSED, f"{decision.message.rstrip('.')}. What to do: {advice}", 3))
+            return Lesson(False)
         if decision.signal is Signal.GOOD:
             self._health.good(now, parcel.rows)
             self._pacer.went_well(now, self.in_flight, sent_at)
             return _COUNTS
         before = self._health.outage_since
-        counts = self._learn_of_failure(decision, heard, parcel, sent_at, now)
+        counts = self._learn_of_failure(decision, reply, parcel, sent_at, now)
         outage = before is None and self._health.outage_since is not None
         down = self._health.down_seconds(now)
         if down <= self._max_outage:
@@ -72,8 +71,8 @@ class Traffic:
         reason = f"no answer for {down:.0f} s (--max-outage): {decision.message}"
         return Lesson(counts, Ending(JobState.STOPPED, reason, 1), outage)
 
-    def _learn_of_failure(self, decision: Decision, heard: Heard, parcel: Parcel, sent_at: float, now: float) -> bool:
-        wait = heard.retry_after_seconds if isinstance(heard, Rejected | Lost) else None
+    def _learn_of_failure(self, decision: Decision, reply: Reply, parcel: Parcel, sent_at: float, now: float) -> bool:
+        wait = reply.retry_after_seconds if isinstance(reply, Rejected | Lost) else None
         if decision.signal is Signal.RATE_LIMITED:
             self._pacer.rate_limited(wait, sent_at, now, self.in_flight)
             self._health.told_to_wait(wait or 0.0, now, most=self._max_outage)

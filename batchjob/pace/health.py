@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 
-from batchjob.exchange.decide import Signal
-from batchjob.model import Row
+from batchjob.exchange.decide import ADVICE, Signal
+from batchjob.model import Ending, Row, RowResult
+from batchjob.states import Event, JobState
 
 OUTAGE_IN_A_ROW = 20
 OUTAGE_WINDOW = 100
 FIRST_PROBE_SECONDS = 1.0
 LAST_PROBE_SECONDS = 60.0
+OF_THE_ROW = frozenset({"content_filter", "too_long", "filtered_answer", "refused_by_model"})
+"""Failures that say nothing of the job: however many rows fail so, the others go on."""
 ALIKE_AT_FIRST = 5
 ALIKE_IN_A_ROW = 20
 
@@ -100,6 +103,17 @@ class AlikeFailures:
         self._labelled_any = False
         self._kind = ""
         self._rows: set[int] = set()
+
+    def watch(self, result: RowResult, row: Row) -> Ending | None:
+        """A row has its end; how the job ends where all rows fail alike, for it is not the rows then."""
+        if result.event is Event.COMPLETE:
+            self.labelled()
+        elif result.event is Event.FAIL and result.error_kind not in OF_THE_ROW:
+            kind = result.error_kind or ""
+            if self.failed(kind, row):
+                reason = f"row after row failed alike ({kind}: {result.error}). What to do: {ADVICE.get(kind, '')}"
+                return Ending(JobState.REFUSED, reason, 3)
+        return None
 
     def labelled(self) -> None:
         """A row got its label."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from batchjob.errors import DiskFull, StoreError
-from batchjob.model import Claim, Settle, Write
+from batchjob.model import Claim, Control, Settle, Write
 from batchjob.ports import Store
 
 GROUPS_OUT = 2
@@ -36,14 +36,23 @@ class GroupCommit:
     A group has at most `most_claims` claims. With half as many as there are workers, one half of them is out while the
     other's group is flushed; without a limit all of them gather in one group, and event loop and disk take turns.
 
-    An error of the store goes to `failed` and to everyone who waits, and nothing more is handed to the store, except
-    after DiskFull: answers are still taken then, into the room that was kept for them, for they were paid.
+    What the store says with a commit goes to `told`. An error of the store goes to `failed` and to everyone who waits,
+    and nothing more is handed to the store, except after DiskFull: answers are still taken then, into the room that was
+    kept for them, for they were paid.
     """
 
-    def __init__(self, store: Store, *, most_claims: int, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        most_claims: int,
+        failed: Callable[[BaseException], None],
+        told: Callable[[Control], None],
+    ) -> None:
         self._store = store
         self._most_claims = most_claims
         self._failed = failed
+        self._told = told
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Group] = deque()
         self._out = 0  # groups that are with the store
@@ -118,7 +127,7 @@ class GroupCommit:
         tried = self._error is None
         if tried:
             try:
-                await self._store.commit(group)
+                self._told(await self._store.commit(group))
             except StoreError as error:
                 failed = error
         if before is not None and not before.done():

@@ -1,4 +1,4 @@
-"""Claim, send, decide, commit: the loop every row goes through, with its stop, its pauses and its probe.
+"""Claim, send, conclude, commit: the loop every row goes through, with its stop, its pauses and its probe.
 
 The order is the guarantee: a claim is on disk before its request leaves, and a worker's next claim is committed no
 earlier than its last result. So at any instant the claims on disk are no more than the requests that may be in flight.
@@ -12,41 +12,27 @@ from math import inf
 
 import msgspec
 
-from batchjob.config import JobConfig
 from batchjob.errors import DiskFull
-from batchjob.exchange.decide import ADVICE, ANSWERED, PAID_KINDS, Decision, Next, Signal, backoff_seconds, decide
-from batchjob.exchange.question import Asking, parcels_again
-from batchjob.exchange.rows import lost_as
+from batchjob.exchange.conclude import Over, conclude
+from batchjob.exchange.decide import ANSWERED, PAID_KINDS, Decision, Next, decide
+from batchjob.exchange.exchange import Exchange, client_key, digest_of
+from batchjob.exchange.question import Questions
+from batchjob.exchange.rows import Terms
 from batchjob.logs import Logger
-from batchjob.model import (
-    Answered,
-    Beat,
-    Chunk,
-    Claim,
-    Ending,
-    Heard,
-    Job,
-    LostAs,
-    Parcel,
-    Remembered,
-    Row,
-    RowResult,
-    Run,
-    Settle,
-)
+from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Parcel, Reply, Run
 from batchjob.money.budget import Budget
-from batchjob.pace.gate import Traffic
+from batchjob.pace.gate import Gate
 from batchjob.pace.health import AlikeFailures
 from batchjob.ports import Endpoint, Store
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.ingest import ingest
 from batchjob.run.progress import Progress
 from batchjob.run.supply import Supply
-from batchjob.states import Event, JobState, Outcome, State
+from batchjob.run.turnstile import Turnstile
+from batchjob.settings.config import JobConfig
+from batchjob.states import JobState, Outcome, State
 
 BEAT_SECONDS = 1.0
-OF_THE_ROW = frozenset({"content_filter", "too_long", "filtered_answer", "refused_by_model"})
-"""Failures that say nothing of the job: however many rows fail so, the others go on."""
 
 Clock = Callable[[], float]
 
@@ -55,7 +41,7 @@ class Runner:
     """One run of a job.
 
     clock gives monotonic seconds, wall UTC epoch seconds, chance a number in [0, 1). `chunks` is what is left of the
-    input, None where all of it is in the work table; `only_returned` leaves out rows that were never tried.
+    input, None where all of it is in the work table. Made inside a running event loop.
     """
 
     def __init__(
@@ -68,7 +54,6 @@ class Runner:
         endpoint: Endpoint,
         budget: Budget,
         chunks: Iterator[Chunk] | None,
-        only_returned: bool,
         key_prefix: str,
         clock: Clock,
         wall: Clock,
@@ -76,35 +61,27 @@ class Runner:
         log: Logger,
     ) -> None:
         self.progress = Progress()
-        self._budget = budget
-        self._asking = Asking(config, endpoint, budget)
-        self._job, self._config, self._store, self._endpoint = job, config, store, endpoint
-        self._chunks = chunks
+        self.requests = 0  # of this run so far
+        self._job, self._run, self._config, self._chunks = job, run, config, chunks
+        self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._key_prefix = key_prefix
-        self._run = run
-        self._request_id = run.last_request_id
-        self._commits = GroupCommit(store, most_claims=-(-config.concurrency // 2), failed=self._store_failed)
-        self._supply = Supply(
-            job=job,
-            config=config,
-            store=store,
-            commits=self._commits,
-            terms=self._asking.terms,
-            only_returned=only_returned,
-            wall=wall,
-            settled=self.progress.settle,
+        self._terms = Terms.of(config)
+        self._questions = Questions(config, self._terms.labels, endpoint, budget)
+        self._commits = GroupCommit(
+            store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
-        self._traffic = Traffic(config, now=clock())
+        self._supply = Supply(
+            job=job, config=config, store=store, commits=self._commits, wall=wall, skipped=self.progress.count
+        )
+        self._gate = Gate(config, now=clock())
         self._alike = AlikeFailures()
-        self._gate = asyncio.Lock()
-        self._wake: asyncio.Future[None] | None = None
-        self._refill: asyncio.Task[None] | None = None
-        self._ending: Ending | None = None
-        self._error: BaseException | None = None
-        self._no_schema: asyncio.Task[None] | None = None
+        self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
         self._workers: list[asyncio.Task[None]] = []
+        self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before
+        self._ending: Ending | None = None
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
+        self._error: BaseException | None = None
 
     # ------------------------------------------------------------ a run from start to end
 
@@ -127,12 +104,11 @@ class Runner:
                 reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         finally:
-            for task in (beating, self._refill):
-                if task is not None:
-                    task.cancel()
+            beating.cancel()
+            if self._supply.refilling:
+                self._refill.cancel()
             self._commits.close()
-            others = [self._no_schema] if self._no_schema else []
-            await asyncio.gather(committing, beating, *others, return_exceptions=True)
+            await asyncio.gather(committing, beating, *self._aside, return_exceptions=True)
         if self._error is not None:
             raise self._error
         return await self._how_it_ended()
@@ -156,17 +132,22 @@ class Runner:
         """Send nothing more; what is in flight is still awaited and committed. The first reason is the one told."""
         if not self.stopping:
             self._ending = ending
-        self._rouse()
+        self._turnstile.rouse()
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
-        self._rouse()
+        self._turnstile.rouse()
 
     def _store_failed(self, error: BaseException) -> None:
         self._fail(error)
         if not isinstance(error, DiskFull):  # with a full disk the answers that are still to come can be kept
             for worker in self._workers:
                 worker.cancel()
+
+    def _told(self, control: Control) -> None:
+        """What the store says with a commit."""
+        if control.stop is not None:
+            self.stop(control.stop)
 
     @property
     def stopping(self) -> bool:
@@ -189,7 +170,7 @@ class Runner:
             except Exception as error:
                 self._fail(error)
         self._supply.more_input = False
-        self._rouse()
+        self._turnstile.rouse()
 
     def _chunk_stored(self, chunk: Chunk) -> None:
         self.progress.counts[State.PENDING] += len(chunk.rows)
@@ -197,7 +178,7 @@ class Runner:
             self._chunks = None
             self._log.info("input_ingested", rows=self.progress.total)
         self._supply.arrived()
-        self._rouse()
+        self._turnstile.rouse()
 
     def _begin_refill(self) -> None:
         self._supply.refilling = True
@@ -208,206 +189,139 @@ class Runner:
         self._supply.refilling = False
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
-        self._rouse()
+        self._turnstile.rouse()
 
-    # ------------------------------------------------------------ the gate
-
-    def _rouse(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    async def _next(self) -> Parcel | None:
-        """The parcel to send now, when it may be sent; None when there is nothing more to send."""
-        if not self._gate.locked():
-            found = self._try()
-            if not isinstance(found, float):
-                return found
-        async with self._gate:
-            while isinstance(found := self._try(), float):
-                await self._sleep(found)
-        return found
-
-    async def _sleep(self, seconds: float) -> None:
-        """Until something changes, or so many seconds."""
-        loop = asyncio.get_running_loop()
-        self._wake = loop.create_future()
-        timer = loop.call_later(seconds, self._rouse) if seconds < inf else None
-        await self._wake
-        if timer is not None:
-            timer.cancel()
+    # ------------------------------------------------------------ may one go out?
 
     def _try(self) -> Parcel | float | None:
         """A parcel that goes out now; or the seconds after which to ask again, unless something changes before."""
         if self.stopping:
             return None
-        now, supply, traffic = self._clock(), self._supply, self._traffic
-        wait = traffic.seconds_to_room(now)
+        now, supply, gate = self._clock(), self._supply, self._gate
+        wait = gate.seconds_to_room(now)
         if wait > 0.0:
             return wait
         if supply.wants_refill:
             self._begin_refill()
-        parcel = supply.peek(now)
+        parcel = supply.next_parcel(now)
         if parcel is None:
-            return None if supply.exhausted and not traffic.in_flight else supply.seconds_to_next(now)
+            return None if supply.exhausted and not gate.in_flight else supply.seconds_to_next(now)
         if self._budget.limited and not self._affords(parcel):
-            if not traffic.in_flight:
+            if not gate.in_flight:
                 self.stop(Ending(JobState.OVER_BUDGET, f"the budget of {self._config.budget:g} USD is reached", 5))
-            return inf if traffic.in_flight else None
-        wait = traffic.admit(self._asking.tokens(parcel) if traffic.counts_tokens else 0.0, now)
+            return inf if gate.in_flight else None
+        wait = gate.admit(self._questions.tokens(parcel) if gate.counts_tokens else 0.0, now)
         if wait > 0.0:
             return wait
         supply.take()
-        traffic.in_flight += 1
+        gate.in_flight += 1
         return parcel
 
     def _affords(self, parcel: Parcel) -> bool:
         """Whether the budget has room for the worst this request can cost."""
-        return self._budget.affords(self._asking.worst_case(parcel) or 0)
+        return self._budget.affords(self._questions.worst_case(parcel) or 0)
 
     # ------------------------------------------------------------ one request
 
     async def _work(self) -> None:
-        while (parcel := await self._next()) is not None:
+        while (parcel := await self._turnstile.next()) is not None:
             try:
-                await self._carry(parcel)
+                exchange = self._open(parcel)
+                await self._commits.submit(exchange.claim(self._wall()))
+                reply = await self._endpoint.send(exchange.body, exchange.client_key)
+                self._conclude(exchange, reply)
             except Exception as error:
                 self._fail(error)
             finally:
-                self._traffic.in_flight -= 1
-                self._rouse()
+                self._gate.in_flight -= 1
+                self._turnstile.rouse()
 
-    async def _carry(self, parcel: Parcel) -> None:
-        sent_at = self._clock()  # as pacing counts: from when it was let go
-        self._request_id += 1
-        request_id = self._request_id
-        key = parcel.lost.client_key if parcel.lost else f"{self._key_prefix}-{request_id}"
-        cost = self._asking.worst_case(parcel)
-        if cost is not None:
-            self._budget.reserve(cost)
-        body = self._asking.body(parcel)
-        numbers = tuple([row.number for row in parcel.rows])
-        claim = Claim(
+    def _open(self, parcel: Parcel) -> Exchange:
+        """The request of a parcel, with the money it may cost put aside."""
+        request_id = self._run.first_request_id + self.requests
+        self.requests += 1
+        body = self._questions.body(parcel)
+        digest = digest_of(body)
+        price = self._budget.price(parcel.model)
+        reserved = None if price is None else self._questions.worst_case(parcel)
+        if reserved is not None:
+            self._budget.reserve(reserved)
+        return Exchange(
             request_id,
-            key,
-            numbers,
-            parcel.model,
-            self._wall(),
-            parcel.lost is not None,
-            cost,
-            parcel.verifies is not None,
+            client_key(self._key_prefix, request_id, parcel.lost, digest),
+            parcel,
+            body,
+            digest,
+            self._clock(),
+            price,
+            reserved,
+            self._questions.tokens(parcel) if self._gate.counts_tokens else 0.0,
         )
-        await self._commits.submit(claim)
-        heard = await self._endpoint.send(body, key)
-        self._conclude(parcel, LostAs(request_id, key), heard, sent_at, cost)
 
-    def _conclude(self, parcel: Parcel, request: LostAs, heard: Heard, sent_at: float, reserved: int | None) -> None:
-        decision = decide(heard)
+    def _conclude(self, exchange: Exchange, reply: Reply) -> None:
         now = self._clock()
-        whole = self._asking.gives_up_schema(parcel, decision)
-        if whole:
-            decision = msgspec.structs.replace(decision, next=Next.AGAIN)
+        decision, counts = self._learn(exchange, reply, now)
+        conclusion = conclude(
+            exchange, reply, decision, self._terms, counts=counts, at=self._wall(), chance=self._chance
+        )
+        self._commits.submit(conclusion.settle)
+        if exchange.reserved is not None:
+            self._budget.correct(exchange.reserved, conclusion.settle.cost)
+        for over in conclusion.over:
+            self._row_over(over)
+        if conclusion.stop is not None:
+            self.stop(conclusion.stop)
+        if conclusion.again and not self.stopping:
+            for parcel, seconds in conclusion.again:
+                self._supply.put_back(parcel, now + seconds)
+
+    def _learn(self, exchange: Exchange, reply: Reply, now: float) -> tuple[Decision, bool]:
+        """What a reply teaches about the endpoint; the decision about it, and whether the try counts."""
+        parcel, decision = exchange.parcel, decide(reply)
+        if self._questions.gives_up_schema(parcel, decision):
+            decision = msgspec.structs.replace(decision, next=Next.REPHRASE)
             self._remember_no_schema()
-        lesson = self._traffic.learn(decision, heard, parcel, sent_at=sent_at, now=now)
+        lesson = self._gate.learn(decision, reply, parcel, sent_at=exchange.sent_at, now=now)
         if lesson.outage:
             self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
-        if lesson.ending is not None:
-            self.stop(lesson.ending)
-        if self._traffic.counts_tokens:
-            self._traffic.settle_tokens(self._asking.tokens(parcel), heard, now)
-        cost = self._cost(parcel, decision, heard, reserved)
+        if lesson.stop is not None:
+            self.stop(lesson.stop)
+        if self._gate.counts_tokens:
+            self._gate.correct_tokens(exchange.tokens, reply, now)
+        if decision.outcome is Outcome.ANSWERED and (exchange.price is not None or len(parcel.rows) > 1):
+            self._questions.learn_answer(parcel, reply.usage if isinstance(reply, Answered) else None)
         if decision is not ANSWERED:
-            self._tell(parcel, decision, heard, request.request_id)
-        if parcel.verifies is not None:
-            self._conclude_verification(parcel, request, decision, heard, cost)
-            return
-        lost = lost_as(parcel, decision, request)
-        results = self._asking.results(parcel, decision, heard, lost, counts=lesson.counts and not whole)
-        remember = self._supply.to_remember(results)
-        self._commits.submit(_settle(request.request_id, decision, heard, results, self._wall(), cost, remember))
-        for row, result in zip(parcel.rows, results, strict=True):
-            if result.event is not Event.RELEASE:
-                self._row_over(row, result, parcel)
-        if not self.stopping:
-            self._put_back(parcel, results, decision, lost, now, whole=whole)
+            self._tell(exchange, decision, reply)
+        return decision, lesson.counts
 
-    def _row_over(self, row: Row, result: RowResult, parcel: Parcel) -> None:
-        self.progress.settle(result)
-        self._supply.concluded(result)
-        self._traffic.row_over(row.number)
-        self._watch(result, row)
-        sample = self._config.verify_sample
-        if sample and len(parcel.rows) > 1 and result.event is Event.COMPLETE and self._chance() < sample:
-            again = Parcel((row,), parcel.model, verifies=result.label)
-            self._supply.put_back(again, self._clock())
-
-    def _cost(self, parcel: Parcel, decision: Decision, heard: Heard, reserved: int | None) -> int | None:
-        """What the request cost, and the rest of what was reserved is free again. A lost one may have cost it all."""
-        if reserved is None or decision.outcome is Outcome.LOST:
-            return reserved
-        cost: int | None = 0
-        if isinstance(heard, Answered):
-            cost = self._budget.cost(parcel.model, heard.usage)
-            if heard.usage and heard.usage.input_tokens:
-                self._asking.learn_usage(parcel, heard.usage)
-        self._budget.settle(reserved, cost)
-        return cost
-
-    def _conclude_verification(
-        self, parcel: Parcel, request: LostAs, decision: Decision, heard: Heard, cost: int | None
-    ) -> None:
-        """A labelled row was asked once more, alone: only whether the labels agree is kept."""
-        agreed = None
-        if decision.next is Next.READ and isinstance(heard, Answered):
-            agreed = self._asking.terms.labels.match(heard.content or "") == parcel.verifies
-        self._commits.submit(_settle(request.request_id, decision, heard, (), self._wall(), cost, (), agreed))
+    def _row_over(self, over: Over) -> None:
+        row, result, key = over
+        self.progress.count(result)
+        self._gate.row_over(row.number)
+        if key is not None:
+            self._supply.concluded(key, result)
+        if (ending := self._alike.watch(result, row)) is not None and not self.stopping:
+            self._misfit = result.error_kind or ""
+            self.stop(ending)
 
     def _remember_no_schema(self) -> None:
         self._config = msgspec.structs.replace(self._config, response_format=False)
         self._log.warning("response_format_refused", now="many rows are asked for without it")
-        self._no_schema = asyncio.create_task(self._store.set_settings(msgspec.json.encode(self._config)))
-
-    def _watch(self, result: RowResult, row: Row) -> None:
-        """Stop the job where all rows fail alike: it is not the rows then."""
-        if result.event is Event.COMPLETE:
-            self._alike.labelled()
-        elif result.event is Event.FAIL and result.error_kind not in OF_THE_ROW:
-            kind = result.error_kind or ""
-            if self._alike.failed(kind, row) and not self.stopping:
-                self._misfit = kind
-                reason = f"row after row failed alike ({kind}: {result.error}). What to do: {ADVICE.get(kind, '')}"
-                self.stop(Ending(JobState.REFUSED, reason, 3))
-
-    def _put_back(
-        self,
-        parcel: Parcel,
-        results: tuple[RowResult, ...],
-        decision: Decision,
-        lost: LostAs | None,
-        now: float,
-        *,
-        whole: bool,
-    ) -> None:
-        """Queue what was released for another try."""
-        if decision is ANSWERED and len(results) == 1 and results[0].event is Event.COMPLETE:
-            return
-        for again in parcels_again(parcel, results, decision, lost, whole=whole):
-            due = now
-            if decision.next in (Next.AGAIN, Next.RESEND) and decision.signal in (Signal.UNAVAILABLE, Signal.ERRED):
-                due += backoff_seconds(max(again.rows[0].attempts, 1), self._chance())
-            self._supply.put_back(again, due)
+        self._aside.append(asyncio.create_task(self._store.set_settings(msgspec.json.encode(self._config))))
 
     # ------------------------------------------------------------ what others see
 
-    def _tell(self, parcel: Parcel, decision: Decision, heard: Heard, request_id: int) -> None:
+    def _tell(self, exchange: Exchange, decision: Decision, reply: Reply) -> None:
         tell = self._log.debug if decision.next is Next.AGAIN else self._log.info
+        row = exchange.parcel.rows[0]
         tell(
             f"request_{decision.outcome}",
             kind=decision.kind,
             error=decision.message,
-            row=parcel.rows[0].number,
-            attempt=parcel.rows[0].attempts + 1,
-            request=request_id,
-            request_id=getattr(heard, "request_id", None),
+            row=row.number,
+            attempt=row.attempts + 1,
+            request=exchange.request_id,
+            request_id=getattr(reply, "provider_id", None),
         )
 
     async def _beat(self) -> None:
@@ -419,14 +333,9 @@ class Runner:
             await asyncio.sleep(BEAT_SECONDS)
 
     @property
-    def requests(self) -> int:
-        """Requests of this run so far."""
-        return self._request_id - self._run.last_request_id
-
-    @property
     def in_flight(self) -> int:
         """Requests that are out."""
-        return self._traffic.in_flight
+        return self._gate.in_flight
 
     @property
     def cost_usd(self) -> float | None:
@@ -436,31 +345,4 @@ class Runner:
     @property
     def pacing(self) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
-        return self._traffic.describe(self._clock())
-
-
-def _settle(
-    request_id: int,
-    decision: Decision,
-    heard: Heard,
-    results: tuple[RowResult, ...],
-    at: float,
-    cost: int | None,
-    remember: tuple[Remembered, ...],
-    agreed: bool | None = None,
-) -> Settle:
-    answered = isinstance(heard, Answered)
-    return Settle(
-        request_id,
-        decision.outcome,
-        results,
-        at,
-        status=200 if answered else getattr(heard, "status", None),
-        provider_id=getattr(heard, "request_id", None),
-        usage=heard.usage if isinstance(heard, Answered) else None,
-        cost=cost,
-        error_kind=decision.kind or None,
-        error=decision.message or None,
-        remember=remember,
-        agreed=agreed,
-    )
+        return self._gate.describe(self._clock())

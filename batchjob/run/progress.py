@@ -19,7 +19,7 @@ class Progress:
         self.rows_per_second: float | None = None
         self._marks: deque[tuple[float, int]] = deque(maxlen=RATE_SECONDS)
 
-    def settle(self, result: RowResult) -> None:
+    def count(self, result: RowResult) -> None:
         """A row has its end, if this is one."""
         state = TRANSITIONS[result.event][1]
         if state is not State.PENDING:

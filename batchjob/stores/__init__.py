@@ -1,1 +1,80 @@
-"""Work tables. SQLite is the one there is; another is a module and its .sql here, and a folder of migrations."""
+"""Work tables, by URL. A path is a SQLite file; another kind is a folder here, a line in STORES, and its migrations.
+
+Each is a module with these functions, imported when it is asked for:
+
+    open_store(url, job) -> ports.Store           for writing
+    open_reader(url) -> ports.StoreReader         for reading
+    open_check(url) -> ports.StoreCheck           for doctor
+    writer_of(url) -> dict | None                 who is writing
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from batchjob.errors import NoJobs, SettingError
+from batchjob.ports import Store, StoreCheck, StoreReader
+
+STORES = {"sqlite": "batchjob.stores.sqlite"}
+"""The scheme of a URL and the module behind it; what has no scheme is the path of a SQLite file."""
+
+
+def _module(url: str) -> Any:
+    scheme, mark, _ = url.partition("://")
+    name = scheme if mark else "sqlite"
+    if name not in STORES:
+        raise SettingError(f"db begins with {scheme}://, which is no store this version knows: give the path of a file")
+    return importlib.import_module(STORES[name])
+
+
+async def open_store(url: str, *, job: str) -> Store:
+    """The work table at this URL, opened for writing, made or migrated where needed.
+
+    `job` is what other processes are told that ask for it meanwhile.
+
+    Raises:
+        JobBusy: another process is writing to it.
+        StoreError: it cannot be used.
+    """
+    store: Store = await _module(url).open_store(url, job=job)
+    return store
+
+
+def open_reader(url: str) -> StoreReader:
+    """The work table at this URL, opened for reading.
+
+    Raises:
+        JobError: there is none.
+        StoreError: it is not batchjob's, newer than this program, or cannot be read.
+    """
+    reader: StoreReader = _module(url).open_reader(url)
+    return reader
+
+
+def open_check(url: str) -> StoreCheck:
+    """The work table at this URL, opened to be checked; raises as `open_reader` does."""
+    check: StoreCheck = _module(url).open_check(url)
+    return check
+
+
+def writer_of(url: str) -> dict[str, Any] | None:
+    """Who is writing to it now ({"pid", "job", "since"}, as far as known), or None where nobody is."""
+    writer: dict[str, Any] | None = _module(url).writer_of(url)
+    return writer
+
+
+def holds_jobs(url: str) -> bool:
+    """Whether there is a work table with tables: a process that died early may have left an empty one.
+
+    Raises:
+        StoreError: it is not batchjob's, or cannot be read.
+    """
+    module = _module(url)
+    if not module.exists(url):
+        return False
+    try:
+        with module.open_reader(url):
+            return True
+    except NoJobs:
+        return False

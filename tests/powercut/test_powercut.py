@@ -18,11 +18,11 @@ import pytest
 
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite import store as sqlite
-from batchjob.stores.sqlite.check import StoreCheck
+from batchjob.stores.sqlite.check import SqliteCheck
 from tests.powercut.disk import MODES, Disk, PowerCut
 from tests.powercut.workload import dump, steps
 
-PRAGMAS = re.findall(r'"(PRAGMA \w+ = \w+)"', inspect.getsource(sqlite.open_store))
+PRAGMAS = re.findall(r'"(PRAGMA \w+ = \w+)"', inspect.getsource(sqlite._connect))
 """Those the store itself opens its connection with."""
 CHECKPOINTS = (4000, 100, 20)
 """Pages of log after which it is copied into the database: the store's own number, and some that a cut meets often."""
@@ -141,7 +141,7 @@ class Seed:
         there = next((n for n in near if n < len(self._expected) and self._expected[n] == tables), None)
         differences = 0
         if tables is not None:
-            with StoreCheck(path) as check:
+            with SqliteCheck(path) as check:
                 differences = len(list(check.differences()))
         return Found(acknowledged, there, integrity, differences)
 

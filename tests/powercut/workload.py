@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from batchjob.model import AddRows, Beat, Chunk, Claim, Remembered, RowResult, Settle, Unsent, Usage, Write
+from batchjob.model import AddRows, Beat, Chunk, Claim, Remembered, RowResult, Settle, Skip, Usage, Write
 from batchjob.states import Event, Outcome, Source
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite.group import QUERIES, Group, prepare
@@ -18,27 +18,31 @@ ROWS = 60
 DUMPS = {
     "job": "SELECT name, state, rows, position, digest, ingested FROM job ORDER BY id",
     "input": "SELECT id, key, text FROM input ORDER BY id",
-    "row": "SELECT id, state, claim, attempts, paid, label, source, answer, error_kind FROM row ORDER BY id",
-    "request": "SELECT id, run_id, client_key, rows, outcome, output_tokens, error_kind FROM request ORDER BY id",
+    "row": "SELECT id, state, request_id, attempts, paid, label, source, answer, error_kind FROM row ORDER BY id",
+    "intent": "SELECT id, client_key, rows FROM intent ORDER BY id",
+    "request": "SELECT id, client_key, rows, outcome, output_tokens, error_kind FROM request ORDER BY id",
     "run": "SELECT id, job_id, rows_per_second FROM run ORDER BY id",
     "tally": "SELECT job_id, kind, name, n FROM tally ORDER BY 1, 2, 3",
     "label_cache": "SELECT id, code, label FROM label_cache ORDER BY id",
+    "label_cache_inbox": "SELECT id, code, label FROM label_cache_inbox ORDER BY number",
 }
 
 
 def dump(db: Any) -> dict[str, list[Any]] | None:
     """Everything that counts; None where there are no tables yet."""
-    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'label_cache'").fetchall():
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'label_counts'").fetchall():
         return None
     return {table: db.execute(query).fetchall() for table, query in DUMPS.items()}
 
 
 def steps(seed: int) -> list[Step]:
     """The life of a job: tables, a job, a run, and the groups of a run."""
-    job = {"uid": "u", "name": "job", "input_path": "in", "source": "{}", "settings": "{}", "task_digest": "t", "at": 1}
-    run = {"job": 1, "pid": 7, "at": 2, "last": 0}
+    task = {"digest": "t", "question": "q", "settings": "{}"}
+    job = {"uid": "u", "name": "job", "input_path": "in", "source": "{}", "settings": "{}", "digest": "t", "at": 1}
+    run = {"job": 1, "digest": "t", "pid": 7, "at": 2}
     return [
         lambda db: schema.migrate(db, path=None),  # type: ignore[arg-type]
+        lambda db: _transaction(db, QUERIES["add_task"], task),
         lambda db: _transaction(db, QUERIES["add_job"], job),
         lambda db: _transaction(db, QUERIES["add_run"], run),
         *(_group(writes) for writes in _groups(random.Random(f"power {seed}"))),
@@ -55,7 +59,7 @@ def _group(writes: list[Write]) -> Step:
     def step(db: Any) -> None:
         if not db.execute("SELECT 1 FROM sqlite_temp_schema WHERE name = 'work_group'").fetchall():
             prepare(db)
-        Group(writes, job_id=1, run_id=1).apply(db)
+        Group(writes, job_id=1, task_id=1, run_id=1).apply(db)
 
     return step
 
@@ -76,7 +80,7 @@ def _groups(chance: random.Random) -> list[list[Write]]:
         if pending and chance.random() < 0.1:
             number = pending.pop()
             label = RowResult(number, Event.ASSIGN, label="yes", source=Source.RULE, origin="r")
-            writes.append(Unsent((label,), 4.0))
+            writes.append(Skip((label,), 4.0))
         while pending and len(out) < 4:
             request += 1
             rows = tuple(pending[: chance.choice((1, 1, 3))])

@@ -1,1 +1,41 @@
-"""The work table in SQLite."""
+"""The work table in SQLite. What a process that only reads does not need is imported when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from batchjob.ports import Store, StoreCheck, StoreReader
+
+
+async def open_store(url: str, *, job: str) -> Store:
+    """See stores.open_store."""
+    from batchjob.stores.sqlite import store
+
+    return await store.open_store(Path(url), job=job)
+
+
+def open_reader(url: str) -> StoreReader:
+    """See stores.open_reader."""
+    from batchjob.stores.sqlite.reader import SqliteReader
+
+    return SqliteReader(Path(url))
+
+
+def open_check(url: str) -> StoreCheck:
+    """See stores.open_check."""
+    from batchjob.stores.sqlite.check import SqliteCheck
+
+    return SqliteCheck(Path(url))
+
+
+def writer_of(url: str) -> dict[str, Any] | None:
+    """See stores.writer_of."""
+    from batchjob.stores.sqlite import lock
+
+    return lock.writer_of(Path(url).resolve())
+
+
+def exists(url: str) -> bool:
+    """Whether there is a file at all."""
+    return Path(url).is_file()

@@ -3,58 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from batchjob.model import Difference
 from batchjob.stores.sqlite import schema
-from batchjob.stores.sqlite.reader import StoreReader
+from batchjob.stores.sqlite.ids import expand
+from batchjob.stores.sqlite.reader import SqliteReader
 
 MOST_DAMAGES = 5
 
+_REQUESTS = (
+    "(SELECT run.job_id, one.* FROM ("
+    "SELECT id, client_key, repeats, outcome, input_tokens, cached_input_tokens, output_tokens, cost_picousd"
+    " FROM request"
+    " UNION ALL SELECT id, client_key, repeats, NULL, NULL, NULL, NULL, NULL FROM intent"
+    ") AS one LEFT JOIN run ON run.id = run_of(one.id))"
+)
+_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
+
 COUNTED = {
-    "row": "SELECT id >> 40, state, count(*) FROM row GROUP BY 1, 2",
-    "label": "SELECT id >> 40, label, count(*) FROM row WHERE label IS NOT NULL GROUP BY 1, 2",
-    "source": "SELECT id >> 40, source, count(*) FROM row WHERE source IS NOT NULL GROUP BY 1, 2",
-    "rule": "SELECT id >> 40, origin, count(*) FROM row WHERE source = 'rule' GROUP BY 1, 2",
-    "error": "SELECT id >> 40, error_kind, count(*) FROM row WHERE state IN ('failed', 'unconfirmed') GROUP BY 1, 2",
+    "row": "SELECT job_of(id), state, count(*) FROM row GROUP BY 1, 2",
+    "label": "SELECT job_of(id), label, count(*) FROM row WHERE label IS NOT NULL GROUP BY 1, 2",
+    "source": "SELECT job_of(id), source, count(*) FROM row WHERE source IS NOT NULL GROUP BY 1, 2",
+    "rule": "SELECT job_of(id), origin, count(*) FROM row WHERE source = 'rule' GROUP BY 1, 2",
+    "error": "SELECT job_of(id), error_kind, count(*) FROM row WHERE state IN ('failed', 'unconfirmed') GROUP BY 1, 2",
     "request": (
-        "SELECT run.job_id, outcome, count(*) FROM request LEFT JOIN run ON run.id = run_id"
-        " WHERE outcome IS NOT NULL GROUP BY 1, 2"
-        " UNION ALL SELECT run.job_id, 'sent', count(*) FROM request LEFT JOIN run ON run.id = run_id"
-        " WHERE outcome <> 'not_sent' GROUP BY 1"
-        # A request that goes out again does so under the key of the lost one.
-        " UNION ALL SELECT run.job_id, 'resent', count(*) - count(DISTINCT client_key) FROM request"
-        " LEFT JOIN run ON run.id = run_id GROUP BY 1"
+        f"SELECT job_id, outcome, count(*) FROM {_REQUESTS} WHERE outcome IS NOT NULL GROUP BY 1, 2"
+        f" UNION ALL SELECT job_id, 'sent', count(*) FROM {_REQUESTS} WHERE outcome <> 'not_sent' GROUP BY 1"
+        f" UNION ALL SELECT job_id, 'resent', count(*) FROM {_REQUESTS} WHERE repeats IS NOT NULL GROUP BY 1"
+        f" UNION ALL SELECT again.job_id, 'resent_as_new', count(*) FROM {_REQUESTS} AS again"
+        f" JOIN request AS lost ON lost.id = again.repeats WHERE again.client_key <> lost.client_key GROUP BY 1"
     ),
-    "usage": (
-        "SELECT job_id, name, sum(n) FROM ("
-        " SELECT run.job_id, 'input_tokens' AS name, input_tokens AS n FROM request LEFT JOIN run ON run.id = run_id"
-        " UNION ALL SELECT run.job_id, 'cached_input_tokens', cached_input_tokens FROM request"
-        " LEFT JOIN run ON run.id = run_id"
-        " UNION ALL SELECT run.job_id, 'output_tokens', output_tokens FROM request LEFT JOIN run ON run.id = run_id"
-        ") WHERE n IS NOT NULL GROUP BY 1, 2"
+    "usage": " UNION ALL ".join(
+        f"SELECT job_id, '{name}', sum({name}) FROM {_REQUESTS} WHERE {name} IS NOT NULL GROUP BY 1" for name in _TOKENS
     ),
     "cost": (
-        "SELECT run.job_id, outcome, sum(cost_picousd) FROM request LEFT JOIN run ON run.id = run_id"
-        " WHERE outcome IN ('answered', 'lost') AND cost_picousd IS NOT NULL GROUP BY 1, 2"
-        " UNION ALL SELECT run.job_id, 'unknown', count(*) FROM request LEFT JOIN run ON run.id = run_id"
-        " WHERE outcome = 'answered' AND cost_picousd IS NULL GROUP BY 1"
+        f"SELECT job_id, outcome, sum(cost_picousd) FROM {_REQUESTS}"
+        f" WHERE outcome IN ('answered', 'lost') AND cost_picousd IS NOT NULL GROUP BY 1, 2"
+        f" UNION ALL SELECT job_id, 'unknown', count(*) FROM {_REQUESTS}"
+        f" WHERE outcome = 'answered' AND cost_picousd IS NULL GROUP BY 1"
     ),
 }
 """Kind of counter -> the query that counts anew: job, name, n. What belongs to no job is counted under none."""
 
 
-class Difference(NamedTuple):
-    """A counter that is not what it counts."""
-
-    job: str
-    kind: str
-    name: str
-    kept: int  # what the counter says
-    counted: int  # what is there
-
-
-class StoreCheck(StoreReader):
-    """A work table, opened for reading and checked. Opening it finds out whether it is ours."""
+class SqliteCheck(SqliteReader):
+    """See ports.StoreCheck."""
 
     def version(self) -> tuple[int, int]:
         """The schema version of the database, and the newest this program knows."""
@@ -85,14 +78,17 @@ class StoreCheck(StoreReader):
             if kind in COUNTED
         }
         counted = {
-            (job_id, kind, name): n for kind, query in COUNTED.items() for job_id, name, n in self._all(query) if n
+            (job_id, kind, name): n
+            for kind, query in COUNTED.items()
+            for job_id, name, n in self._all(expand(query))
+            if n
         }
         for key in sorted(kept.keys() | counted.keys(), key=str):
             if kept.get(key, 0) != counted.get(key, 0):
                 job_id, kind, name = key
                 yield Difference(job(job_id), kind, name, kept.get(key, 0), counted.get(key, 0))
-        read = dict(self._all("SELECT id >> 40, count(*) FROM input GROUP BY 1"))
-        work = dict(self._all("SELECT id >> 40, count(*) FROM row GROUP BY 1"))
+        read = dict(self._all(expand("SELECT job_of(id), count(*) FROM input GROUP BY 1")))
+        work = dict(self._all(expand("SELECT job_of(id), count(*) FROM row GROUP BY 1")))
         expected = dict(self._all("SELECT id, rows FROM job"))
         for job_id in sorted(read.keys() | work.keys() | expected.keys()):
             for name, there in (("rows read", read), ("rows to label", work)):

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from batchjob.model import AddRows, Beat, Claim, RowResult, Settle, Unsent, Write
-from batchjob.states import TRANSITIONS, Event, Outcome, Source, State
-from batchjob.stores.sqlite import schema
-from batchjob.stores.sqlite.reader import SHIFT
+from batchjob.model import AddRows, Beat, Claim, Remembered, RowResult, Settle, Skip, Write
+from batchjob.states import TRANSITIONS, Event, Outcome, Purpose, Source, State
+from batchjob.stores.sqlite import ids, schema
 
 QUERIES = schema.named_queries(Path(__file__).with_name("queries.sql"))
 
@@ -34,7 +33,7 @@ GROUP = (
     "assign",
     "reject",
     "hold",
-    "add_requests",
+    "add_intents",
     "claim_rows",
     "remember",
     "beat",
@@ -46,7 +45,7 @@ claimed again."""
 UNGUARDED = frozenset({"add_rows", "remember", "count_up"})
 """They do not change one record for each one given."""
 
-_INSERT = f"INSERT INTO temp.work_group VALUES (?, ?{', ?' * len(GROUP)})"
+_INSERT = f"INSERT INTO temp.work_group VALUES (?, ?, ?{', ?' * len(GROUP)})"
 _encode = msgspec.json.encode
 _NUL = b"\\u0000"
 
@@ -56,14 +55,16 @@ Tally = Counter[tuple[str, str]]
 def prepare(db: sqlite3.Connection) -> None:
     """Make the view and its trigger, for this connection alone; nothing of them is in the file."""
     columns = ", ".join(f"NULL AS {name}" for name in GROUP)
-    db.execute(f"CREATE TEMP VIEW work_group AS SELECT NULL AS job, NULL AS run, {columns}")
+    db.execute(f"CREATE TEMP VIEW work_group AS SELECT NULL AS job, NULL AS task, NULL AS run, {columns}")
     steps = "".join(_step(name) for name in GROUP)
     db.execute(f"CREATE TEMP TRIGGER commit_group INSTEAD OF INSERT ON work_group BEGIN {steps} END")
 
 
 def _step(name: str) -> str:
     """A query of the trigger, and its guard: a transition that does not change the rows it should undoes the group."""
-    query = QUERIES[name].replace(":rows", f"NEW.{name}").replace(":job", "NEW.job").replace(":run", "NEW.run")
+    query = QUERIES[name].replace(":rows", f"NEW.{name}")
+    for constant in ("job", "task", "run"):
+        query = query.replace(f":{constant}", f"NEW.{constant}")
     guard = f"SELECT RAISE(ROLLBACK, '{name}') WHERE changes() <> json_array_length(NEW.{name});"
     return f"{query};\n" + ("" if name in UNGUARDED else guard)
 
@@ -78,16 +79,16 @@ def count_up(db: sqlite3.Connection, job_id: int, tally: Tally) -> None:
 class Group:
     """Writes sorted by query, and what they do to the counters."""
 
-    def __init__(self, writes: Sequence[Write], *, job_id: int, run_id: int) -> None:
-        self._job_id = job_id
-        self._run_id = run_id
-        self._base = job_id << SHIFT
+    def __init__(self, writes: Sequence[Write], *, job_id: int, task_id: int, run_id: int) -> None:
+        self._constants = job_id, task_id, run_id
+        self._base = ids.row_id(job_id, 0)
         self._given: dict[str, list[Any]] = {name: [] for name in GROUP}
         self._tally: Tally = Counter()
         self._results: list[RowResult] = []  # counted together, which takes a quarter off the time of a group
         self._settled: list[Settle] = []
+        self.remembered: list[Remembered] = []
         for write in writes:
-            self._add(write)
+            _ADD[type(write)](self, write)
         self._count_results()
         self._count_requests()
         self._given["count_up"] = [(kind, name, by) for (kind, name), by in self._tally.items() if by]
@@ -107,7 +108,7 @@ class Group:
 
     def _insert(self, db: sqlite3.Connection, encoded: dict[str, bytes]) -> None:
         texts = [encoded[name].decode() if name in encoded else None for name in GROUP]
-        db.execute(_INSERT, (self._job_id, self._run_id, *texts))
+        db.execute(_INSERT, (*self._constants, *texts))
 
     def _apply_with_nul(self, db: sqlite3.Connection, encoded: dict[str, bytes]) -> None:
         """SQLite's JSON ends a string at NUL, so texts that hold one (or seem to) go in one by one."""
@@ -125,18 +126,6 @@ class Group:
 
     # ------------------------------------------------------------ sorting
 
-    def _add(self, write: Write) -> None:
-        if isinstance(write, Settle):
-            self._settle(write)
-        elif isinstance(write, Claim):
-            self._claim(write)
-        elif isinstance(write, Unsent):
-            self._conclude(write.rows, 0)
-        elif isinstance(write, AddRows):
-            self._add_rows(write)
-        elif isinstance(write, Beat):
-            self._given["beat"] = [(write.at, write.rows_per_second, write.pacing)]
-
     def _add_rows(self, added: AddRows) -> None:
         chunk, before = added.chunk, added.chunk.first_number - 1
         first = self._base + chunk.first_number
@@ -147,26 +136,38 @@ class Group:
         position = (before, before + len(chunk.rows), chunk.position, chunk.digest, int(chunk.complete))
         self._given["advance_input"].append(position)
 
-    def _claim(self, claim: Claim) -> None:
-        rows, base = claim.rows, self._base
+    def _add_claim(self, claim: Claim) -> None:
+        rows, base, repeats = claim.rows, self._base, claim.repeats
         numbers = str(rows[0]) if len(rows) == 1 else ",".join(map(str, rows))
-        purpose = "verify" if claim.verify else "label"
-        self._given["add_requests"].append(
-            (claim.request_id, claim.client_key, f"[{numbers}]", claim.model, claim.at, claim.cost, purpose)
+        self._given["add_intents"].append(
+            (
+                claim.request_id,
+                claim.client_key,
+                claim.body_digest,
+                f"[{numbers}]",
+                claim.purpose,
+                claim.model,
+                claim.at,
+                int(claim.outlives_run),
+                claim.cost,
+                repeats.request_id if repeats else None,
+            )
         )
-        if claim.verify:
+        if claim.purpose is not Purpose.LABEL:
             return
         claimed = self._given["claim_rows"]
         for number in rows:
             claimed.append((base + number, claim.request_id))
         self._tally["row", State.PENDING] -= len(rows)
         self._tally["row", State.IN_FLIGHT] += len(rows)
-        if claim.resent:
+        if repeats:
             self._tally["request", "resent"] += 1
+            self._tally["request", "resent_as_new"] += repeats.client_key != claim.client_key
 
-    def _settle(self, settle: Settle) -> None:
-        usage = settle.usage
+    def _add_settle(self, settle: Settle) -> None:
+        usage, cost = settle.usage, settle.cost
         tokens = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) if usage else _NO_TOKENS
+        rests_on = None if cost is None else "worst_case" if settle.outcome is Outcome.LOST else "price"
         self._given["settle_requests"].append(
             (
                 settle.request_id,
@@ -175,34 +176,28 @@ class Group:
                 settle.status,
                 settle.provider_id,
                 *tokens,
+                cost,
+                rests_on,
                 settle.error_kind,
                 settle.error,
-                settle.cost,
             )
         )
         self._settled.append(settle)
-        self._conclude(settle.rows, settle.request_id)
+        self._add_results(settle.rows, settle.request_id)
         for known in settle.remember:
             self._given["remember"].append((*known.key, known.label, int(known.fallback), int(settle.at)))
+        self.remembered += settle.remember
 
-    def _conclude(self, results: Sequence[RowResult], claim: int) -> None:
-        base = self._base
+    def _add_skip(self, skip: Skip) -> None:
+        self._add_results(skip.rows, 0)
+
+    def _add_beat(self, beat: Beat) -> None:
+        self._given["beat"] = [(beat.at, beat.rows_per_second, beat.pacing)]
+
+    def _add_results(self, results: Sequence[RowResult], request: int) -> None:
+        base, given = self._base, self._given
         for result in results:
-            self._given[result.event].append(
-                (
-                    base + result.number,
-                    claim,
-                    result.attempts,
-                    result.paid,
-                    result.label,
-                    result.source,
-                    result.answer,
-                    result.error_kind,
-                    result.error,
-                    result.known_by,
-                    result.origin,
-                )
-            )
+            given[result.event].append(_RECORDS[result.event](base + result.number, request, result))
         self._results += results
 
     # ------------------------------------------------------------ counting
@@ -244,6 +239,48 @@ class Group:
             elif settle.outcome is Outcome.LOST and settle.cost:
                 tally["cost", "lost"] += settle.cost
 
+
+_ADD: dict[type[Write], Callable[[Group, Any], None]] = {
+    AddRows: Group._add_rows,
+    Claim: Group._add_claim,
+    Settle: Group._add_settle,
+    Skip: Group._add_skip,
+    Beat: Group._add_beat,
+}
+
+
+# ---------------------------------------------------------------- a record for each transition
+
+Record = Callable[[int, int, RowResult], tuple[Any, ...]]
+"""(the row's id, the request's, the result) -> what the query of the event takes."""
+
+
+def _answered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
+    return row, request, result.attempts, result.paid, result.label, result.source, result.answer
+
+
+def _unanswered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
+    tried = row, request, result.attempts, result.paid
+    return (*tried, result.answer, result.error_kind, result.error, result.known_by)
+
+
+def _assigned(row: int, _: int, result: RowResult) -> tuple[Any, ...]:
+    return row, result.label, result.source, result.origin
+
+
+def _refused(row: int, _: int, result: RowResult) -> tuple[Any, ...]:
+    return row, result.error_kind, result.error
+
+
+_RECORDS: dict[Event, Record] = {
+    Event.COMPLETE: _answered,
+    Event.RELEASE: _unanswered,
+    Event.FAIL: _unanswered,
+    Event.LOSE: _unanswered,
+    Event.ASSIGN: _assigned,
+    Event.REJECT: _refused,
+    Event.HOLD: _refused,
+}
 
 _MOVES: dict[Event, tuple[State, State]] = {
     event: (min(before), after) for event, (before, after) in TRANSITIONS.items() if event is not Event.RETRY

@@ -1,4 +1,5 @@
 -- The writing queries of the work table, one for each transition, and the reading queries of a run.
+-- job_of(), run_of() and number_of() take an id apart: see ids.py.
 
 -- A group of writes is carried out by the queries of the first part. :rows is a JSON array of arrays, so that one
 -- statement does a whole group; group.py makes a trigger of them, so that one step of SQLite does all of them.
@@ -25,106 +26,100 @@ FROM (
 WHERE job.id = :job AND job.rows = given.before;
 
 -- name: settle_requests
--- What became of requests: [id, ended_at, outcome, status, request_id, input, cached, output, error_kind, error, cost].
-UPDATE request SET ended_at = given.ended_at, outcome = given.outcome, status = given.status,
-    request_id = given.request_id, input_tokens = given.input, cached_input_tokens = given.cached,
-    output_tokens = given.output, error_kind = given.error_kind, error = given.error, cost_picousd = given.cost
-FROM (
-    SELECT value ->> 0 AS id, value ->> 1 AS ended_at, value ->> 2 AS outcome, value ->> 3 AS status,
-        value ->> 4 AS request_id, value ->> 5 AS input, value ->> 6 AS cached, value ->> 7 AS output,
-        value ->> 8 AS error_kind, value ->> 9 AS error, value ->> 10 AS cost
-    FROM json_each(:rows)
-) AS given
-WHERE request.id = given.id AND request.outcome IS NULL;
+-- What became of requests, which are over now: [id, ended_at, outcome, status, provider_id, input, cached, output,
+-- cost, cost_source, error_kind, error].
+INSERT INTO request (id, task_id, client_key, body_digest, rows, purpose, model, sent_at, repeats, ended_at, outcome,
+    status, provider_id, input_tokens, cached_input_tokens, output_tokens, cost_picousd, cost_source, error_kind, error)
+SELECT intent.id, intent.task_id, intent.client_key, intent.body_digest, intent.rows, intent.purpose, intent.model,
+    intent.sent_at, intent.repeats, given.value ->> 1, given.value ->> 2, given.value ->> 3, given.value ->> 4,
+    given.value ->> 5, given.value ->> 6, given.value ->> 7, given.value ->> 8, given.value ->> 9, given.value ->> 10,
+    given.value ->> 11
+FROM json_each(:rows) AS given CROSS JOIN intent ON intent.id = given.value ->> 0;
+DELETE FROM intent WHERE id IN (SELECT value ->> 0 FROM json_each(:rows));
 
 -- name: complete
--- in_flight -> done: [row, claim, attempts, paid, label, source, answer].
-UPDATE row SET state = 'done', attempts = given.attempts, paid = given.paid, label = given.label,
-    source = given.source, answer = given.answer
+-- in_flight -> done: [row, request, attempts, paid, label, source, answer].
+UPDATE row SET state = 'done', task_id = :task, attempts = given.attempts, paid = given.paid, label = given.label,
+    source = given.source, answer = given.answer, put_back = 0
 FROM (
-    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
+    SELECT value ->> 0 AS id, value ->> 1 AS request, value ->> 2 AS attempts, value ->> 3 AS paid,
         value ->> 4 AS label, value ->> 5 AS source, value ->> 6 AS answer
     FROM json_each(:rows)
 ) AS given
-WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
 
 -- name: release
--- in_flight -> pending: [row, claim, attempts, paid, _, _, answer, error_kind, error, known_by].
-UPDATE row SET state = 'pending', claim = coalesce(given.known_by, given.claim), attempts = given.attempts,
+-- in_flight -> pending: [row, request, attempts, paid, answer, error_kind, error, known_by].
+UPDATE row SET state = 'pending', request_id = coalesce(given.known_by, given.request), attempts = given.attempts,
     paid = given.paid, answer = given.answer, error_kind = given.error_kind, error = given.error
 FROM (
-    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
-        value ->> 6 AS answer, value ->> 7 AS error_kind, value ->> 8 AS error, value ->> 9 AS known_by
+    SELECT value ->> 0 AS id, value ->> 1 AS request, value ->> 2 AS attempts, value ->> 3 AS paid,
+        value ->> 4 AS answer, value ->> 5 AS error_kind, value ->> 6 AS error, value ->> 7 AS known_by
     FROM json_each(:rows)
 ) AS given
-WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
 
 -- name: fail
--- in_flight -> failed: [row, claim, attempts, paid, _, _, answer, error_kind, error, known_by].
-UPDATE row SET state = 'failed', claim = coalesce(given.known_by, given.claim), attempts = given.attempts,
-    paid = given.paid, answer = given.answer, error_kind = given.error_kind, error = given.error
+-- in_flight -> failed: [row, request, attempts, paid, answer, error_kind, error, known_by].
+UPDATE row SET state = 'failed', request_id = coalesce(given.known_by, given.request), attempts = given.attempts,
+    paid = given.paid, answer = given.answer, put_back = 0, error_kind = given.error_kind, error = given.error
 FROM (
-    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
-        value ->> 6 AS answer, value ->> 7 AS error_kind, value ->> 8 AS error, value ->> 9 AS known_by
+    SELECT value ->> 0 AS id, value ->> 1 AS request, value ->> 2 AS attempts, value ->> 3 AS paid,
+        value ->> 4 AS answer, value ->> 5 AS error_kind, value ->> 6 AS error, value ->> 7 AS known_by
     FROM json_each(:rows)
 ) AS given
-WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
 
 -- name: lose
--- in_flight -> unconfirmed: [row, claim, attempts, paid, _, _, _, error_kind, error].
-UPDATE row SET state = 'unconfirmed', attempts = given.attempts, paid = given.paid,
+-- in_flight -> unconfirmed: [row, request, attempts, paid, _, error_kind, error].
+UPDATE row SET state = 'unconfirmed', attempts = given.attempts, paid = given.paid, put_back = 0,
     error_kind = given.error_kind, error = given.error
 FROM (
-    SELECT value ->> 0 AS id, value ->> 1 AS claim, value ->> 2 AS attempts, value ->> 3 AS paid,
-        value ->> 7 AS error_kind, value ->> 8 AS error
+    SELECT value ->> 0 AS id, value ->> 1 AS request, value ->> 2 AS attempts, value ->> 3 AS paid,
+        value ->> 5 AS error_kind, value ->> 6 AS error
     FROM json_each(:rows)
 ) AS given
-WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
 
 -- name: assign
--- pending -> done, without a request: [row, _, attempts, paid, label, source, _, _, _, _, origin].
-UPDATE row SET state = 'done', label = given.label, source = given.source, origin = given.origin,
-    error_kind = NULL, error = NULL
+-- pending -> done, without a request: [row, label, source, origin].
+UPDATE row SET state = 'done', task_id = :task, label = given.label, source = given.source, origin = given.origin,
+    put_back = 0, error_kind = NULL, error = NULL
 FROM (
-    SELECT value ->> 0 AS id, value ->> 4 AS label, value ->> 5 AS source, value ->> 10 AS origin
-    FROM json_each(:rows)
+    SELECT value ->> 0 AS id, value ->> 1 AS label, value ->> 2 AS source, value ->> 3 AS origin FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: reject
--- pending -> failed, without a request: [row, _, _, _, _, _, _, error_kind, error].
-UPDATE row SET state = 'failed', error_kind = given.error_kind, error = given.error
-FROM (
-    SELECT value ->> 0 AS id, value ->> 7 AS error_kind, value ->> 8 AS error FROM json_each(:rows)
-) AS given
+-- pending -> failed, without a request: [row, error_kind, error].
+UPDATE row SET state = 'failed', put_back = 0, error_kind = given.error_kind, error = given.error
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS error_kind, value ->> 2 AS error FROM json_each(:rows)) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: hold
--- pending -> unconfirmed, without a request: [row, _, _, _, _, _, _, error_kind, error].
-UPDATE row SET state = 'unconfirmed', claim = 0, error_kind = given.error_kind, error = given.error
-FROM (
-    SELECT value ->> 0 AS id, value ->> 7 AS error_kind, value ->> 8 AS error FROM json_each(:rows)
-) AS given
+-- pending -> unconfirmed, without a request: [row, error_kind, error].
+UPDATE row SET state = 'unconfirmed', request_id = 0, put_back = 0, error_kind = given.error_kind, error = given.error
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS error_kind, value ->> 2 AS error FROM json_each(:rows)) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
--- name: add_requests
--- Requests about to be sent: [id, client_key, rows, model, sent_at, cost, purpose].
-INSERT INTO request (id, run_id, client_key, rows, model, sent_at, cost_picousd, purpose)
-SELECT value ->> 0, :run, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+-- name: add_intents
+-- Requests about to be sent: [id, client_key, body_digest, rows, purpose, model, sent_at, outlives_run, cost, repeats].
+INSERT INTO intent (id, task_id, client_key, body_digest, rows, purpose, model, sent_at, outlives_run, cost_picousd,
+    repeats)
+SELECT value ->> 0, :task, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+    value ->> 8, value ->> 9
 FROM json_each(:rows);
 
 -- name: claim_rows
 -- pending -> in_flight: [row, request].
-UPDATE row SET state = 'in_flight', claim = given.claim, error_kind = NULL, error = NULL
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
+UPDATE row SET state = 'in_flight', request_id = given.request, error_kind = NULL, error = NULL
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS request FROM json_each(:rows)) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: remember
 -- Labels for whoever asks the same again: [id, code, label, fallback, at].
-INSERT INTO label_cache (id, code, label, fallback, job_id, at)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4 FROM json_each(:rows) WHERE true
-ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, fallback = excluded.fallback,
-    job_id = excluded.job_id, at = excluded.at;
+INSERT INTO label_cache_inbox (id, code, label, fallback, job_id, at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4 FROM json_each(:rows);
 
 -- name: beat
 -- A sign of life of the run: [at, rows_per_second, pacing].
@@ -138,15 +133,16 @@ INSERT INTO tally (job_id, kind, name, n)
 SELECT :job, value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows) WHERE true
 ON CONFLICT DO UPDATE SET n = n + excluded.n;
 
--- name: retry
--- failed, unconfirmed -> pending, one error kind of a job.
-UPDATE row SET state = 'pending', claim = coalesce(claim, 0), attempts = 0, paid = 0, answer = NULL
-WHERE id >> 40 = :job AND error_kind = :kind AND state IN ('failed', 'unconfirmed');
+-- ---------------------------------------------------------------- jobs and runs
+
+-- name: add_task
+INSERT INTO task (digest, question, settings) VALUES (:digest, :question, :settings) ON CONFLICT DO NOTHING;
 
 -- name: add_job
 -- A job, with nothing read yet.
-INSERT INTO job (uid, name, input_path, source, settings, task_digest, state, created_at, updated_at)
-VALUES (:uid, :name, :input_path, :source, :settings, :task_digest, 'stopped', :at, :at);
+INSERT INTO job (uid, name, task_id, input_path, source, settings, state, created_at, updated_at)
+VALUES (:uid, :name, (SELECT id FROM task WHERE digest = :digest), :input_path, :source, :settings, 'stopped',
+    :at, :at);
 
 -- name: set_settings
 -- What the next run goes by.
@@ -156,106 +152,138 @@ UPDATE job SET settings = :settings WHERE id = :job;
 -- What the job is doing, and why.
 UPDATE job SET state = :state, reason = :reason, updated_at = :at WHERE id = :job;
 
+-- name: set_prices
+-- What costs are reckoned at.
+UPDATE job SET prices = :prices WHERE id = :job;
+
 -- name: add_run
 -- A process begins to work on a job.
-INSERT INTO run (job_id, pid, started_at, updated_at, last_request_before) VALUES (:job, :pid, :at, :at, :last);
+INSERT INTO run (job_id, task_id, pid, started_at, updated_at)
+VALUES (:job, (SELECT id FROM task WHERE digest = :digest), :pid, :at, :at);
 
 -- name: end_run
--- It has ended; one whose requests have not all come to an outcome is left to be recovered like one that died.
-UPDATE run SET updated_at = :at, pacing = '', rows_per_second = NULL, ended_at = iif(EXISTS (
-    SELECT 1 FROM request WHERE request.id > run.last_request_before AND run_id = run.id AND outcome IS NULL
-), NULL, :at) WHERE id = :run;
+UPDATE run SET updated_at = :at, pacing = '', rows_per_second = NULL, ended_at = :at WHERE id = :run;
 
--- name: last_request
--- The highest request so far.
-SELECT coalesce(max(id), 0) FROM request;
+-- ---------------------------------------------------------------- rows to work on
 
 -- name: fresh_rows
 -- Rows never claimed, in input order, between two ids.
 SELECT row.id, input.text, input.defect, input.rest FROM row CROSS JOIN input ON input.id = row.id
-WHERE row.id > :after AND row.id <= :last AND row.state = 'pending' AND row.claim IS NULL
+WHERE row.id > :after AND row.id <= :last AND row.state = 'pending' AND row.request_id IS NULL
 ORDER BY row.id LIMIT :limit;
 
 -- name: returned_rows
--- Pending rows that were claimed before, those of one request together; a lost request's with its key.
-SELECT row.claim, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, request.model,
-    CASE request.outcome WHEN 'lost' THEN request.client_key END, row.error_kind IS 'unconfirmed'
-FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim
-WHERE row.id >> 40 = :job AND row.state = 'pending' AND row.claim IS NOT NULL
-    AND (row.claim, row.id) > (:claim, :after) AND row.claim <= :last_claim
-ORDER BY row.claim, row.id LIMIT :limit;
+-- Pending rows that were out before, or put back; those of one request together, a lost request's with its key.
+SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back,
+    request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest
+FROM row INDEXED BY row_returned CROSS JOIN input ON input.id = row.id
+    LEFT JOIN request ON request.id = row.request_id
+WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first AND row.id <= :last
+    AND (row.request_id, row.id) > (:request, :after) AND row.request_id <= :last_request
+ORDER BY row.request_id, row.id LIMIT :limit;
 
 -- name: unheard_rows
--- Rows that went out and were not heard of, in all jobs that ask as this one does: those that are held or failed; in
--- the other jobs also those that are out, or to go out again, in the next run. The ids are sorted before their texts are
--- looked up, one after the other.
-WITH asks_alike AS (
-    SELECT other.id FROM job AS own JOIN job AS other
-        ON json_extract(other.settings, '$.base_url', '$.labels', '$.prompt', '$.max_tokens', '$.temperature')
-        = json_extract(own.settings, '$.base_url', '$.labels', '$.prompt', '$.max_tokens', '$.temperature')
-    WHERE own.id = :job
+-- Rows that went out and were not heard of, of all jobs that ask the same: those that are held or failed; of the other
+-- jobs also those that are out, or to go out again. The ids are sorted before their texts are looked up.
+WITH alike AS (
+    SELECT other.id FROM run JOIN task AS own ON own.id = run.task_id JOIN task AS other USING (question)
+    WHERE run.id = :run
 ), unheard AS (
-    SELECT row.id FROM asks_alike CROSS JOIN row INDEXED BY row_problem ON row.id >> 40 = +asks_alike.id
-    WHERE row.state IN ('failed', 'unconfirmed') AND (SELECT outcome FROM request WHERE request.id = row.claim) = 'lost'
+    SELECT row.id FROM row INDEXED BY row_problem CROSS JOIN request ON request.id = row.request_id
+    WHERE row.state IN ('failed', 'unconfirmed') AND request.outcome = 'lost'
+        AND request.task_id IN (SELECT id FROM alike)
     UNION ALL
-    SELECT row.id FROM asks_alike CROSS JOIN row INDEXED BY row_returned ON row.id >> 40 = +asks_alike.id
-    WHERE row.state = 'pending' AND row.claim IS NOT NULL AND asks_alike.id <> :job
-        AND (SELECT outcome FROM request WHERE request.id = row.claim) = 'lost'
+    SELECT row.id FROM row INDEXED BY row_returned CROSS JOIN request ON request.id = row.request_id
+    WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND job_of(row.id) <> :job AND request.outcome = 'lost'
+        AND request.task_id IN (SELECT id FROM alike)
     UNION ALL
-    SELECT (asks_alike.id << 40) + given.value
-    FROM asks_alike CROSS JOIN run ON run.job_id = asks_alike.id AND run.ended_at IS NULL
-        CROSS JOIN request NOT INDEXED ON request.id > run.last_request_before AND +request.run_id = run.id
-        CROSS JOIN json_each(request.rows) AS given
-    WHERE request.outcome IS NULL AND +request.purpose = 'label' AND asks_alike.id <> :job
+    SELECT row_of(run.job_id, given.value)
+    FROM intent CROSS JOIN run ON run.id = run_of(intent.id) CROSS JOIN json_each(intent.rows) AS given
+    WHERE intent.purpose = 'label' AND run.job_id <> :job AND intent.task_id IN (SELECT id FROM alike)
 )
-SELECT row.id, input.text, request.model, iif(job.id = :job, '', job.name)
+SELECT row.id, input.text, input.rest, coalesce(request.model, intent.model), iif(job.id = :job, '', job.name)
 FROM (SELECT id FROM unheard WHERE id > :after ORDER BY id LIMIT :limit) AS page
     CROSS JOIN row ON row.id = page.id JOIN input ON input.id = row.id
-    JOIN request ON request.id = row.claim JOIN job ON job.id = row.id >> 40;
+    LEFT JOIN request ON request.id = row.request_id LEFT JOIN intent ON intent.id = row.request_id
+    JOIN job ON job.id = job_of(row.id);
 
--- name: in_flight_rows
--- What a dead run left in flight.
-SELECT id, claim FROM row WHERE id > :first AND id <= :last AND state = 'in_flight';
-
--- name: recover_rows
--- in_flight -> pending or unconfirmed, after a crash: [row, claim].
-UPDATE row SET state = :state, error_kind = iif(:state = 'pending', error_kind, 'unconfirmed'), error = :error
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS claim FROM json_each(:rows)) AS given
-WHERE row.id = given.id AND row.state = 'in_flight' AND row.claim = given.claim;
+-- ---------------------------------------------------------------- after a crash, and put back by the user
 
 -- name: dead_requests
--- The requests that dead runs had out.
-SELECT request.id, coalesce(request.cost_picousd, 0) FROM run JOIN request
-    ON request.id > run.last_request_before AND request.run_id = run.id AND request.outcome IS NULL
-WHERE run.job_id = :job AND run.ended_at IS NULL;
+-- The requests that dead runs of a job had out; one that outlives its run is not lost by its death.
+SELECT intent.id, coalesce(intent.cost_picousd, 0) FROM intent CROSS JOIN run ON run.id = run_of(intent.id)
+WHERE run.job_id = :job AND run.id <> :run AND intent.outlives_run = 0;
+
+-- name: in_flight_rows
+-- The rows of requests: :rows is [[id]].
+SELECT row_of(:job, number.value), intent.id
+FROM json_each(:rows) AS given CROSS JOIN intent ON intent.id = given.value ->> 0
+    CROSS JOIN json_each(intent.rows) AS number
+WHERE intent.purpose = 'label';
+
+-- name: recover_rows
+-- in_flight -> pending or unconfirmed, after a crash: [row, request].
+UPDATE row SET state = :state, put_back = iif(:state = 'pending', put_back, 0),
+    error_kind = iif(:state = 'pending', error_kind, 'unconfirmed'), error = :error
+FROM (SELECT value ->> 0 AS id, value ->> 1 AS request FROM json_each(:rows)) AS given
+WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
+
+-- name: lose_requests
+-- They are lost, at their worst case: [id].
+INSERT INTO request (id, task_id, client_key, body_digest, rows, purpose, model, sent_at, repeats, ended_at, outcome,
+    cost_picousd, cost_source, error_kind, error)
+SELECT intent.id, task_id, client_key, body_digest, rows, purpose, model, sent_at, repeats, :at, 'lost',
+    cost_picousd, iif(cost_picousd IS NULL, NULL, 'worst_case'), 'unconfirmed', :error
+FROM json_each(:rows) AS given CROSS JOIN intent ON intent.id = given.value ->> 0;
+
+-- name: forget_intents
+-- [id].
+DELETE FROM intent WHERE id IN (SELECT value ->> 0 FROM json_each(:rows));
 
 -- name: hold_lost_rows
 -- pending -> unconfirmed: rows of lost requests, which an earlier run would have sent again.
-UPDATE row SET state = 'unconfirmed', error_kind = 'unconfirmed'
-WHERE id >> 40 = :job AND state = 'pending' AND claim > 0
-    AND (SELECT outcome FROM request WHERE request.id = row.claim) = 'lost';
-
--- name: recover_requests
--- They are lost: [id, cost].
-UPDATE request SET outcome = 'lost', ended_at = :at, error_kind = 'unconfirmed', error = :error
-FROM (SELECT value ->> 0 AS id FROM json_each(:rows)) AS given
-WHERE request.id = given.id AND request.outcome IS NULL;
+UPDATE row INDEXED BY row_returned SET state = 'unconfirmed', put_back = 0, error_kind = 'unconfirmed'
+WHERE state = 'pending' AND request_id > 0 AND id > :first AND id <= :last
+    AND (SELECT outcome FROM request WHERE request.id = row.request_id) = 'lost';
 
 -- name: end_dead_runs
 -- They ended when they last gave a sign of life.
-UPDATE run SET ended_at = updated_at WHERE job_id = :job AND ended_at IS NULL;
+UPDATE run SET ended_at = updated_at WHERE job_id = :job AND id <> :run AND ended_at IS NULL;
+
+-- name: problems
+-- How many rows failed, or are held, with an error kind.
+SELECT total(state = 'failed'), total(state = 'unconfirmed') FROM row INDEXED BY row_problem
+WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last;
+
+-- name: retry
+-- failed, unconfirmed -> pending, one error kind of a job.
+UPDATE row INDEXED BY row_problem SET state = 'pending', request_id = coalesce(request_id, 0), attempts = 0, paid = 0,
+    answer = NULL, put_back = 1, error_kind = NULL, error = NULL
+WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last;
+
+-- ---------------------------------------------------------------- labels remembered
 
 -- name: cached_labels
 -- Remembered labels: :keys is [[id, code]].
 SELECT label_cache.id, label_cache.code, label_cache.label, label_cache.fallback, label_cache.job_id,
     coalesce(job.name, '')
-FROM json_each(:keys) AS given JOIN label_cache ON label_cache.id = given.value ->> 0
+FROM json_each(:keys) AS given CROSS JOIN label_cache ON label_cache.id = given.value ->> 0
     LEFT JOIN job ON job.id = label_cache.job_id
 WHERE label_cache.code = given.value ->> 1;
 
--- name: set_prices
--- What costs are reckoned at.
-UPDATE job SET prices = :prices WHERE id = :job;
+-- name: inbox
+-- Those that came lately, the latest of a key last.
+SELECT inbox.id, code, label, fallback, job_id, coalesce(job.name, '')
+FROM label_cache_inbox AS inbox LEFT JOIN job ON job.id = inbox.job_id ORDER BY number;
+
+-- name: merge_inbox
+INSERT INTO label_cache (id, code, label, fallback, job_id, at)
+SELECT id, code, label, fallback, job_id, at FROM label_cache_inbox WHERE true ORDER BY id, number
+ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, fallback = excluded.fallback,
+    job_id = excluded.job_id, at = excluded.at;
+
+-- name: empty_inbox
+DELETE FROM label_cache_inbox;
 
 -- name: forget_all
 -- No label is remembered any more.

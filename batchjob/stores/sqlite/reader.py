@@ -5,53 +5,21 @@ The standard library's sqlite3 and no event loop, because `status` should answer
 
 from __future__ import annotations
 
-import difflib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-
-import msgspec
+from typing import Any, Self
 
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
-from batchjob.model import InputRow, InputSource, Job, Problem, Snapshot
-from batchjob.states import JobState
-from batchjob.stores.sqlite import schema
+from batchjob.model import CacheShare, InputRow, Job, Key, Problem, Remembered, Snapshot
+from batchjob.stores.sqlite import ids, schema
 from batchjob.stores.sqlite.lock import writer_of
+from batchjob.stores.sqlite.memory import inbox, stored_labels
+from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
 
-SHIFT = 40
-"""A row's id is its job's id shifted so far left, plus its number."""
 PAGE_ROWS = 5000
 """Rows of one read: a longer one would keep the write-ahead log from being reset."""
-
-
-def id_range(job_id: int) -> tuple[int, int]:
-    """The ids between which a job's rows lie: above the first, up to the second."""
-    return job_id << SHIFT, ((job_id + 1) << SHIFT) - 1
-
-
-def job_from_record(record: sqlite3.Row | tuple[Any, ...]) -> Job:
-    """A record of the job table, columns in the order of the schema, as a Job."""
-    id_, uid, name, _, source, settings, prices, task, state, reason, rows, position, digest, ingested, created, _ = (
-        record
-    )
-    return Job(
-        id=id_,
-        uid=uid,
-        name=name,
-        source=msgspec.json.decode(source, type=InputSource),
-        settings=settings.encode(),
-        prices=prices.encode(),
-        task_digest=task,
-        state=JobState(state),
-        reason=reason,
-        created_at=created,
-        rows=rows,
-        position=position,
-        digest=digest,
-        ingested=bool(ingested),
-    )
 
 
 def _is_on(writer: dict[str, Any] | None, job: str) -> bool:
@@ -59,51 +27,8 @@ def _is_on(writer: dict[str, Any] | None, job: str) -> bool:
     return writer is not None and writer.get("job", job) == job
 
 
-def find_job(db: sqlite3.Connection, name: str) -> Job:
-    """The job of this name.
-
-    Raises:
-        JobError: there is none; the text names the nearest.
-    """
-    record = db.execute("SELECT * FROM job WHERE name = ?", (name,)).fetchone()
-    if record is not None:
-        return job_from_record(record)
-    names = [known for (known,) in db.execute("SELECT name FROM job ORDER BY id DESC LIMIT 1000")]
-    if not names:
-        raise JobError("there are no jobs in this database yet: begin one with batchjob start INPUT")
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}?" if near else f"The latest is {names[0]!r}."
-    raise JobError(f"no job is named {name!r}. {hint} batchjob jobs lists them")
-
-
-def holds_jobs(path: Path) -> bool:
-    """Whether there is a database with tables at this path: a process that died early may have left an empty one.
-
-    Raises:
-        StoreError: it is not batchjob's, or cannot be read.
-    """
-    if not path.is_file():
-        return False
-    try:
-        with StoreReader(path):
-            return True
-    except NoJobs:
-        return False
-
-
-class CacheShare(NamedTuple):
-    """The labels in the cache that one job bought. Times are UTC epoch seconds."""
-
-    job: str | None  # None: the job is gone
-    labels: int
-    fallbacks: int
-    oldest_at: int
-    newest_at: int
-    label_bytes: int
-
-
-class StoreReader:
-    """A work table, opened for reading.
+class SqliteReader:
+    """See ports.StoreReader.
 
     Raises:
         JobError: there is no database at this path.
@@ -114,6 +39,7 @@ class StoreReader:
         if not path.is_file():
             raise JobError(f"there is no database {path}: begin a job with batchjob start INPUT, or name it with --db")
         self.path = path
+        self._inbox: dict[Key, Remembered] | None = None
         try:
             self._db = self._open()
             version = schema.check_ours(self._db, path)
@@ -121,6 +47,11 @@ class StoreReader:
             raise schema.translate(error, path) from error
         if version == 0:
             raise NoJobs(f"{path} holds no jobs yet: begin one with batchjob start INPUT")
+
+    @property
+    def url(self) -> str:
+        """See ports.StoreReader.url."""
+        return str(self.path)
 
     def _open(self) -> sqlite3.Connection:
         address = self.path.resolve().as_uri()
@@ -156,7 +87,7 @@ class StoreReader:
 
     def jobs(self) -> list[Job]:
         """All jobs, the oldest first."""
-        return [job_from_record(record) for record in self._all("SELECT * FROM job ORDER BY id")]
+        return [job_from_record(record) for record in self._all(select_jobs("ORDER BY job.id"))]
 
     def names(self) -> set[str]:
         """The names of all jobs."""
@@ -171,9 +102,11 @@ class StoreReader:
         if not unfinished:
             # By runs and not by the clock, which may have been set back; it decides only where the newest never ran.
             found = self._all(
-                "SELECT * FROM job WHERE id = (SELECT job_id FROM run ORDER BY id DESC LIMIT 1)"
-                " OR (id = (SELECT max(id) FROM job) AND NOT EXISTS (SELECT 1 FROM run WHERE job_id = job.id))"
-                " ORDER BY updated_at DESC, id DESC LIMIT 1"
+                select_jobs(
+                    "WHERE job.id = (SELECT job_id FROM run ORDER BY id DESC LIMIT 1)"
+                    " OR (job.id = (SELECT max(id) FROM job) AND NOT EXISTS (SELECT 1 FROM run WHERE job_id = job.id))"
+                    " ORDER BY job.updated_at DESC, job.id DESC LIMIT 1"
+                )
             )
             if not found:
                 raise JobError(f"there are no jobs in {self.path} yet: begin one with batchjob start INPUT")
@@ -193,7 +126,7 @@ class StoreReader:
         """The jobs with this input, the latest first."""
         return [
             job_from_record(record)
-            for record in self._all("SELECT * FROM job WHERE input_path = ? ORDER BY id DESC", (path,))
+            for record in self._all(select_jobs("WHERE job.input_path = ? ORDER BY job.id DESC"), (path,))
         ]
 
     def snapshot(self, name: str | None = None) -> Snapshot:
@@ -244,14 +177,16 @@ class StoreReader:
             for job_id, state, n in self._all(query):
                 rows.setdefault(job_id, {})[state] = n
             found = self._all(
-                "SELECT job.*, run.started_at, run.updated_at, run.ended_at FROM job LEFT JOIN run"
-                " ON run.id = (SELECT max(id) FROM run WHERE job_id = job.id) ORDER BY job.id"
+                select_jobs(
+                    "LEFT JOIN run ON run.id = (SELECT max(id) FROM run WHERE job_id = job.id) ORDER BY job.id",
+                    more=", job.updated_at, run.started_at, run.updated_at, run.ended_at",
+                )
             )
         finally:
             self._db.execute("COMMIT")
         writer = writer or writer_of(self.path.resolve())
         overview = []
-        for *record, started, beat, ended in found:
+        for *record, updated, started, beat, ended in found:
             job = job_from_record(tuple(record))
             overview.append(
                 Snapshot(
@@ -260,7 +195,7 @@ class StoreReader:
                     tally={"row": rows.get(job.id, {})},
                     examples={},
                     started_at=started,
-                    updated_at=max(record[-1], beat or 0.0),
+                    updated_at=max(updated, beat or 0.0),
                     rows_per_second=None,
                     pacing="",
                     writer_pid=None,
@@ -273,78 +208,90 @@ class StoreReader:
         return self._problems(job.id, kind, limit)
 
     def _problems(self, job_id: int, kind: str, limit: int) -> list[Problem]:
-        query = (
-            "SELECT row.id & 1099511627775, input.line, input.key, substr(input.text, 1, 200), row.error,"
-            " row.answer, row.attempts, request.request_id"
-            " FROM row JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim"
-            " WHERE row.id >> 40 = ? AND row.error_kind = ? AND row.state IN ('failed', 'unconfirmed')"
-            " ORDER BY row.id LIMIT ?"
-        )
-        return [Problem(*record) for record in self._all(query, (job_id, kind, limit))]
+        return [Problem(*record) for record in self._all(PROBLEMS, (kind, *ids.row_range(job_id), limit))]
 
     def export_rows(self, job: Job) -> Iterator[tuple[Any, ...]]:
-        """Every row of the job in input order, as ExportRow has them (plain tuples: a million are made)."""
-        last, end = id_range(job.id)
-        query = (
-            "SELECT row.id, input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
-            " row.error, row.origin, row.answer, row.attempts, request.request_id, request.rows,"
-            " request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
-            " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.claim"
-            " WHERE row.id > ? AND row.id <= ? ORDER BY row.id LIMIT ?"
-        )
+        """See ports.StoreReader.export_rows."""
+        last, end = ids.row_range(job.id)
         while True:
-            page = self._all(query, (last, end, PAGE_ROWS))
+            page = self._all(EXPORT_ROWS, (last, end, PAGE_ROWS))
             failpoints.reach("export.after_page")
             yield from page
             if len(page) < PAGE_ROWS:
                 return
-            last = page[-1][0]
+            last = ids.row_id(job.id, page[-1][0])
 
     def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:
-        """The pending and in-flight rows of the job in input order, by number, a page at a time."""
-        first, _ = id_range(job.id)
-        query = (
-            "SELECT row.id & 1099511627775, input.line, input.key, input.text, input.rest, input.defect"
-            " FROM row CROSS JOIN input ON input.id = row.id"
-            " WHERE row.id > ? AND row.id <= ? AND row.state IN ('pending', 'in_flight') ORDER BY row.id"
-        )
+        """See ports.StoreReader.unfinished_rows."""
+        first, _ = ids.row_range(job.id)
         for after in range(first, first + job.rows, PAGE_ROWS):
-            page = self._all(query, (after, after + PAGE_ROWS))
+            page = self._all(UNFINISHED_ROWS, (after, after + PAGE_ROWS))
             yield [(number, (line, key, text, rest, defect)) for number, line, key, text, rest, defect in page]
 
-    def remembered(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, bool]]:
-        """Those of the keys that have a label in the cache: the job (id) that bought it, and whether none fitted."""
-        query = (
-            "SELECT label_cache.id, label_cache.code, label_cache.job_id, label_cache.fallback"
-            " FROM json_each(?) AS given CROSS JOIN label_cache ON label_cache.id = given.value ->> 0"
-            " WHERE label_cache.code = given.value ->> 1"
-        )
-        found = self._all(query, (msgspec.json.encode(keys).decode(),))
-        return {(id_, code): (job, bool(fallback)) for id_, code, job, fallback in found}
+    def requests(self, job: Job) -> Iterator[tuple[Any, ...]]:
+        """See ports.StoreReader.requests."""
+        for (run_id,) in self._all("SELECT id FROM run WHERE job_id = ? ORDER BY id", (job.id,)):
+            last, end = ids.request_range(run_id)
+            while True:
+                page = self._all(REQUESTS, (last, end, last, end, PAGE_ROWS))
+                yield from page
+                if len(page) < PAGE_ROWS:
+                    break
+                last = page[-1][0]
+
+    # ------------------------------------------------------------ labels remembered
+
+    def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
+        """See ports.StoreReader.cached_labels."""
+        try:
+            if self._inbox is None:
+                self._inbox = inbox(self._db)
+            found = stored_labels(self._db, keys)
+        except sqlite3.Error as error:
+            raise schema.translate(error, self.path) from error
+        return found | {key: one for key in keys if (one := self._inbox.get(key)) is not None}
 
     def remembers_labels(self) -> bool:
         """Whether there is any label in the cache."""
-        return bool(self._all("SELECT 1 FROM label_cache LIMIT 1"))
+        return any(self._all(f"SELECT 1 FROM {table} LIMIT 1") for table in ("label_cache", "label_cache_inbox"))
 
     def cache_by_job(self) -> list[CacheShare]:
-        """What is in the label cache, by the job that bought it, the oldest job first."""
-        query = (
-            "SELECT job.name, count(*), sum(fallback), min(at), max(at), sum(length(CAST(label AS BLOB)))"
-            " FROM label_cache LEFT JOIN job ON job.id = label_cache.job_id GROUP BY label_cache.job_id ORDER BY job_id"
-        )
-        return [CacheShare(*record) for record in self._all(query)]
+        """See ports.StoreReader.cache_by_job."""
+        return [CacheShare(*record) for record in self._all(CACHE_BY_JOB)]
 
-    def requests(self, job: Job) -> Iterator[tuple[Any, ...]]:
-        """Every request of the job in the order of sending, as RequestRecord has them."""
-        last = 0
-        query = (
-            "SELECT id, client_key, request_id, rows, purpose, model, sent_at, ended_at, outcome, status,"
-            " input_tokens, cached_input_tokens, output_tokens, error_kind, error FROM request"
-            " WHERE id > ? AND run_id IN (SELECT id FROM run WHERE job_id = ?) ORDER BY id LIMIT ?"
-        )
-        while True:
-            page = self._all(query, (last, job.id, PAGE_ROWS))
-            yield from page
-            if len(page) < PAGE_ROWS:
-                return
-            last = page[-1][0]
+
+PROBLEMS = ids.expand(
+    "SELECT number_of(row.id), input.line, input.key, substr(input.text, 1, 200), row.error, row.answer, row.attempts,"
+    " request.provider_id"
+    " FROM row INDEXED BY row_problem CROSS JOIN input ON input.id = row.id"
+    " LEFT JOIN request ON request.id = row.request_id"
+    " WHERE row.error_kind = ? AND row.state IN ('failed', 'unconfirmed') AND row.id > ? AND row.id <= ?"
+    " ORDER BY row.id LIMIT ?"
+)
+EXPORT_ROWS = ids.expand(
+    "SELECT number_of(row.id), input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
+    " row.error, row.origin, row.answer, row.attempts, request.provider_id, request.rows, request.input_tokens,"
+    " request.cached_input_tokens, request.output_tokens, request.cost_picousd"
+    " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.request_id"
+    " WHERE row.id > ? AND row.id <= ? ORDER BY row.id LIMIT ?"
+)
+UNFINISHED_ROWS = ids.expand(
+    "SELECT number_of(row.id), input.line, input.key, input.text, input.rest, input.defect"
+    " FROM row CROSS JOIN input ON input.id = row.id"
+    " WHERE row.id > ? AND row.id <= ? AND row.state IN ('pending', 'in_flight') ORDER BY row.id"
+)
+REQUESTS = (
+    "SELECT id, client_key, provider_id, rows, purpose, model, sent_at, ended_at, outcome, status,"
+    " input_tokens, cached_input_tokens, output_tokens, error_kind, error FROM request WHERE id > ? AND id <= ?"
+    " UNION ALL"
+    " SELECT id, client_key, NULL, rows, purpose, model, sent_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+    " FROM intent WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+)
+CACHE_BY_JOB = (
+    "SELECT job.name, count(*), sum(fallback), min(at), max(at), sum(length(CAST(label AS BLOB)))"
+    " FROM ("
+    "  SELECT job_id, label, fallback, at FROM label_cache"
+    "  UNION ALL SELECT job_id, label, fallback, max(at) FROM label_cache_inbox AS new"
+    "  WHERE NOT EXISTS (SELECT 1 FROM label_cache WHERE id = new.id) GROUP BY id"
+    " ) AS cache LEFT JOIN job ON job.id = cache.job_id GROUP BY cache.job_id ORDER BY cache.job_id"
+)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from batchjob import failpoints
 from batchjob.errors import CommitUnknown, DiskFull, StoreError
+from batchjob.stores.sqlite.ids import expand
 
 APPLICATION_ID = 0x626A6F62  # "bjob"
 _PACKAGED = Path(__file__).resolve().parents[2] / "migrations" / "sqlite"
@@ -42,7 +44,37 @@ def check_ours(connection: sqlite3.Connection, path: Path) -> int:
             f"{path} was written by a newer batchjob (schema {version}; this one knows {known}). "
             f"Upgrade with: pip install --upgrade batchjob"
         )
+    _check_tables(connection, path, version)
     return version
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """See that tables, indexes and views are ours, letter for letter, and that no trigger changes what we write.
+
+    Raises:
+        StoreError: they are not, as in a database of a version that was never released, or one made to deceive.
+    """
+    query = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    found: dict[str, str] = dict(connection.execute(query).fetchall())
+    triggers = connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' LIMIT 1").fetchone()
+    if triggers or any(found.get(name) != sql for name, sql in _tables(version).items()):
+        raise StoreError(
+            f"{path} has other tables than this version of batchjob makes, so it is left alone. Export its labels with "
+            f"the version that made it, or begin anew with another --db"
+        )
+
+
+@cache
+def _tables(version: int) -> dict[str, str]:
+    """What the migrations make: name -> SQL."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        for file in migrations()[:version]:
+            for statement in _statements(expand(file.read_text(encoding="utf-8"))):
+                connection.execute(statement)
+        return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())
+    finally:
+        connection.close()
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -53,7 +85,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             continue
         connection.execute("BEGIN EXCLUSIVE")
         try:
-            for statement in _statements(file.read_text(encoding="utf-8")):
+            for statement in _statements(expand(file.read_text(encoding="utf-8"))):
                 connection.execute(statement)
                 failpoints.reach("migration.after_statement", sqlite3.OperationalError)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -80,9 +112,9 @@ def _statements(script: str) -> Iterator[str]:
 def named_queries(file: Path) -> dict[str, str]:
     """The queries of a .sql file by the name in the `-- name:` line before each."""
     queries: dict[str, str] = {}
-    for block in file.read_text(encoding="utf-8").split("-- name:")[1:]:
+    for block in expand(file.read_text(encoding="utf-8")).split("-- name:")[1:]:
         name, _, body = block.partition("\n")
-        queries[name.strip()] = body.strip().removesuffix(";")
+        queries[name.strip()] = body.partition("\n-- ------")[0].strip().removesuffix(";")
     return queries
 
 

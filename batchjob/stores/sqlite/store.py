@@ -6,7 +6,6 @@ gets into it, and a group of rows pays for one hand-over between threads instead
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from collections import Counter
@@ -23,29 +22,30 @@ from batchjob.model import (
     AddRows,
     Beat,
     Claim,
+    Control,
     InputSource,
     Job,
-    LostAs,
-    Parcel,
+    Key,
+    Page,
     Remembered,
     Row,
     Run,
     Settle,
+    TaskRecord,
     Unheard,
     Write,
 )
 from batchjob.states import JobState, Outcome, State
-from batchjob.stores.sqlite import schema
+from batchjob.stores.sqlite import files, ids, schema
 from batchjob.stores.sqlite.group import QUERIES, Group, Tally, count_up, prepare
 from batchjob.stores.sqlite.lock import WriterLock
-from batchjob.stores.sqlite.reader import SHIFT, find_job, id_range, job_from_record
+from batchjob.stores.sqlite.memory import Memory
+from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
+from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
 
 T = TypeVar("T")
-PAGE_BYTES = 4 * 1024 * 1024
-"""Texts read ahead at once, at most; a page ends early behind a text that passes it."""
-RESERVE_BYTES = 4 * 1024 * 1024
-"""Kept in a file beside the database, and let go when the disk is full, for the answers that are in hand."""
-_NUMBER = (1 << SHIFT) - 1
+GO_ON = Control()
+"""One process alone works on a database: nobody else can have a word for it."""
 
 _encode = msgspec.json.encode
 
@@ -64,16 +64,17 @@ class _Writer(aiosqlite.Connection):
 
 
 class SqliteStore:
-    """See ports.Store. Made by `open_store`; `job_id` is set by `create_job` or `choose`."""
+    """See ports.Store. `create_job` or `choose` sets the job, `begin_run` the run."""
 
     def __init__(self, connection: _Writer, path: Path, lock: WriterLock) -> None:
         self._connection = connection
         self._path = path
         self._lock = lock
         self._inode = path.stat().st_ino
-        self._job_id = 0
-        self._run_id = 0
-        self._last_claim = 0
+        self._job_id, self._job = 0, ""
+        self._run_id = self._task_id = 0
+        self._pages: Pages | None = None
+        self._memory = Memory()
 
     # ------------------------------------------------------------ transactions
 
@@ -99,12 +100,22 @@ class SqliteStore:
 
         return await self._read(transaction)
 
-    async def commit(self, writes: Sequence[Write]) -> None:
+    async def commit(self, writes: Sequence[Write]) -> Control:
         """See ports.Store.commit."""
-        group = Group(writes, job_id=self._job_id, run_id=self._run_id)
-        await self._read(group.apply if failpoints.armed is None else lambda db: _apply_or_fail(group, writes, db))
+        group = Group(writes, job_id=self._job_id, task_id=self._task_id, run_id=self._run_id)
+
+        def work(db: sqlite3.Connection) -> None:
+            if failpoints.armed is None:
+                group.apply(db)
+            else:
+                _apply_or_fail(group, writes, db)
+            if group.remembered:
+                self._memory.committed(db, group.remembered, self._job_id, self._job)
+
+        await self._read(work)
         if any(isinstance(write, Beat) for write in writes):
             self._check_in_place()
+        return GO_ON
 
     def _check_in_place(self) -> None:
         """The file may be deleted or replaced under a run, which SQLite does not notice."""
@@ -116,58 +127,81 @@ class SqliteStore:
             raise StoreError(f"{self._path} was deleted or replaced while it was in use. Put it back and resume")
 
     def free_reserve(self) -> None:
-        """Give back the disk space kept for this moment."""
-        with contextlib.suppress(OSError):
-            _reserve_path(self._path).unlink()
+        """See ports.Store.free_reserve."""
+        files.free_reserve(self._path)
 
-    # ------------------------------------------------------------ jobs and runs
+    # ------------------------------------------------------------ jobs
 
     async def create_job(
-        self, *, uid: str, name: str, source: InputSource, settings: bytes, task_digest: str, at: float
+        self, *, uid: str, name: str, source: InputSource, settings: bytes, task: TaskRecord, at: float
     ) -> None:
-        """A new job, which this store works on from now on."""
+        """See ports.Store.create_job."""
         values = {
             "uid": uid,
             "name": name,
+            "digest": task.digest,
             "input_path": source.path,
             "source": _encode(source).decode(),
             "settings": settings.decode(),
-            "task_digest": task_digest,
             "at": at,
         }
-        self._job_id = await self._write(lambda db: db.execute(QUERIES["add_job"], values).lastrowid or 0)
-        self._lock.name(name)
+
+        def work(db: sqlite3.Connection) -> int:
+            _add_task(db, task)
+            return db.execute(QUERIES["add_job"], values).lastrowid or 0
+
+        self._job_id = await self._write(work)
+        self._name(name)
 
     async def choose(self, name: str) -> None:
-        """Work on this job from now on."""
+        """See ports.Store.choose."""
         job = await self._read(lambda db: find_job(db, name))
         self._job_id = job.id
-        self._lock.name(name)
+        self._name(name)
+
+    def _name(self, job: str) -> None:
+        self._job = job
+        self._lock.name(job)
 
     async def job(self) -> Job:
-        """The job as it stands."""
-        return await self._read(
-            lambda db: job_from_record(db.execute("SELECT * FROM job WHERE id = ?", (self._job_id,)).fetchone())
-        )
+        """See ports.Store.job."""
+        return await self._read(lambda db: self._own_job(db))
+
+    def _own_job(self, db: sqlite3.Connection) -> Job:
+        return job_from_record(db.execute(select_jobs("WHERE job.id = ?"), (self._job_id,)).fetchone())
 
     async def set_settings(self, settings: bytes) -> None:
-        """What the job goes by from now on."""
+        """See ports.Store.set_settings."""
         values = {"settings": settings.decode(), "job": self._job_id}
         await self._write(lambda db: db.execute(QUERIES["set_settings"], values))
 
-    async def begin_run(self, *, at: float) -> Run:
+    async def set_prices(self, prices: bytes) -> None:
+        """See ports.Store.set_prices."""
+        values = {"prices": prices.decode(), "job": self._job_id}
+        await self._write(lambda db: db.execute(QUERIES["set_prices"], values))
+
+    async def counts(self) -> dict[str, int]:
+        """See ports.Store.counts."""
+        query = "SELECT name, n FROM tally WHERE job_id = ? AND kind = 'row'"
+        found = await self._read(lambda db: dict(db.execute(query, (self._job_id,)).fetchall()))
+        return {state: found.get(state, 0) for state in State}
+
+    # ------------------------------------------------------------ a run
+
+    async def begin_run(self, task: TaskRecord, *, fresh: bool, up_to: int | None, at: float) -> Run:
         """See ports.Store.begin_run."""
 
-        def work(db: sqlite3.Connection) -> Run:
-            job = job_from_record(db.execute("SELECT * FROM job WHERE id = ?", (self._job_id,)).fetchone())
-            state = JobState.RUNNING if job.ingested else JobState.INGESTING
+        def work(db: sqlite3.Connection) -> int:
+            state = JobState.RUNNING if self._own_job(db).ingested else JobState.INGESTING
             db.execute(QUERIES["set_state"], {"state": state, "reason": "", "at": at, "job": self._job_id})
-            last = db.execute(QUERIES["last_request"]).fetchone()[0]
-            values = {"job": self._job_id, "pid": os.getpid(), "at": at, "last": last}
-            return Run(db.execute(QUERIES["add_run"], values).lastrowid or 0, last)
+            self._task_id = _add_task(db, task)
+            values = {"job": self._job_id, "digest": task.digest, "pid": os.getpid(), "at": at}
+            return db.execute(QUERIES["add_run"], values).lastrowid or 0
 
-        run = await self._write(work)
-        self._run_id, self._last_claim = run.id, run.last_request_id
+        self._run_id = await self._write(work)
+        await self._read(self._memory.open)
+        run = Run(self._run_id, ids.first_request_id(self._run_id))
+        self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
         return run
 
     async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
@@ -179,115 +213,27 @@ class SqliteStore:
 
         await self._write(work)
 
-    async def set_prices(self, prices: bytes) -> None:
-        """What costs are reckoned at, for the reports (JSON)."""
-        values = {"prices": prices.decode(), "job": self._job_id}
-        await self._write(lambda db: db.execute(QUERIES["set_prices"], values))
-
-    async def spent_picousd(self) -> int:
-        """See ports.Store.spent_picousd."""
+    async def draw(self, limit: int | None) -> tuple[int, int | None]:
+        """See ports.Store.draw. Nobody else draws, so it is all that is left."""
         query = "SELECT total(n) FROM tally WHERE job_id = ? AND kind = 'cost' AND name IN ('answered', 'lost')"
-        return await self._read(lambda db: int(db.execute(query, (self._job_id,)).fetchone()[0]))
+        spent = await self._read(lambda db: int(db.execute(query, (self._job_id,)).fetchone()[0]))
+        return spent, None if limit is None else limit - spent
 
-    async def cached_labels(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Remembered]:
-        """See ports.Store.cached_labels."""
-        given = {"keys": _encode(keys).decode()}
-
-        def work(db: sqlite3.Connection) -> dict[tuple[int, int], Remembered]:
-            return {
-                (id_, code): Remembered((id_, code), label, bool(fallback), job_id, job)
-                for id_, code, label, fallback, job_id, job in db.execute(QUERIES["cached_labels"], given)
-            }
-
-        return await self._read(work)
-
-    async def forget_labels(self, *, before: float | None) -> int:
-        """Take labels out of the cache, all or those remembered before a time; how many."""
-        query, values = ("forget_all", {}) if before is None else ("forget_older", {"before": before})
-        return await self._write(lambda db: db.execute(QUERIES[query], values).rowcount)
-
-    async def counts(self) -> dict[str, int]:
-        """See ports.Store.counts."""
-        query = "SELECT name, n FROM tally WHERE job_id = ? AND kind = 'row'"
-        found = await self._read(lambda db: dict(db.execute(query, (self._job_id,)).fetchall()))
-        return {state: found.get(state, 0) for state in State}
-
-    # ------------------------------------------------------------ rows
-
-    async def fresh_rows(self, *, after: int, limit: int) -> list[Row]:
-        """See ports.Store.fresh_rows."""
-        base, last = id_range(self._job_id)
-        values = {"after": base + after, "last": last, "limit": limit}
-
-        def work(db: sqlite3.Connection) -> list[Row]:
-            rows: list[Row] = []
-            size = 0
-            for id_, text, defect, rest in db.execute(QUERIES["fresh_rows"], values):
-                rows.append(Row(id_ & _NUMBER, text, 0, 0, defect, rest))
-                size += len(text)
-                if size > PAGE_BYTES:
-                    break
-            return rows
-
-        return await self._read(work)
-
-    async def returned_parcels(
-        self, *, after: tuple[int, int] | None, limit: int
-    ) -> tuple[list[Parcel], tuple[int, int]]:
-        """See ports.Store.returned_parcels."""
-
-        def work(db: sqlite3.Connection) -> tuple[list[Parcel], tuple[int, int]]:
-            sent = after is None or after[0] > 0
-            page = self._returned(db, after or (0, _NUMBER), limit, last_claim=self._last_claim) if sent else None
-            if page and page[0]:
-                return page
-            return self._returned(db, (0, 0) if sent or after is None else after, limit, last_claim=0)
-
-        return await self._read(work)
-
-    def _returned(
-        self, db: sqlite3.Connection, after: tuple[int, int], limit: int, *, last_claim: int
-    ) -> tuple[list[Parcel], tuple[int, int]]:
-        base, _ = id_range(self._job_id)
-        values = {
-            "job": self._job_id,
-            "claim": after[0],
-            "after": base + after[1],
-            "last_claim": last_claim,
-            "limit": limit,
-        }
-        parcels: list[Parcel] = []
-        last = after
-        size = 0
-        for claim, id_, text, attempts, paid, defect, rest, model, key, insisted in db.execute(
-            QUERIES["returned_rows"], values
-        ):
-            row = Row(id_ & _NUMBER, text, attempts, paid, defect, rest, bool(insisted))
-            if key and parcels and claim == last[0]:
-                parcels[-1] = Parcel((*parcels[-1].rows, row), model, parcels[-1].lost)
-            elif size > PAGE_BYTES:
-                break
-            else:
-                parcels.append(Parcel((row,), model or "", LostAs(claim, key) if key else None))
-            last = (claim, row.number)
-            size += len(text)
-        if parcels and parcels[-1].lost:  # a page's end must not part what goes out whole, under its key
-            more = {**values, "claim": last[0], "after": base + last[1], "last_claim": last[0], "limit": -1}
-            for _, id_, text, attempts, paid, defect, rest, *_ in db.execute(QUERIES["returned_rows"], more):
-                last = (last[0], id_ & _NUMBER)
-                row = Row(last[1], text, attempts, paid, defect, rest)
-                parcels[-1] = Parcel((*parcels[-1].rows, row), parcels[-1].model, parcels[-1].lost)
-        return parcels, last
+    async def next_page(self, limit: int) -> Page | None:
+        """See ports.Store.next_page."""
+        pages = self._pages
+        assert pages is not None, "begin_run comes first"
+        return await self._read(lambda db: pages.next(db, limit))
 
     async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
         """See ports.Store.unheard_rows."""
-        values = {"job": self._job_id, "after": after, "limit": limit}
+        values = {"job": self._job_id, "run": self._run_id, "after": after, "limit": limit}
 
         def work(db: sqlite3.Connection) -> list[Unheard]:
             rows: list[Unheard] = []
             size = 0
-            for id_, text, model, job in db.execute(QUERIES["unheard_rows"], values):
-                rows.append(Unheard(id_, id_ & _NUMBER, text, model, job))
+            for id_, text, rest, model, job in db.execute(QUERIES["unheard_rows"], values):
+                rows.append(Unheard(id_, Row(ids.number_of(id_), text, rest=rest), model, job))
                 size += len(text)
                 if size > PAGE_BYTES:
                     break
@@ -295,55 +241,63 @@ class SqliteStore:
 
         return await self._read(work)
 
+    async def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
+        """See ports.Store.cached_labels."""
+        return await self._read(lambda db: self._memory.look_up(db, keys))
+
+    async def forget_labels(self, *, before: float | None) -> int:
+        """See ports.Store.forget_labels."""
+        await self._read(self._memory.open)
+        query, values = ("forget_all", {}) if before is None else ("forget_older", {"before": before})
+        return await self._write(lambda db: db.execute(QUERIES[query], values).rowcount)
+
+    # ------------------------------------------------------------ after a crash, and put back
+
     async def recover(self, *, hold: bool, at: float) -> int:
         """See ports.Store.recover."""
-        first, last = id_range(self._job_id)
-        state = State.UNCONFIRMED if hold else State.PENDING
-        error = "the process died while this request was out"
-
-        def work(db: sqlite3.Connection) -> int:
-            requests = db.execute(QUERIES["dead_requests"], {"job": self._job_id}).fetchall()
-            db.execute(QUERIES["end_dead_runs"], {"job": self._job_id})
-            if hold:
-                held = db.execute(QUERIES["hold_lost_rows"], {"job": self._job_id}).rowcount
-                moved = {("row", State.PENDING): -held, ("row", state): held, ("error", "unconfirmed"): held}
-                count_up(db, self._job_id, Counter(moved))
-            if not requests:
-                return 0
-            left = db.execute(QUERIES["in_flight_rows"], {"first": first, "last": last}).fetchall()
-            rows = {"rows": _encode(left).decode(), "state": state, "error": error}
-            _expect(db.execute(QUERIES["recover_rows"], rows), len(left), "recover_rows")
-            failpoints.reach("recover.after_rows", sqlite3.OperationalError)
-            lost = {"rows": _encode(requests).decode(), "at": at, "error": error}
-            _expect(db.execute(QUERIES["recover_requests"], lost), len(requests), "recover_requests")
-            tally: Tally = Counter()
-            tally["row", State.IN_FLIGHT] -= len(left)
-            tally["row", state] += len(left)
-            tally["request", "sent"] += len(requests)
-            tally["request", Outcome.LOST] += len(requests)
-            tally["cost", "lost"] += sum(cost for _, cost in requests)
-            if hold:
-                tally["error", "unconfirmed"] += len(left)
-            count_up(db, self._job_id, tally)
-            failpoints.reach("recover.before_commit", sqlite3.OperationalError)
-            return len(requests)
-
-        found = await self._write(work)
+        found = await self._write(lambda db: self._recover(db, hold=hold, at=at))
         await self._read(lambda _: failpoints.reach("recover.after_commit", sqlite3.OperationalError))
         return found
 
+    def _recover(self, db: sqlite3.Connection, *, hold: bool, at: float) -> int:
+        own = {"job": self._job_id, "run": self._run_id}
+        tally: Tally = Counter()
+        requests = db.execute(QUERIES["dead_requests"], own).fetchall()
+        db.execute(QUERIES["end_dead_runs"], own)
+        if hold:
+            first, last = ids.row_range(self._job_id)
+            held = db.execute(QUERIES["hold_lost_rows"], {"first": first, "last": last}).rowcount
+            tally.update({("row", State.PENDING): -held, ("row", State.UNCONFIRMED): held})
+            tally["error", "unconfirmed"] += held
+        if requests:
+            state = State.UNCONFIRMED if hold else State.PENDING
+            error = "the process died while this request was out"
+            lost = {"rows": _encode(requests).decode(), "job": self._job_id, "at": at, "error": error}
+            left = db.execute(QUERIES["in_flight_rows"], lost).fetchall()
+            rows = {"rows": _encode(left).decode(), "state": state, "error": error}
+            _expect(db.execute(QUERIES["recover_rows"], rows), len(left), "recover_rows")
+            failpoints.reach("recover.after_rows", sqlite3.OperationalError)
+            _expect(db.execute(QUERIES["lose_requests"], lost), len(requests), "lose_requests")
+            _expect(db.execute(QUERIES["forget_intents"], lost), len(requests), "forget_intents")
+            tally.update({("row", State.IN_FLIGHT): -len(left), ("row", state): len(left)})
+            tally.update({("request", "sent"): len(requests), ("request", Outcome.LOST): len(requests)})
+            tally["cost", "lost"] += sum(cost for _, cost in requests)
+            tally["error", "unconfirmed"] += len(left) if hold else 0
+        count_up(db, self._job_id, tally)
+        if requests:
+            failpoints.reach("recover.before_commit", sqlite3.OperationalError)
+        return len(requests)
+
     async def retry(self, kinds: Sequence[str], *, at: float) -> int:
         """See ports.Store.retry."""
+        first, last = ids.row_range(self._job_id)
 
         def work(db: sqlite3.Connection) -> int:
             tally: Tally = Counter()
             for kind in kinds:
-                failed, held = db.execute(
-                    "SELECT total(state = 'failed'), total(state = 'unconfirmed') FROM row"
-                    " WHERE id >> 40 = ? AND error_kind = ? AND state IN ('failed', 'unconfirmed')",
-                    (self._job_id, kind),
-                ).fetchone()
-                changed = db.execute(QUERIES["retry"], {"job": self._job_id, "kind": kind}).rowcount
+                values = {"first": first, "last": last, "kind": kind}
+                failed, held = db.execute(QUERIES["problems"], values).fetchone()
+                changed = db.execute(QUERIES["retry"], values).rowcount
                 tally["row", State.FAILED] -= int(failed)
                 tally["row", State.UNCONFIRMED] -= int(held)
                 tally["row", State.PENDING] += changed
@@ -377,29 +331,11 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
     """
     if sqlite3.sqlite_version_info < (3, 38):
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: batchjob needs 3.38. Use a newer Python")
-    refuse_network_disk(path)
+    files.refuse_network_disk(path)
     lock = WriterLock(path, job)
-
-    def connect() -> sqlite3.Connection:
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # before any text is in it
-        connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-        try:
-            schema.check_ours(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            schema.migrate(connection, path)
-            prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
     try:
-        _fill_reserve(path)
-        connection = _Writer(connect, 64)
+        files.fill_reserve(path)
+        connection = _Writer(lambda: _connect(path), 64)
         try:
             await connection
         except BaseException:
@@ -414,40 +350,30 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
     return SqliteStore(connection, path, lock)
 
 
-def refuse_network_disk(path: Path) -> None:
-    """WAL keeps its index in shared memory, which machines on a network do not share.
-
-    Raises:
-        StoreError: the path lies on a network file system (as far as Linux tells).
-    """
-    best, kind = "", ""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/mounts").read_text().splitlines():
-            _, mount, type_, *_ = line.split(" ")
-            mount = mount.replace("\\040", " ")
-            if path.is_relative_to(mount) and len(mount) >= len(best):
-                best, kind = mount, type_
-    if kind in ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"):
-        raise StoreError(f"{path} lies on a network file system ({kind}), where SQLite is not safe. Use a local --db")
-
-
-def _reserve_path(path: Path) -> Path:
-    return path.with_name(path.name + ".reserve")
+def _connect(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # before any text is in it
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+    try:
+        schema.check_ours(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        schema.migrate(connection, path)
+        prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _fill_reserve(path: Path) -> None:
-    """Keep some disk space; without room for it the job runs all the same."""
-    reserve = _reserve_path(path)
-    with contextlib.suppress(OSError):
-        if reserve.exists() and reserve.stat().st_size >= RESERVE_BYTES:
-            return
-        file = os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o600)
-        try:
-            os.posix_fallocate(file, 0, RESERVE_BYTES)
-        except OSError:
-            reserve.unlink()
-        finally:
-            os.close(file)
+def _add_task(db: sqlite3.Connection, task: TaskRecord) -> int:
+    """The id of a task, which is put in where it is not there."""
+    values = {"digest": task.digest, "question": task.question, "settings": task.settings.decode()}
+    db.execute(QUERIES["add_task"], values)
+    found: int = db.execute("SELECT id FROM task WHERE digest = ?", (task.digest,)).fetchone()[0]
+    return found
 
 
 def _apply_or_fail(group: Group, writes: Sequence[Write], db: sqlite3.Connection) -> None:

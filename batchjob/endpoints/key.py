@@ -6,8 +6,8 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from batchjob.config import KEY_VARIABLES, SANDBOX_URL
 from batchjob.errors import BatchjobError, SettingError
+from batchjob.settings.config import KEY_VARIABLES, SANDBOX_URL
 
 
 def find_key(named: str | None) -> tuple[str | None, str | None]:

@@ -1,0 +1,230 @@
+"""The conclusion of an exchange: what is written of it, which rows have their end, and what goes out again.
+
+Pure: the reply, the decision about it and a chance come in, a value goes out. Whoever runs a loop (over a connection
+now, over a provider's batch of requests later) commits `settle`, counts `over` and queues `again`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from batchjob.exchange.decide import ADVICE, ANSWERED, Decision, Next, Signal, backoff_seconds
+from batchjob.exchange.exchange import Exchange
+from batchjob.exchange.rows import Terms, read_answer, read_shared_answer, split_up, unanswered
+from batchjob.model import (
+    Answered,
+    Ending,
+    Key,
+    LostRequest,
+    Parcel,
+    Remembered,
+    Reply,
+    Row,
+    RowResult,
+    Settle,
+)
+from batchjob.money.cost import cost_picousd
+from batchjob.states import Event, JobState, Outcome, Source
+from batchjob.task.answers import split_answer
+
+
+class Again(NamedTuple):
+    """A parcel that goes out again, after so many seconds."""
+
+    parcel: Parcel
+    seconds: float
+
+
+class Over(NamedTuple):
+    """A row that has its end, and the key of its question, where labels are remembered."""
+
+    row: Row
+    result: RowResult
+    key: Key | None
+
+
+class Conclusion(NamedTuple):
+    """What becomes of a request and of its rows."""
+
+    settle: Settle
+    over: tuple[Over, ...]  # the rows that have their end
+    again: tuple[Again, ...]
+    stop: Ending | None = None  # the endpoint does not take the job
+
+
+def conclude(
+    exchange: Exchange,
+    reply: Reply,
+    decision: Decision,
+    terms: Terms,
+    *,
+    counts: bool,
+    at: float,
+    chance: Callable[[], float],
+) -> Conclusion:
+    """What becomes of a request, by its reply and the decision about it.
+
+    Args:
+        counts: a try that was not answered costs its rows an attempt.
+        at: when it ended, UTC epoch seconds.
+        chance: numbers in [0, 1), for the jitter of a backoff.
+    """
+    parcel = exchange.parcel
+    if parcel.verifies is not None:
+        settle = _settle(exchange, reply, decision, (), at, agreed=_agreed(reply, decision, parcel.verifies, terms))
+        return Conclusion(settle, (), (), refusal(decision))
+    lost = still_lost(exchange, decision)
+    results = _results(parcel, reply, decision, terms, lost, counts=counts)
+    settle = _settle(exchange, reply, decision, results, at)
+    keys: Sequence[Key | None] = parcel.keys or (None,) * len(parcel.rows)
+    if decision is ANSWERED and len(results) == 1 and results[0].event is Event.COMPLETE:  # as nearly always
+        return Conclusion(settle, (Over(parcel.rows[0], results[0], keys[0]),), ())
+    ends = zip(parcel.rows, results, keys, strict=True)
+    over = tuple([Over(*end) for end in ends if end[1].event is not Event.RELEASE])
+    parcels = _parcels_again(parcel, results, decision, lost)
+    again = [Again(each, _wait(each, decision, chance)) for each in parcels]
+    if terms.verify_sample and len(parcel.rows) > 1:
+        again += _to_verify(over, parcel.model, terms.verify_sample, chance)
+    return Conclusion(settle, over, tuple(again), refusal(decision))
+
+
+def refusal(decision: Decision) -> Ending | None:
+    """How the job ends where the endpoint does not take it, with what to do; else None."""
+    if decision.next is not Next.STOP:
+        return None
+    advice = ADVICE.get(decision.kind, "")
+    return Ending(JobState.REFUSED, f"{decision.message.rstrip('.')}. What to do: {advice}", 3)
+
+
+def still_lost(exchange: Exchange, decision: Decision) -> LostRequest | None:
+    """The lost request a parcel is known by after this one, so that its key is used again; or None.
+
+    A refusal to begin (429, 409, not sent) leaves an earlier lost request as lost as it was. After any answered
+    failure the key is spent: endpoints with idempotency keys would replay that failure. (Stripe's semantics.)
+    """
+    if decision.next is Next.RESEND:
+        return exchange.request
+    untouched = decision.next is Next.STOP or decision.kind in ("rate_limited", "conflict")
+    return exchange.parcel.lost if untouched or decision.outcome is Outcome.NOT_SENT else None
+
+
+# ---------------------------------------------------------------- the request
+
+
+def _settle(
+    exchange: Exchange,
+    reply: Reply,
+    decision: Decision,
+    results: tuple[RowResult, ...],
+    at: float,
+    *,
+    agreed: bool | None = None,
+) -> Settle:
+    answered = isinstance(reply, Answered)
+    return Settle(
+        exchange.request_id,
+        decision.outcome,
+        results,
+        at,
+        200 if answered else getattr(reply, "status", None),
+        getattr(reply, "provider_id", None),
+        reply.usage if isinstance(reply, Answered) else None,
+        cost_of(exchange, reply, decision),
+        decision.kind or None,
+        decision.message or None,
+        _remembered(exchange.parcel, results),
+        agreed,
+    )
+
+
+def cost_of(exchange: Exchange, reply: Reply, decision: Decision) -> int | None:
+    """What the request cost, in picodollars; a lost one may have cost its worst case. None: unknown."""
+    if exchange.price is None or decision.outcome is Outcome.LOST:
+        return exchange.reserved
+    if not isinstance(reply, Answered):
+        return 0
+    return None if reply.usage is None else cost_picousd(reply.usage, exchange.price)
+
+
+def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembered, ...]:
+    """The labels among these results, as the cache takes them."""
+    if not parcel.keys or not results:
+        return ()
+    return tuple(
+        [
+            Remembered(key, result.label, result.source is Source.FALLBACK)
+            for key, result in zip(parcel.keys, results, strict=True)
+            if result.label is not None
+        ]
+    )
+
+
+def _agreed(reply: Reply, decision: Decision, label: str, terms: Terms) -> bool | None:
+    """Whether a row that was asked once more, alone, got the label it has; None where it got no answer."""
+    if decision.next is not Next.READ or not isinstance(reply, Answered):
+        return None
+    return terms.labels.match(reply.content or "") == label
+
+
+# ---------------------------------------------------------------- its rows
+
+
+def _results(
+    parcel: Parcel, reply: Reply, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool
+) -> tuple[RowResult, ...]:
+    rows = parcel.rows
+    if isinstance(reply, Answered) and reply.content:
+        if decision.next is Next.READ and len(rows) == 1:
+            return (read_answer(rows[0], reply.content, terms),)
+        cut = decision.kind == "truncated_answer"
+        if len(rows) > 1 and (decision.next is Next.READ or cut):
+            answers = split_answer(reply.content, len(rows), cut=cut)
+            return tuple([read_shared_answer(row, answers.get(n), terms) for n, row in enumerate(rows, start=1)])
+    if len(rows) > 1 and decision.next is Next.FAIL:
+        return tuple([split_up(row, decision) for row in rows])
+    return tuple([unanswered(row, decision, terms, lost, counts=counts) for row in rows])
+
+
+def _parcels_again(
+    parcel: Parcel, results: tuple[RowResult, ...], decision: Decision, lost: LostRequest | None
+) -> list[Parcel]:
+    """What goes out again of a parcel.
+
+    A lost one goes whole, under its key, and so does one that was not at fault. One that was refused for what is in it
+    goes in halves, down to the row at fault; rows that a shared answer left out go alone.
+    """
+    left = [at for at, result in enumerate(results) if result.event is Event.RELEASE]
+    if not left:
+        return []
+    if lost is not None or decision.next in (Next.AGAIN, Next.REPHRASE, Next.RESEND):
+        return [_part(parcel, results, left, lost)]
+    if decision.next is Next.FAIL and len(left) == len(parcel.rows) > 1:
+        middle = len(left) // 2
+        return [_part(parcel, results, half) for half in (left[:middle], left[middle:])]
+    return [_part(parcel, results, [at]) for at in left]
+
+
+def _part(parcel: Parcel, results: tuple[RowResult, ...], places: list[int], lost: LostRequest | None = None) -> Parcel:
+    """The rows at these places as a parcel, with the attempts they have had by now."""
+    rows = [
+        msgspec.structs.replace(parcel.rows[at], attempts=results[at].attempts, paid=results[at].paid) for at in places
+    ]
+    keys = tuple([parcel.keys[at] for at in places]) if parcel.keys else ()
+    return Parcel(tuple(rows), parcel.model, lost, keys=keys)
+
+
+def _to_verify(over: Sequence[Over], model: str, share: float, chance: Callable[[], float]) -> list[Again]:
+    """A sample of the labels of a shared answer, each asked once more, alone."""
+    labelled = [one for one in over if one.result.event is Event.COMPLETE]
+    return [Again(Parcel((one.row,), model, verifies=one.result.label), 0.0) for one in labelled if chance() < share]
+
+
+def _wait(parcel: Parcel, decision: Decision, chance: Callable[[], float]) -> float:
+    """Seconds until a parcel is due again: none after a 429, which pauses everybody, or a repeat that cannot hurt."""
+    troubled = decision.signal in (Signal.UNAVAILABLE, Signal.ERRED)
+    if decision.next not in (Next.AGAIN, Next.RESEND) or not troubled:
+        return 0.0
+    return backoff_seconds(max(parcel.rows[0].attempts, 1), chance())

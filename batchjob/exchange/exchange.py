@@ -1,0 +1,59 @@
+"""An exchange: one request and its reply, from before it is claimed until it is concluded."""
+
+from __future__ import annotations
+
+import hashlib
+
+from batchjob.model import Claim, LostRequest, Parcel, Value
+from batchjob.money.cost import KnownPrice
+from batchjob.states import Purpose
+
+
+class Exchange(Value, frozen=True):
+    """A request that is about to go out, with all that its conclusion will need."""
+
+    request_id: int
+    client_key: str
+    parcel: Parcel
+    body: bytes
+    body_digest: int
+    sent_at: float  # monotonic seconds, as pacing counts: from when it was let go
+    price: KnownPrice | None = None
+    reserved: int | None = None  # picodollars: the most it can cost; None: no price is known
+    tokens: float = 0.0  # charged to the token quota
+
+    @property
+    def request(self) -> LostRequest:
+        """How it will be known if its reply is never seen."""
+        return LostRequest(self.request_id, self.client_key, self.body_digest)
+
+    def claim(self, at: float) -> Claim:
+        """The write that takes its rows; `at` is UTC epoch seconds."""
+        parcel = self.parcel
+        return Claim(
+            self.request_id,
+            self.client_key,
+            tuple([row.number for row in parcel.rows]),
+            parcel.model,
+            at,
+            self.body_digest,
+            parcel.lost,
+            self.reserved,
+            Purpose.LABEL if parcel.verifies is None else Purpose.VERIFY,
+        )
+
+
+def client_key(prefix: str, request_id: int, lost: LostRequest | None, body_digest: int) -> str:
+    """The idempotency key of a request.
+
+    A lost request keeps its key, so that an endpoint that honours keys does not bill it twice. Where its body has
+    changed meanwhile (another max_tokens, say) such endpoints refuse the old key, so it gets a new one.
+    """
+    if lost is not None and lost.body_digest == body_digest:
+        return lost.client_key
+    return f"{prefix}-{request_id}"
+
+
+def digest_of(body: bytes) -> int:
+    """64 bits of a body's BLAKE2b, signed, as SQLite keeps integers."""
+    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "big", signed=True)

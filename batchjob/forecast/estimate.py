@@ -1,0 +1,145 @@
+"""Tokens, cost and time of the requests: estimates, for tokens are reckoned from characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from batchjob.exchange.question import ROW_BYTES
+from batchjob.forecast.packing import ROWS_PER_REQUEST, Asked
+from batchjob.forecast.work import Work
+from batchjob.model import Row, Usage, Value
+from batchjob.money.cost import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, worst_case_picousd
+from batchjob.pace.quota import SHARE
+from batchjob.settings.config import JobConfig
+from batchjob.task.labels import LabelSet
+from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for
+
+ANSWER_SECONDS = 1.0
+"""Of a request, assumed where no quota is slower."""
+
+
+class Estimate(Value, frozen=True):
+    """What the requests would take with so many rows in each. None: not known, and `Outlook.unknown` says why."""
+
+    rows_per_request: int
+    requests: int
+    input_tokens: int | None
+    output_tokens: int | None
+    expected_usd: float | None
+    worst_usd: float | None  # every byte a token, every answer as long as it may be; without requests sent again
+    seconds: float
+
+
+class Outlook(Value, frozen=True):
+    """The estimates, and what they rest on."""
+
+    estimates: tuple[Estimate, ...]
+    unknown: tuple[str, ...]  # what could not be estimated, why, and how to change that
+    prices: dict[str, str]  # model -> what says so; models without a price are not there
+
+    def for_rows(self, rows_per_request: int) -> Estimate:
+        """The estimate with so many rows in a request."""
+        return next(found for found in self.estimates if found.rows_per_request == rows_per_request)
+
+
+def outlook(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | None]) -> Outlook:
+    """What labelling would take, with some numbers of rows in a request."""
+    sizes = sorted({*ROWS_PER_REQUEST, config.rows_per_request})
+    return Outlook(
+        tuple([_estimate(work.models, config, prices, most) for most in sizes]),
+        tuple(_unknown(work.models, config, prices)),
+        {model: price.source for model in work.models if (price := prices.get(model)) is not None},
+    )
+
+
+def _unknown(models: Mapping[str, Asked], config: JobConfig, prices: Mapping[str, KnownPrice | None]) -> Iterator[str]:
+    if not config.labels:
+        yield "tokens and cost, for they depend on the labels: give --labels or --labels-file"
+    if not config.model:
+        yield "cost, for there is no model: give --model"
+    if not config.base_url:
+        yield "cost, for prices depend on the endpoint: give --base-url"
+    if config.model and config.base_url:
+        for model in models:
+            if prices.get(model) is None:
+                yield (
+                    f"cost, for no price is known of model {model!r} at {config.base_url}: give it in job.toml, as "
+                    f'[prices."{model}"] with input and output in USD per million tokens'
+                )
+
+
+def _estimate(
+    models: Mapping[str, Asked], config: JobConfig, prices: Mapping[str, KnownPrice | None], most: int
+) -> Estimate:
+    requests = sum(asked.requests(most)[0] for asked in models.values())
+    verified = sum(round(config.verify_sample * asked.rows) for asked in models.values()) if most > 1 else 0
+    seconds = [(requests + verified) * ANSWER_SECONDS / config.concurrency]
+    if config.rpm:
+        seconds.append((requests + verified) / (SHARE * config.rpm / 60))
+    if not config.labels:
+        return Estimate(most, requests + verified, None, None, None, None, max(seconds))
+    bills = {model: _bill(asked, config, most) for model, asked in models.items()}
+    if config.tpm:
+        charged = sum(bill.usage.input_tokens + bill.most_output for bill in bills.values())
+        seconds.append(charged / (SHARE * config.tpm / 60))
+    costs = [(cost_picousd(b.usage, p), b.worst(p)) for m, b in bills.items() if (p := prices.get(m)) is not None]
+    known = len(costs) == len(bills) and bool(config.model and config.base_url)
+    return Estimate(
+        most,
+        requests + verified,
+        sum(bill.usage.input_tokens for bill in bills.values()),
+        sum(bill.usage.output_tokens for bill in bills.values()),
+        usd(sum(expected for expected, _ in costs)) if known else None,
+        usd(sum(worst for _, worst in costs)) * config.max_paid if known else None,
+        max(seconds),
+    )
+
+
+class _Bill(Value, frozen=True):
+    """What one model's requests take."""
+
+    requests: int
+    usage: Usage
+    most_bytes: int
+    most_output: int
+
+    def worst(self, price: KnownPrice) -> int:
+        # Each request may have REQUEST_TOKENS more than its bytes, and worst_case_picousd adds them for one.
+        return worst_case_picousd(self.most_bytes + (self.requests - 1) * REQUEST_TOKENS, self.most_output, price)
+
+
+def _bill(asked: Asked, config: JobConfig, most: int) -> _Bill:
+    """The requests for the rows of one model; those that verify go alone, and are as long as the mean."""
+    requests, alone = asked.requests(most)
+    shared = requests - alone
+    each = round((asked.rows - alone) / shared) if shared else 1
+    verified = round(config.verify_sample * asked.rows) if most > 1 else 0
+    more = 1 + verified / max(asked.rows, 1)
+    prompt = Prompt(LabelSet(config.labels), config.prompt)
+    labels = [estimate_tokens(label) for label in config.labels]
+    answer = max(sum(labels) / len(labels), 1.0)
+    schema = ROW_BYTES + sum(len(label.encode()) + 3 for label in config.labels) if config.response_format else 0
+    shared_rows = asked.rows - alone
+    single = max_tokens_for(config.labels, 1) if config.max_tokens is None else config.max_tokens
+    return _Bill(
+        requests=requests + verified,
+        usage=Usage(
+            input_tokens=round(
+                (alone + verified) * _frame_tokens(prompt, 1)
+                + shared * _frame_tokens(prompt, each)
+                + asked.text_tokens * more
+            ),
+            output_tokens=round((asked.rows + verified) * answer + alone + verified + shared_rows * 4 + shared * 3),
+        ),
+        most_bytes=(requests + verified) * prompt.overhead_bytes()
+        + round(asked.text_bytes * more)
+        + (asked.rows + verified) * ROW_BYTES
+        + shared_rows * schema,
+        most_output=(alone + verified) * single
+        + shared * max(config.max_tokens or 0, max_tokens_for(config.labels, each)),
+    )
+
+
+def _frame_tokens(prompt: Prompt, rows: int) -> float:
+    """Tokens of a request besides its rows' texts."""
+    return 8 + sum(estimate_tokens(content) for _, content in prompt.messages([Row(n, "") for n in range(rows)]))

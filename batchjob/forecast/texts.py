@@ -1,0 +1,64 @@
+"""What the texts of an input are like: repeated ones, lengths, scripts, languages.
+
+Scripts and languages look at the first characters of a text. Memory grows by 11 to 21 bytes for each different text in
+each of two sets, and with nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from batchjob.forecast.counting import Frequent, HashSet, Lengths
+from batchjob.task.languages import language_of, script_of
+from batchjob.task.texts import normalise
+
+SEEN_CHARACTERS = 500
+"""Of a text, where its script and language are looked for."""
+SHOWN_TEXTS = 5
+NO_LETTERS, UNTOLD = "none", "unknown"
+
+
+class Texts:
+    """What the texts are like that can be labelled."""
+
+    def __init__(self) -> None:
+        self.exact_duplicates = self.duplicates = 0
+        self._frequent = Frequent()
+        self._lengths = Lengths()
+        self._scripts: Counter[str] = Counter()
+        self._languages: Counter[str] = Counter()
+        self._exact = HashSet()
+        self._normal = HashSet()
+
+    def add(self, text: str) -> None:
+        """Look at a text."""
+        self._lengths.add(len(text))
+        if text.isascii():
+            self._scripts[script_of(text) or NO_LETTERS] += 1
+        else:
+            seen = text[:SEEN_CHARACTERS]
+            self._scripts[script_of(seen) or NO_LETTERS] += 1
+            self._languages[language_of(seen) or UNTOLD] += 1
+        self.exact_duplicates += not self._exact.add(hash(text))
+        hash_ = hash(normalise(text))
+        if not self._normal.add(hash_):
+            self.duplicates += 1
+            self._frequent.add(hash_, text)
+
+    def document(self) -> dict[str, Any]:
+        """What was found."""
+        languages = self._languages + Counter({UNTOLD: self._scripts.total() - self._languages.total()})
+        return {
+            "duplicates": {
+                "exact": self.exact_duplicates,
+                "normalised": self.duplicates,
+                "most_frequent": [
+                    {"text": text, "count": count, "exact": exact}
+                    for text, count, exact in self._frequent.top(SHOWN_TEXTS)
+                ],
+            },
+            "characters": self._lengths.document(),
+            "scripts": dict(self._scripts.most_common()),
+            "languages": dict(languages.most_common()),
+        }

@@ -1,0 +1,347 @@
+"""JobConfig: every setting of a job, its default and its check.
+
+Settings come from the environment, job.toml and flags, the later winning over the earlier (see `merge`). A setting is
+declared once, at its field: the flags, `batchjob init` and docs/reference/settings.md are made of that.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from batchjob.errors import SettingError
+from batchjob.settings.declared import ALWAYS, START, About, Because, Column, Decides, declared
+
+KEY_VARIABLES = ("BATCHJOB_API_KEY", "TOKENHUB_KEY", "OPENAI_API_KEY")
+BASE_URL_VARIABLES = ("BATCHJOB_BASE_URL", "OPENAI_BASE_URL")
+SANDBOX_URL = "sandbox:"
+
+Count = Annotated[int, Meta(ge=1)]
+Length = Annotated[int, Meta(ge=0)]
+Tries = Annotated[int, Meta(ge=1, le=100)]
+Amount = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[rules]]` table: rows whose text matches get the label without a request."""
+
+    name: Annotated[str, Column("What reports call it.", "thanks")]
+    label: Annotated[str, Column("The label it gives.", "other")]
+    pattern: Annotated[str | None, Column("A regular expression found in the text, in any case.", "^thanks")] = None
+    words: Annotated[tuple[str, ...], Column("Words or phrases, any of which stands in the text as a whole.")] = ()
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[routes]]` table: rows that meet all that is given go to this model."""
+
+    name: Annotated[str, Column("What reports call it.", "long")]
+    model: Annotated[str, Column("The model that is asked.", "large-model")]
+    pattern: Annotated[str | None, Column("A regular expression found in the text, in any case.")] = None
+    script: Annotated[str | None, Column("The Unicode script of most letters, such as Han, Latin or Cyrillic.")] = None
+    language: Annotated[str | None, Column("The language of the text (ISO 639-1), such as zh or de.")] = None
+    min_length: Annotated[Length | None, Column("Fewest characters of the text.", 2000)] = None
+    max_length: Annotated[Length | None, Column("Most characters of the text.")] = None
+    column: Annotated[str | None, Column("Another column of the input, which must hold `value`.")] = None
+    value: Annotated[str | None, Column("What `column` must hold.")] = None
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[prices."MODEL"]` table: USD per million tokens."""
+
+    input: Annotated[Amount, Column("USD for a million tokens sent.", 0.1)]
+    output: Annotated[Amount, Column("USD for a million tokens answered.", 0.4)]
+    cached_input: Annotated[
+        Amount | None,
+        Column("USD for a million tokens sent that the endpoint had in its cache; as input, if not set.", 0.05),
+    ] = None
+
+
+class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All settings of a job, group by group, the common ones first. Durations are seconds, money is USD. A default
+    that is None means "not set".
+    """
+
+    text_column: Annotated[
+        str | None,
+        About("input", "Column with the text.", "NAME", "text, else body, else the only one", "text"),
+        Decides(),
+    ] = None
+    id_column: Annotated[
+        str | None,
+        About("input", "Column that names a row.", "NAME", "id, else the row's number", "id"),
+        Because("it names rows", then="refused for rows that are read: add --new"),
+    ] = None
+    format: Annotated[
+        str | None,
+        About("input", "Format of the input, such as csv, if its name does not tell.", "NAME", "by the suffix", "csv"),
+        Because("a file has one format, and with another it is not read"),
+    ] = None
+    encoding: Annotated[
+        str,
+        About("input", "Encoding of the input, such as cp1252; a byte order mark wins over it.", "NAME"),
+        Decides(),
+    ] = "utf-8"
+
+    labels: Annotated[
+        tuple[str, ...],
+        About("task", "The labels to choose from.", "A,B,C", example=("billing", "refund", "other")),
+        Decides(but="their order"),
+    ] = ()
+    fallback: Annotated[
+        str | None,
+        About("task", "Label for a blank text, and for an answer off the list.", "LABEL", "such rows fail", "other"),
+        Decides(),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        About(
+            "task",
+            "Your own prompt; {labels} and {text} are filled in.",
+            "TEXT",
+            "one is made from the labels",
+            "Answer with one of these labels alone: {labels}\n\n{text}",
+        ),
+        Decides(but="white space at its end"),
+    ] = None
+    temperature: Annotated[
+        float,
+        Meta(ge=0, le=2),
+        About("task", "Sampling temperature; 0 takes the most likely answer.", "T"),
+        Decides(),
+    ] = 0.0
+    max_tokens: Annotated[
+        Count | None,
+        About(
+            "task",
+            "Most tokens of an answer; models that think need hundreds.",
+            unset="by the longest label",
+            example=16,
+            commands=ALWAYS,
+        ),
+        Because("an answer that ended by itself is the same, and one that was cut is none"),
+    ] = None
+    rules: Annotated[
+        tuple[Rule, ...],
+        About("task", "The first rule that matches a text gives its label, for free.", unset="none"),
+        Decides(),
+    ] = ()
+    routes: Annotated[
+        tuple[Route, ...],
+        About("task", "The first route whose conditions all hold chooses the model.", unset="none"),
+        Decides(),
+    ] = ()
+
+    base_url: Annotated[
+        str,
+        About(
+            "endpoint",
+            "Address of the endpoint, such as https://host/v1.",
+            "URL",
+            example="https://host/v1",
+            env=BASE_URL_VARIABLES,
+            commands=ALWAYS,
+        ),
+        Decides(but="what follows a ?"),
+    ] = ""
+    model: Annotated[
+        str, About("endpoint", "The model, as the endpoint calls it.", "NAME", example="small-model"), Decides()
+    ] = ""
+    api_key_env: Annotated[
+        str | None,
+        About(
+            "endpoint",
+            "Environment variable that holds the API key; never give the key itself.",
+            "NAME",
+            f"the first set of {', '.join(KEY_VARIABLES)}",
+            "OPENAI_API_KEY",
+            commands=ALWAYS,
+        ),
+        Because("it says who pays"),
+    ] = None
+    sandbox: Annotated[
+        bool,
+        About("endpoint", "Ask the built-in endpoint: no key, no cost, toy labels."),
+        Because("it stands for a base_url, which decides", then="another job"),
+    ] = False
+
+    concurrency: Annotated[
+        int, Meta(ge=1, le=4096), About("limits", "Most requests in flight."), Because("it sets the pace")
+    ] = 10
+    rpm: Annotated[Amount, About("limits", "Most requests a minute; 0 for no limit."), Because("it sets the pace")] = (
+        600
+    )
+    tpm: Annotated[Amount, About("limits", "Most tokens a minute; 0 for no limit."), Because("it sets the pace")] = 0
+    max_attempts: Annotated[
+        Tries, About("limits", "Most tries of a row that cannot be completed."), Because("each try asks the same")
+    ] = 5
+    timeout: Annotated[
+        Positive,
+        About("limits", "Seconds to wait for a whole answer.", "SECONDS"),
+        Because("an answer that comes too late is none"),
+    ] = 120.0
+    connect_timeout: Annotated[
+        Positive,
+        About("limits", "Seconds to wait for a connection.", "SECONDS"),
+        Because("nothing is asked before there is one"),
+    ] = 10.0
+    max_outage: Annotated[
+        Amount,
+        About("limits", "Seconds to wait for an endpoint that is down, before the run stops.", "SECONDS"),
+        Because("nothing is answered meanwhile"),
+    ] = 6 * 3600.0
+
+    budget: Annotated[
+        Positive | None,
+        About("money", "Most USD the job may cost, over all its runs; needs a price.", "USD", "no limit", 5.0),
+        Because("it stops a run and changes no answer"),
+    ] = None
+    rows_per_request: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        About("money", "Texts sent in one request; more is cheaper and a little less exact."),
+        Because("each text is asked the same"),
+    ] = 1
+    max_request_tokens: Annotated[
+        int,
+        Meta(ge=100),
+        About("money", "Most tokens of the texts in one request."),
+        Because("each text is asked the same"),
+    ] = 8000
+    response_format: Annotated[
+        bool,
+        About("money", "Ask for the labels of several texts as JSON by schema, where the endpoint takes that."),
+        Because("it is the form of an answer"),
+    ] = True
+    verify_sample: Annotated[
+        Share,
+        About("money", "Share of texts sent together to send again alone, to see how many labels agree.", "SHARE"),
+        Because("the second answer is only counted"),
+    ] = 0.0
+    dedupe: Annotated[
+        bool, About("money", "Pay once for texts that are the same."), Because("the same text has the same label")
+    ] = True
+    cache: Annotated[
+        bool,
+        About("money", "Use the labels that earlier jobs with this task have paid for."),
+        Because("they are answers to the same question"),
+    ] = True
+    max_paid: Annotated[
+        Tries, About("money", "Most answers bought for a row, usable or not."), Because("each is asked the same")
+    ] = 1
+    prices: Annotated[
+        dict[str, Price],
+        About("money", "What a model costs.", "MODEL", "those that are known", "small-model"),
+        Because("it changes no answer"),
+    ] = {}
+
+    limit: Annotated[
+        Count | None,
+        About("run", "Only the first N rows; a later run goes on behind them.", unset="all rows", example=100),
+        Because("it chooses rows"),
+    ] = None
+    name: Annotated[
+        str | None,
+        About("run", "Name of the job.", "NAME", "by the input's name", "tickets", commands=START),
+        Because("it is for you", then="another job"),
+    ] = None
+    on_unconfirmed: Annotated[
+        Literal["resend", "hold"],
+        About("run", "A request whose answer was never seen: send it again, or wait for you."),
+        Because("the same is asked again"),
+    ] = "resend"
+
+    output: Annotated[
+        str | None,
+        About("output", "Export the labels to this file when the run ends.", "FILE", "no export", "labels.csv"),
+        Because("it is written afterwards"),
+    ] = None
+    quiet: Annotated[
+        bool, About("output", "No progress, only warnings and errors."), Because("it is for who watches")
+    ] = False
+    log_format: Annotated[
+        Literal["console", "json"], About("output", "Format of the log."), Because("it is for who watches")
+    ] = "console"
+    log_file: Annotated[
+        str | None,
+        About("output", "Append the log, with every detail, to this file.", "FILE", "stderr", "batchjob.log"),
+        Because("it is for who watches"),
+    ] = None
+
+
+@cache
+def deciding() -> tuple[str, ...]:
+    """The names of the settings that decide the label of a text."""
+    return tuple(setting.name for setting in declared(JobConfig) if isinstance(setting.effect, Decides))
+
+
+def merge(*layers: dict[str, Any]) -> JobConfig:
+    """One JobConfig of several layers of settings, later ones winning.
+
+    Raises:
+        SettingError: a value has the wrong type or is out of range; the text names the setting.
+    """
+    settings: dict[str, Any] = {}
+    for layer in layers:
+        settings.update(layer)
+    settings.pop("db", None)
+    if settings.get("temperature") is not None and isinstance(settings["temperature"], int):
+        settings["temperature"] = float(settings["temperature"])
+    try:
+        return msgspec.convert(settings, JobConfig)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$.")
+        raise SettingError(f"setting {where.rstrip('`') or '?'}: {message[:1].lower()}{message[1:]}") from None
+
+
+def check(config: JobConfig) -> JobConfig:
+    """The config, complete and consistent enough to label with.
+
+    Raises:
+        SettingError: something needed is missing; the text says how to give it.
+    """
+    if not config.labels:
+        raise SettingError("no labels: give --labels billing,refund,other or --labels-file labels.txt")
+    for label in config.labels:
+        if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):
+            raise SettingError(f"label {label!r} is blank, or has spaces around it or control characters in it")
+    twice = {label for label in config.labels if config.labels.count(label) > 1}
+    if twice:
+        raise SettingError(f"label {sorted(twice)[0]!r} is given twice")
+    if not config.base_url:
+        raise SettingError(
+            "no endpoint: give --base-url https://host/v1 (or set OPENAI_BASE_URL), or try it out with --sandbox"
+        )
+    if problem := address_problem(config.base_url):
+        raise SettingError(problem)
+    if not config.model:
+        raise SettingError("no model: give --model NAME, as your endpoint calls it")
+    return config
+
+
+def address_problem(base_url: str) -> str:
+    """What is wrong with an endpoint's address, or ""."""
+    if base_url == SANDBOX_URL:
+        return ""
+    hidden = "@" in base_url
+    shown = "base_url (with a password?)" if hidden else f"base_url {base_url!r}"
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+        host.encode("idna")
+        _ = parts.port
+    except ValueError as error:
+        return f"{shown} is no address: " + ("give one such as https://host/v1" if hidden else str(error))
+    if "@" in parts.netloc:
+        return "base_url holds a password, which would be stored: give keys by --api-key-env NAME"
+    odd = any(c.isspace() or c == "\\" or not c.isprintable() for c in base_url)
+    if parts.scheme not in ("http", "https") or not host or odd:
+        return f"{shown} is no address: it starts with http:// or https://, as https://host/v1 does"
+    if "?" in base_url or "#" in base_url:
+        return "base_url has a query (?...), which would be stored, and which chat completions do not take"
+    return ""

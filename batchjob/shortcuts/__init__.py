@@ -1,0 +1,93 @@
+"""Labels without a request. A shortcut is a module here and a line in ORDER.
+
+A run (run/supply.py) and a forecast (forecast/work.py) both walk ORDER, so that what is said before a job is paid is
+what becomes of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from batchjob.model import InputSource, Key, Remembered, Row, RowResult
+from batchjob.shortcuts.case import Case, Terms
+from batchjob.shortcuts.known import Known
+from batchjob.shortcuts.rules import ByRule
+from batchjob.shortcuts.unsendable import Unsendable
+from batchjob.task.identity import Keys
+from batchjob.task.routes import Routes, columns_of
+
+
+class Shortcut(Protocol):
+    """A way to settle a row without a request."""
+
+    looks_up: bool
+    """Whether it goes by what is remembered of the text; those that do not come first, and cost no look-up."""
+
+    def __init__(self, terms: Terms) -> None: ...
+
+    def settle(self, case: Case) -> RowResult | None:
+        """The row's result, or None where this shortcut has none."""
+        ...
+
+
+ORDER: tuple[type[Shortcut], ...] = (Unsendable, ByRule, Known)
+"""Each row is shown to these, one after the other; the first that has a result settles it."""
+
+
+class Walk:
+    """ORDER, ready for the rows of a job: `by_row`, then a look-up of keys, then `by_text`.
+
+    Args:
+        keys: None where nothing is looked up, because neither duplicates nor the cache are to be used.
+    """
+
+    def __init__(self, terms: Terms, routes: Routes, source: InputSource, keys: Keys | None) -> None:
+        made = [shortcut(terms) for shortcut in ORDER]
+        self._by_row = [shortcut for shortcut in made if not shortcut.looks_up]
+        self._by_text = [shortcut for shortcut in made if shortcut.looks_up]
+        self._routes = routes
+        self._source = source
+        self._keys = keys
+
+    def by_row(self, rows: Iterable[Row]) -> tuple[list[RowResult], list[Case]]:
+        """The results of rows that need no look-up, and the others with their model and key."""
+        done: list[RowResult] = []
+        left: list[Case] = []
+        for row in rows:
+            case = Case(row)
+            result = next((found for shortcut in self._by_row if (found := shortcut.settle(case))), None)
+            if result is not None:
+                done.append(result)
+            else:
+                left.append(self.asking(row))
+        return done, left
+
+    def asking(self, row: Row, model: str | None = None) -> Case:
+        """A row with the model it is to be asked of, and the key of that question."""
+        route = ""
+        if model is None:
+            columns = columns_of(self._source, row.rest) if self._routes.needs_columns else None
+            model, route = self._routes.choose(row.text, columns)
+        return Case(row, model, route, None if self._keys is None else self._keys.of(row.text, model))
+
+    def by_text(self, cases: Sequence[Case], found: dict[Key, Remembered]) -> tuple[list[RowResult], list[Case]]:
+        """The results of rows whose text is known, and the others; `found` is what is remembered under their keys."""
+        if not found:
+            return [], list(cases)
+        done: list[RowResult] = []
+        left: list[Case] = []
+        for case in cases:
+            result = self.known(case, None if case.key is None else found.get(case.key))
+            if result is not None:
+                done.append(result)
+            else:
+                left.append(case)
+        return done, left
+
+    def known(self, case: Case, found: Remembered | None) -> RowResult | None:
+        """The result of a row by what is remembered of its text."""
+        told = msgspec.structs.replace(case, found=found) if found is not None else case
+        return next((result for shortcut in self._by_text if (result := shortcut.settle(told))), None)

@@ -1,0 +1,31 @@
+"""A row on its way through the shortcuts, and the settings they go by."""
+
+from __future__ import annotations
+
+from batchjob.model import Key, Remembered, Row, Value
+from batchjob.settings.config import JobConfig, Rule
+
+
+class Terms(Value, frozen=True):
+    """The settings that decide which rows need no request."""
+
+    rules: tuple[Rule, ...]
+    fallback: str | None
+    dedupe: bool
+    cache: bool
+    job_id: int | None  # the job's own; None: it is not made yet
+
+    @classmethod
+    def of(cls, config: JobConfig, job_id: int | None) -> Terms:
+        """Those of a job with these settings."""
+        return cls(config.rules, config.fallback, config.dedupe, config.cache, job_id)
+
+
+class Case(Value, frozen=True):
+    """A row that is looked at, and what is known of it by then."""
+
+    row: Row
+    model: str = ""  # that it would be asked of
+    route: str = ""  # the name of the route that led to it
+    key: Key | None = None  # of what it asks; None: nothing is looked up
+    found: Remembered | None = None  # the label remembered under the key

@@ -1,0 +1,47 @@
+"""Texts that have a label already: bought by this job or an earlier one, or by another row of this run."""
+
+from __future__ import annotations
+
+from batchjob.model import Row, RowResult
+from batchjob.shortcuts.case import Case, Terms
+from batchjob.states import Event, Source
+
+
+class Known:
+    """The label that was bought for this text before, by this job or an earlier one. See shortcuts.Shortcut."""
+
+    looks_up = True
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+
+    def settle(self, case: Case) -> RowResult | None:
+        found, terms = case.found, self._terms
+        if found is None:
+            return None
+        own = found.job_id == terms.job_id
+        if not (terms.dedupe if own else terms.cache):
+            return None
+        if found.fallback:  # the answer was none of the labels: what is taken then is for this job to say
+            label, source = terms.fallback, Source.FALLBACK
+        else:
+            label, source = found.label, Source.DUPLICATE if own else Source.CACHE
+        if label is None:
+            return None
+        return RowResult(case.row.number, Event.ASSIGN, label=label, source=source, origin=found.job or None)
+
+
+def like(row: Row, result: RowResult, number: int, job: str) -> RowResult:
+    """What became of the row with this number, said of another with the same text."""
+    if result.label is not None:
+        source = Source.FALLBACK if result.source is Source.FALLBACK else Source.DUPLICATE
+        return RowResult(row.number, Event.ASSIGN, label=result.label, source=source, origin=job)
+    error = f"the same text as row {number}: {result.error}"
+    if result.event is Event.LOSE:
+        return held(row, error)
+    return RowResult(row.number, Event.REJECT, error_kind=result.error_kind, error=error)
+
+
+def held(row: Row, error: str) -> RowResult:
+    """A row that waits for the user, because its text may have been paid for."""
+    return RowResult(row.number, Event.HOLD, error_kind="unconfirmed", error=error)

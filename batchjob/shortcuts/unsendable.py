@@ -1,0 +1,27 @@
+"""Rows that cannot be sent: a defect of the input, a blank text."""
+
+from __future__ import annotations
+
+from batchjob.model import RowResult
+from batchjob.shortcuts.case import Case, Terms
+from batchjob.states import Event, Source
+
+
+class Unsendable:
+    """See shortcuts.Shortcut."""
+
+    looks_up = False
+
+    def __init__(self, terms: Terms) -> None:
+        self._fallback = terms.fallback
+
+    def settle(self, case: Case) -> RowResult | None:
+        row = case.row
+        if row.defect is not None:
+            kind, _, message = row.defect.partition(": ")
+            return RowResult(row.number, Event.REJECT, error_kind=kind, error=message)
+        if row.text and not row.text.isspace():
+            return None
+        if self._fallback is not None:
+            return RowResult(row.number, Event.ASSIGN, label=self._fallback, source=Source.FALLBACK)
+        return RowResult(row.number, Event.REJECT, error_kind="blank_text", error="there is no text to label")

@@ -1,0 +1,48 @@
+"""The inner form of ids, known here alone: a row's is job << 40 | number, a request's run << 40 | number.
+
+SQL says job_of(id), run_of(id), number_of(id) and row_of(job, number); `expand` puts their arithmetic in before SQLite
+sees it, so that an index can be used.
+"""
+
+from __future__ import annotations
+
+import re
+
+SHIFT = 40
+NUMBERS = (1 << SHIFT) - 1
+
+_PART = re.compile(r"\b(?:job|run)_of\(([\w.]+)\)")
+_NUMBER = re.compile(r"\bnumber_of\(([\w.]+)\)")
+_WHOLE = re.compile(r"\brow_of\(([\w.:]+), ([\w.]+)\)")
+
+
+def expand(sql: str) -> str:
+    """SQL with the arithmetic of its ids written out."""
+    sql = _PART.sub(rf"(\1 >> {SHIFT})", sql)
+    sql = _NUMBER.sub(rf"(\1 & {NUMBERS})", sql)
+    return _WHOLE.sub(rf"((\1 << {SHIFT}) + \2)", sql)
+
+
+def row_range(job_id: int) -> tuple[int, int]:
+    """The ids between which a job's rows lie: above the first, up to the second."""
+    return job_id << SHIFT, ((job_id + 1) << SHIFT) - 1
+
+
+def row_id(job_id: int, number: int) -> int:
+    """The id of a job's row."""
+    return (job_id << SHIFT) + number
+
+
+def number_of(id_: int) -> int:
+    """The number of a row in its job."""
+    return id_ & NUMBERS
+
+
+def first_request_id(run_id: int) -> int:
+    """The id of a run's first request; the others follow it."""
+    return (run_id << SHIFT) + 1
+
+
+def request_range(run_id: int) -> tuple[int, int]:
+    """The ids between which a run's requests lie, both included."""
+    return run_id << SHIFT, ((run_id + 1) << SHIFT) - 1

@@ -1,0 +1,78 @@
+"""The labels remembered: those of the last seconds in an inbox, all others in the order of their keys.
+
+A key has no order, so each label put in its place writes a page of the database. Some thousands put in together, in
+the order of their keys, share pages: that took 13 us of processor time a label down to 4. The inbox is a table too,
+so nothing is lost with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from batchjob.model import Key, Remembered
+from batchjob.stores.sqlite.group import QUERIES
+
+MOST_IN_INBOX = 8192
+
+
+class Memory:
+    """The cache of labels as its one writer sees it. The inbox is in memory too, for its table has no index."""
+
+    def __init__(self) -> None:
+        self._inbox: dict[Key, Remembered] = {}
+        self._merge_at = MOST_IN_INBOX
+
+    def open(self, db: sqlite3.Connection) -> None:
+        """Put in its place what a process before left in the inbox."""
+        if db.execute("SELECT 1 FROM label_cache_inbox LIMIT 1").fetchone():
+            self._merge(db)
+
+    def committed(self, db: sqlite3.Connection, remembered: Sequence[Remembered], job_id: int, job: str) -> None:
+        """These labels were put into the inbox."""
+        for one in remembered:
+            self._inbox[one.key] = Remembered(one.key, one.label, one.fallback, job_id, job)
+        if len(self._inbox) >= self._merge_at:
+            self._merge_at = len(self._inbox) + MOST_IN_INBOX
+            with contextlib.suppress(sqlite3.Error):  # the group is stored: its answers must not seem lost
+                self._merge(db)
+
+    def _merge(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.execute(QUERIES["merge_inbox"])
+            db.execute(QUERIES["empty_inbox"])
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self._inbox.clear()
+        self._merge_at = MOST_IN_INBOX
+
+    def look_up(self, db: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Remembered]:
+        """The labels remembered under these keys."""
+        found = stored_labels(db, keys)
+        if self._inbox:
+            found |= {key: one for key in keys if (one := self._inbox.get(key)) is not None}
+        return found
+
+
+def stored_labels(db: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Remembered]:
+    """Those of the keys that are in their place."""
+    given = {"keys": msgspec.json.encode(keys).decode()}
+    return {
+        (id_, code): Remembered((id_, code), label, bool(fallback), job_id, job)
+        for id_, code, label, fallback, job_id, job in db.execute(QUERIES["cached_labels"], given)
+    }
+
+
+def inbox(db: sqlite3.Connection) -> dict[Key, Remembered]:
+    """What is in the inbox, for a process that reads."""
+    return {
+        (id_, code): Remembered((id_, code), label, bool(fallback), job_id, job)
+        for id_, code, label, fallback, job_id, job in db.execute(QUERIES["inbox"])
+    }

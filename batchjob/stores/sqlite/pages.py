@@ -1,0 +1,116 @@
+"""The rows a run works on, a page at a time: those that were out before or put back, then those never claimed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from batchjob.model import LostRequest, Page, Parcel, Row
+from batchjob.stores.sqlite import ids
+from batchjob.stores.sqlite.group import QUERIES
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""Texts read ahead at once, at most; a page ends early behind a text that passes it."""
+
+
+class Pages:
+    """Where a run stands in the rows of its job.
+
+    Args:
+        before: requests with ids from here on are the run's own.
+        fresh: whether rows that were never tried are wanted, too.
+        up_to: the last row number that is wanted; None: all.
+    """
+
+    def __init__(self, job_id: int, *, before: int, fresh: bool, up_to: int | None) -> None:
+        self._job_id = job_id
+        self._first, self._last = ids.row_range(job_id)
+        self._before = before
+        self._returned: tuple[int, int] | None = (1, 0)  # (request, row id) behind which to go on; None: all were read
+        self._without_request = True  # rows put back or held without a request are still to come, as the last of them
+        self._fresh = self._first if fresh else None
+        if up_to is not None:
+            self._last = min(self._last, ids.row_id(job_id, up_to))
+
+    def next(self, db: sqlite3.Connection, limit: int) -> Page | None:
+        """About `limit` rows; None where there are none now."""
+        while self._returned is not None:
+            if page := self._next_returned(db, limit):
+                return page
+        return self._next_fresh(db, limit)
+
+    # ------------------------------------------------------------ out before
+
+    def _next_returned(self, db: sqlite3.Connection, limit: int) -> Page | None:
+        """The next of them; None, and on to what comes behind, where a part of them is read to its end."""
+        assert self._returned is not None
+        last_request = self._before - 1 if self._returned[0] else 0
+        records = list(
+            _bounded(db.execute(QUERIES["returned_rows"], self._values(*self._returned, last_request, limit)), 2)
+        )
+        if not records:
+            self._returned = (0, 0) if self._without_request else None
+            self._without_request = False
+            return None
+        request, id_ = records[-1][:2]
+        if records[-1][9]:  # a page's end must not part what goes out whole, under its key
+            records += db.execute(QUERIES["returned_rows"], self._values(request, id_, request, -1))
+        self._returned = request, records[-1][1]
+        return _page_of(records)
+
+    def _values(self, request: int, after: int, last_request: int, limit: int) -> dict[str, int]:
+        first, last = ids.row_range(self._job_id)
+        return {
+            "first": first,
+            "last": last,
+            "request": request,
+            "after": after,
+            "last_request": last_request,
+            "limit": limit,
+        }
+
+    # ------------------------------------------------------------ never claimed
+
+    def _next_fresh(self, db: sqlite3.Connection, limit: int) -> Page | None:
+        if self._fresh is None:
+            return None
+        values = {"after": self._fresh, "last": self._last, "limit": limit}
+        records = list(_bounded(db.execute(QUERIES["fresh_rows"], values), 1))
+        if not records:
+            return None
+        self._fresh = records[-1][0]
+        number_of = ids.number_of
+        return Page(rows=tuple([Row(number_of(id_), text, 0, 0, defect, rest) for id_, text, defect, rest in records]))
+
+
+def _bounded(records: Iterator[Any], text_at: int) -> Iterator[Any]:
+    """The records up to and with the one whose text passes PAGE_BYTES."""
+    size = 0
+    for record in records:
+        yield record
+        size += len(record[text_at])
+        if size > PAGE_BYTES:
+            return
+
+
+def _page_of(records: list[Any]) -> Page:
+    """Lost requests as parcels, the others as rows."""
+    parcels: list[Parcel] = []
+    rows: list[Row] = []
+    for request, group in groupby(records, itemgetter(0)):
+        first, *others = group
+        found = [_row(record) for record in (first, *others)]
+        model, key, digest = first[8:]
+        if key:
+            parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest)))
+        else:
+            rows += found
+    return Page(tuple(parcels), tuple(rows))
+
+
+def _row(record: Any) -> Row:
+    _, id_, text, attempts, paid, defect, rest, put_back, *_ = record
+    return Row(ids.number_of(id_), text, attempts, paid, defect, rest, bool(put_back))

@@ -1,0 +1,101 @@
+"""What is asked, as a value: a job's task, what of it is the question, and the key of a text's label in the cache.
+
+Two digests come of a task. `digest` is of all that decides a row's label: a job with another one is another job.
+`question` is of what a request says, but for the model and the text: labels are remembered under it, so that a label
+is used again wherever the same is asked. Settings at their default are left out of both, so that a new setting moves
+no digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from batchjob.model import Key, TaskRecord, Value
+from batchjob.settings.config import JobConfig, deciding
+from batchjob.task.texts import normalise
+
+READING = 1
+"""The version of how answers are read: another one must not take over labels that this one read."""
+
+QUESTION = ("base_url", "labels", "prompt", "temperature")
+"""The settings a request's body and address come from, besides the model, which each row may have another of."""
+
+_PLAIN = JobConfig()
+_unpack = struct.Struct("<qq").unpack
+
+
+class Task(Value, frozen=True):
+    """All that decides a row's label, each setting in one form: what makes no difference to a label is not in it."""
+
+    settings: dict[str, Any]  # those that are not at their default
+
+    @classmethod
+    def of(cls, config: JobConfig) -> Task:
+        """The task of a job with these settings."""
+        told = {name: _plain(name, getattr(config, name)) for name in deciding()}
+        return cls({name: value for name, value in told.items() if value != _plain(name, getattr(_PLAIN, name))})
+
+    @property
+    def digest(self) -> str:
+        """What a job is known by, with its input: 16 hex digits of a SHA-256."""
+        return _digest(self.settings)
+
+    @property
+    def question(self) -> str:
+        """What its labels are remembered under, with model and text."""
+        return _digest({name: self.settings[name] for name in QUESTION if name in self.settings})
+
+    def record(self) -> TaskRecord:
+        """As a database holds it."""
+        return TaskRecord(self.digest, self.question, msgspec.json.encode(self.settings, order="sorted"))
+
+    def changed_from(self, other: Task) -> dict[str, tuple[Any, Any]]:
+        """The settings in which it differs from another task: name -> (the other's, its own)."""
+        names = [name for name in deciding() if self.settings.get(name) != other.settings.get(name)]
+        return {name: (other.settings.get(name), self.settings.get(name)) for name in names}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting without what makes no difference to a label."""
+    if name == "base_url":
+        return value.partition("?")[0].rstrip("/")
+    if name == "labels":
+        return sorted(value)
+    if name == "prompt":
+        return (value or "").rstrip()
+    if isinstance(value, tuple):
+        return [_without_defaults(table) for table in value]
+    return value
+
+
+def _without_defaults(table: msgspec.Struct) -> dict[str, Any]:
+    """A rule or a route without what it does not set, so that a new field of these moves no digest either."""
+    fields = msgspec.structs.fields(table)
+    return {field.name: value for field in fields if (value := getattr(table, field.name)) != field.default}
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
+
+
+class Keys:
+    """The keys of one question: whatever changes the question changes every key, so no label outlives it."""
+
+    def __init__(self, question: str) -> None:
+        self._question = f"{READING} {question}".encode()
+        self._of_model: dict[str, hashlib.blake2b] = {}
+
+    def of(self, text: str, model: str) -> Key:
+        """The key of a text's label when this model is asked."""
+        state = self._of_model.get(model)
+        if state is None:
+            state = self._of_model[model] = hashlib.blake2b(model.encode() + b"\0", key=self._question, digest_size=16)
+        state = state.copy()
+        state.update(normalise(text).encode("utf-8", "surrogatepass"))
+        high, low = _unpack(state.digest())
+        return high, low

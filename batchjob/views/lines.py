@@ -1,0 +1,67 @@
+"""Lines fit for a terminal: printable, measured in its columns, and folded to its width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from batchjob.printable import printable
+
+
+def folded(lines: Sequence[str], columns: int | None) -> list[str]:
+    """The lines made printable and folded between words; what follows stands under what it belongs to.
+
+    A line with a command stays whole, so that the command can be copied. With columns None, every line does.
+    """
+    shown = [printable(line) for line in lines]
+    if columns is None:
+        return shown
+    return [part for line in shown for part in _fold(line, columns)]
+
+
+def _fold(line: str, columns: int) -> Iterator[str]:
+    if width(line) <= columns or line.startswith("next ") or "batchjob " in line:
+        yield line
+        return
+    indent = min(_hanging(line), columns // 2)
+    start = len(line) - len(line.lstrip())
+    kept = line[:start]
+    for word in line[start:].split(" "):
+        if kept.strip() and width(kept) + 1 + width(word) > columns:
+            yield kept.rstrip()
+            kept = " " * indent + word
+        else:
+            kept += (" " if kept.strip() else "") + word
+    yield kept.rstrip()
+
+
+def _hanging(line: str) -> int:
+    """Where the lines that follow begin: under the value of `name   value`, else a little behind the line's start."""
+    start = len(line) - len(line.lstrip())
+    gap = line.find("  ", start)
+    if gap < 0 or gap > start + 12:
+        return start + 2
+    return gap + len(line[gap:]) - len(line[gap:].lstrip())
+
+
+def width(text: str) -> int:
+    """The columns that a printable text takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    # Imported here: most lines are ASCII, and `status` should not wait for tables of Unicode.
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def padded(text: str, columns: int) -> str:
+    """The text with spaces behind it, up to so many columns."""
+    return text + " " * (columns - width(text))
+
+
+def ending(text: str, columns: int | None) -> str:
+    """The text, or as much of its end as fits: the end of a path says the most."""
+    if columns is None or width(text) <= columns:
+        return text
+    while width(text) >= columns:
+        text = text[1:]
+    return f"…{text}"

@@ -1,0 +1,49 @@
+"""Counts, amounts, durations and sizes as a person reads them: one form each, for every view."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+LEAST_PLAIN_USD = 0.001
+"""Below this, four decimals would hide most of the amount."""
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 row`, `1,234 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def dollars(amount: float) -> str:
+    """An amount in USD: cents from one dollar on, four decimals below, two digits of a very small one."""
+    if amount >= 1:
+        return f"{amount:,.2f} USD"
+    if amount >= LEAST_PLAIN_USD or amount <= 0:
+        return f"{amount:.4f} USD"
+    return f"{amount:.{1 - floor(log10(amount))}f} USD"
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units."""
+    if round(seconds, 1) < MINUTE:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE:02} s"
+    if whole < DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE:02} min"
+    return f"{whole // DAY} d {whole % DAY // HOUR} h"
+
+
+def share(part: int, whole: int) -> str:
+    """A part of a whole in percent."""
+    return f"{100 * part / whole:.1f} %"
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

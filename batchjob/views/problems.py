@@ -1,0 +1,118 @@
+"""The failed and unconfirmed rows of a job, by kind: the document of `errors --json`, and lines for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from batchjob.model import Problem, Value
+from batchjob.printable import printable
+from batchjob.states import JobState
+from batchjob.views.next_steps import advice, after_errors, shell_word
+from batchjob.views.numbers import counted
+from batchjob.views.status import Status
+
+MOST_TEXT_CHARACTERS = 80
+
+
+class ProblemRow(Value, frozen=True):
+    """A row that failed or is held, fit to be shown."""
+
+    row: int
+    key: str
+    line: int
+    text: str
+    error: str
+    answer: str | None
+    attempts: int
+    request_id: str | None
+
+
+class ProblemKind(Value, frozen=True):
+    """The rows of one error kind: how many, what to do, the first of them, and the command that shows the others."""
+
+    kind: str
+    count: int
+    advice: str
+    rows: tuple[ProblemRow, ...]
+    more: str
+
+
+class Problems(Value, frozen=True):
+    """What failed in a job. Its fields are the keys of `errors --json`, in order."""
+
+    job: str
+    state: JobState
+    failed: int
+    unconfirmed: int
+    asked: str | None  # the kind that was named, if one was
+    kinds: tuple[ProblemKind, ...]
+    next: str
+
+
+def problems_of(status: Status, found: Mapping[str, Sequence[Problem]], *, asked: str | None, flag: str) -> Problems:
+    """The problems of a job by kind. `asked` is the kind that was named; `flag` is the part that names the database."""
+    counts = {error.kind: error.count for error in status.errors}
+    return Problems(
+        job=status.job,
+        state=status.state,
+        failed=status.rows.failed,
+        unconfirmed=status.rows.unconfirmed,
+        asked=asked,
+        kinds=tuple([_kind(status.job, kind, counts.get(kind, 0), rows, flag) for kind, rows in found.items() if rows]),
+        next=after_errors(status, asked, flag),
+    )
+
+
+def _kind(job: str, kind: str, count: int, rows: Sequence[Problem], flag: str) -> ProblemKind:
+    return ProblemKind(
+        kind=kind,
+        count=max(count, len(rows)),  # the rows are read after the counters, and may be more by then
+        advice=advice(kind),
+        rows=tuple(map(_row, rows)),
+        more=f"batchjob errors {shell_word(job)} --kind {kind} --limit {count}{flag}",
+    )
+
+
+def _row(problem: Problem) -> ProblemRow:
+    return ProblemRow(
+        row=problem.number,
+        key=printable(problem.key),
+        line=problem.line,
+        text=printable(problem.text[:MOST_TEXT_CHARACTERS]),
+        error=printable(problem.error or ""),
+        answer=None if problem.answer is None else printable(problem.answer),
+        attempts=problem.attempts,
+        request_id=None if problem.request_id is None else printable(problem.request_id),
+    )
+
+
+def problems_lines(problems: Problems) -> list[str]:
+    """What a person reads of the problems."""
+    counts = {"failed": problems.failed, "unconfirmed": problems.unconfirmed}
+    told = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+    lines = [f"job {problems.job}: {told or 'no failed rows'}"]
+    if problems.asked and not problems.kinds:
+        lines.append(f"none of kind {problems.asked}")
+    for kind in problems.kinds:
+        lines += ["", *_kind_lines(kind)]
+    return [*lines, *([""] if problems.kinds else []), f"next      {problems.next}"]
+
+
+def _kind_lines(kind: ProblemKind) -> Iterator[str]:
+    yield f"{kind.count:,} {kind.kind}: {kind.advice}"
+    for row in kind.rows:
+        yield from _row_lines(row)
+    left = kind.count - len(kind.rows)
+    if left > 0:
+        yield f"  and {left:,} more: {kind.more}"
+
+
+def _row_lines(row: ProblemRow) -> Iterator[str]:
+    tries = f", {counted(row.attempts, 'attempt')}" if row.attempts else ""
+    request = f", request {row.request_id}" if row.request_id else ""
+    yield f"  row {row.key} (line {row.line}){tries}{request}"
+    yield f"    text    {row.text!r}"
+    if row.error:
+        yield f"    error   {row.error}"
+    if row.answer is not None:
+        yield f"    answer  {row.answer!r}"

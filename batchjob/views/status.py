@@ -1,0 +1,228 @@
+"""How a job stands, as typed values: the document of `status --json`, and what every other view of a job shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from batchjob.model import Problem, Snapshot, Usage, Value
+from batchjob.money.cost import KnownPrice, usd
+from batchjob.printable import printable
+from batchjob.settings.config import JobConfig
+from batchjob.states import JobState, Outcome, Source, State
+
+BUSY = (JobState.INGESTING, JobState.RUNNING)
+"""States of a job that a process is working on."""
+
+
+class Rows(Value, frozen=True):
+    """Rows by state."""
+
+    total: int
+    pending: int
+    in_flight: int
+    done: int
+    failed: int
+    unconfirmed: int
+
+    @property
+    def unfinished(self) -> int:
+        """Rows that a run would still take."""
+        return self.pending + self.in_flight
+
+
+class Requests(Value, frozen=True):
+    """Requests that are over, by outcome. `sent` counts those that left this machine."""
+
+    sent: int
+    not_sent: int
+    rejected: int
+    answered: int
+    lost: int
+    resent: int
+
+
+class Cost(Value, frozen=True):
+    """What was paid, as far as it is known: an unknown price is None, never 0."""
+
+    usd: float | None
+    known: bool
+    unknown_requests: int
+    lost_usd_at_most: float
+    prices: dict[str, str]  # model -> what says its price
+
+
+class Saved(Value, frozen=True):
+    """Rows labelled without a request, and what their requests would have cost."""
+
+    rows: int
+    usd: float | None
+
+
+class Verified(Value, frozen=True):
+    """Labelled rows that were asked once more, and those that got the same label."""
+
+    asked: int
+    agreed: int
+
+
+class Rate(Value, frozen=True):
+    """How fast the run is, and when it should be through; None where that is not known."""
+
+    rows_per_second: float | None
+    eta_seconds: int | None
+
+
+class ErrorCount(Value, frozen=True):
+    """Failed and unconfirmed rows of one kind."""
+
+    kind: str
+    count: int
+    example: str | None
+
+
+class Status(Value, frozen=True):
+    """How a job stands. Its fields are the keys of `status --json`, in order: stable, but more may be added.
+
+    Times are UTC epoch seconds.
+    """
+
+    job: str
+    name: str
+    state: JobState
+    reason: str
+    rows: Rows
+    ingested: bool  # the whole input is in the work table
+    labels: dict[str, int]
+    sources: dict[str, int]
+    requests: Requests
+    paid_twice_at_most: int
+    usage: Usage
+    cost: Cost
+    saved: dict[str, Saved]
+    rules: dict[str, int]
+    verified: Verified
+    rate: Rate
+    pacing: str
+    errors: tuple[ErrorCount, ...]
+    started_at: float | None
+    updated_at: float
+    pid: int | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is working on the job."""
+        return self.state in BUSY
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run would find something to do."""
+        return bool(self.rows.unfinished) or not self.ingested
+
+
+def job_state(snapshot: Snapshot) -> JobState:
+    """The job's state; one that says it is running without a process is interrupted."""
+    state = snapshot.job.state
+    if state not in BUSY:
+        return state
+    if not snapshot.alive:
+        return JobState.INTERRUPTED
+    # A run writes its state when it begins; whether the input is read to its end stands in the job.
+    return JobState.RUNNING if snapshot.job.ingested else JobState.INGESTING
+
+
+def rows_of(snapshot: Snapshot) -> Rows:
+    """The job's rows by state."""
+    counts = snapshot.tally.get("row", {})
+    return Rows(total=sum(counts.values()), **{str(state): counts.get(state, 0) for state in State})
+
+
+def status_of(snapshot: Snapshot) -> Status:
+    """How the job stands in a snapshot."""
+    job, tally, rows = snapshot.job, snapshot.tally, rows_of(snapshot)
+    requests, verified = tally.get("request", {}), tally.get("verify", {})
+    return Status(
+        job=job.name,
+        name=job.name,
+        state=job_state(snapshot),
+        reason=printable(job.reason),
+        rows=rows,
+        ingested=job.ingested,
+        labels=tally.get("label", {}),
+        sources={str(source): tally.get("source", {}).get(source, 0) for source in Source},
+        requests=_requests(requests),
+        paid_twice_at_most=requests.get("resent", 0),
+        usage=Usage(**{name: tally.get("usage", {}).get(name, 0) for name in Usage.__struct_fields__}),
+        cost=_cost(snapshot),
+        saved=_saved(tally),
+        rules=_rules(snapshot),
+        verified=Verified(asked=verified.get("asked", 0), agreed=verified.get("agreed", 0)),
+        rate=_rate(snapshot, rows),
+        pacing=snapshot.pacing,
+        errors=_errors(snapshot),
+        started_at=snapshot.started_at,
+        updated_at=snapshot.updated_at,
+        pid=snapshot.writer_pid,
+    )
+
+
+def _requests(counts: Mapping[str, int]) -> Requests:
+    outcomes = {str(outcome): counts.get(outcome, 0) for outcome in Outcome}
+    return Requests(sent=counts.get("sent", 0), resent=counts.get("resent", 0), **outcomes)
+
+
+def _cost(snapshot: Snapshot) -> Cost:
+    cost, requests = snapshot.tally.get("cost", {}), snapshot.tally.get("request", {})
+    answered = requests.get(Outcome.ANSWERED, 0)
+    unknown = cost.get("unknown", 0)
+    prices = msgspec.json.decode(snapshot.job.prices, type=dict[str, KnownPrice])
+    return Cost(
+        usd=usd(cost.get("answered", 0)) if answered > unknown or (prices and not answered) else None,
+        known=not unknown and (answered == 0 or bool(prices)),
+        unknown_requests=unknown,
+        lost_usd_at_most=usd(cost.get("lost", 0)),
+        prices={model: price.source for model, price in prices.items()},
+    )
+
+
+def _saved(tally: Mapping[str, Mapping[str, int]]) -> dict[str, Saved]:
+    """What each source saved, by the mean cost of the rows that the model labelled."""
+    sources = tally.get("source", {})
+    asked = sources.get(Source.MODEL, 0) + sources.get(Source.FALLBACK, 0)
+    paid = tally.get("cost", {}).get("answered", 0)
+    each = usd(paid) / asked if asked and paid else None
+    return {
+        str(source): Saved(rows, None if each is None else each * rows)
+        for source in (Source.DUPLICATE, Source.CACHE, Source.RULE)
+        if (rows := sources.get(source, 0))
+    }
+
+
+def _rules(snapshot: Snapshot) -> dict[str, int]:
+    """How many rows each rule took, also those that took none."""
+    took = snapshot.tally.get("rule", {})
+    settings = msgspec.json.decode(snapshot.job.settings, type=JobConfig)
+    return {rule.name: took.get(rule.name, 0) for rule in settings.rules}
+
+
+def _rate(snapshot: Snapshot, rows: Rows) -> Rate:
+    rate = snapshot.rows_per_second
+    return Rate(
+        rows_per_second=None if rate is None else round(rate, 2),
+        # While the input is being read nobody knows how many rows are left.
+        eta_seconds=round(rows.unfinished / rate) if rate and snapshot.job.ingested else None,
+    )
+
+
+def _errors(snapshot: Snapshot) -> tuple[ErrorCount, ...]:
+    counts = snapshot.tally.get("error", {})
+    examples = {kind: example_line(problem) for kind, problem in snapshot.examples.items()}
+    return tuple([ErrorCount(kind, count, examples.get(kind)) for kind, count in counts.items()])
+
+
+def example_line(problem: Problem) -> str:
+    """A failed row in one line."""
+    said = f", answer {problem.answer[:60]!r}" if problem.answer else ""
+    provider = f", request {problem.request_id}" if problem.request_id else ""
+    return printable(f"row {problem.key} (line {problem.line}): {problem.error or ''}{said}{provider}")

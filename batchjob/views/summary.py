@@ -1,0 +1,109 @@
+"""A job's status as lines for a person: what is read when a run ends, or when somebody asks how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchjob.printable import printable
+from batchjob.states import Outcome, Source, State
+from batchjob.views.next_steps import advice
+from batchjob.views.numbers import counted, dollars, duration, share
+from batchjob.views.status import Cost, Rows, Status
+
+MOST_LABELS = 12
+"""Labels listed for a person; a program gets all."""
+
+
+def summary_lines(
+    status: Status, *, seconds: float | None, next_command: str | None, requests: int | None = None
+) -> list[str]:
+    """What a person reads of a status.
+
+    `seconds` is how long the run took, and `requests` how many of the job's requests were this run's.
+    """
+    lines = [
+        f"job {status.job}: {status.state}" + (f" - {status.reason}" if status.reason else ""),
+        _rows_line(status.rows, ingested=status.ingested),
+        *_label_lines(status.labels),
+        *_fallback_lines(status.sources[Source.FALLBACK]),
+        *(f"  {error.count:,} {error.kind}: {advice(error.kind)}" for error in status.errors),
+        *_request_lines(status),
+    ]
+    if seconds is not None:
+        lines.append(f"this run  {duration(seconds)}, {counted(requests, 'request') if requests else 'no requests'}")
+    lines += [*_cost_lines(status), *_saved_lines(status), *_pace_lines(status)]
+    if next_command:
+        lines.append(f"next      {next_command}")
+    return lines
+
+
+def _rows_line(rows: Rows, *, ingested: bool) -> str:
+    parts = [f"{rows.done:,} of {rows.total:,}{'' if ingested else '+'} rows labelled"]
+    others = [state for state in State if state is not State.DONE]
+    parts += [f"{count:,} {state.replace('_', ' ')}" for state in others if (count := getattr(rows, state))]
+    return "rows      " + ", ".join(parts)
+
+
+def _label_lines(labels: dict[str, int]) -> list[str]:
+    if not labels:
+        return []
+    shown = [f"{printable(label)} {count:,}" for label, count in list(labels.items())[:MOST_LABELS]]
+    more = f", and {len(labels) - MOST_LABELS} more" if len(labels) > MOST_LABELS else ""
+    return ["labels    " + ", ".join(shown) + more]
+
+
+def _fallback_lines(taken: int) -> list[str]:
+    return [f"fallback  {counted(taken, 'row')}, whose answer was none of the labels"] if taken else []
+
+
+def _request_lines(status: Status) -> list[str]:
+    requests, usage = status.requests, status.usage
+    if not requests.sent:
+        return ["requests  none were sent"]
+    outcomes = (Outcome.ANSWERED, Outcome.REJECTED, Outcome.LOST)
+    told = [f"{count:,} {outcome}" for outcome in outcomes if (count := getattr(requests, outcome))]
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    return [
+        f"requests  {requests.sent:,} sent: " + ", ".join(told),
+        f"tokens    {usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out, as reported",
+    ]
+
+
+def _cost_lines(status: Status) -> list[str]:
+    cost = status.cost
+    if cost.usd is not None:
+        return [f"cost      {_paid(cost, cost.usd)}, by usage as reported and {_price_origin(cost)}"]
+    if status.requests.answered:
+        return ['cost      unknown: no price is known for the model; give it in job.toml as [prices."MODEL"]']
+    return []
+
+
+def _paid(cost: Cost, amount: float) -> str:
+    unknown = f" (besides {counted(cost.unknown_requests, 'request')} of unknown cost)" if cost.unknown_requests else ""
+    lost = f", and {dollars(cost.lost_usd_at_most)} at most for lost requests" if cost.lost_usd_at_most else ""
+    return f"{dollars(amount)}{unknown}{lost}"
+
+
+def _price_origin(cost: Cost) -> str:
+    return "; ".join(sorted(set(cost.prices.values()))) or "prices as known then"
+
+
+def _saved_lines(status: Status) -> Iterator[str]:
+    for source, saved in status.saved.items():
+        worth = "" if saved.usd is None else f", about {dollars(saved.usd)} saved"
+        yield f"saved     {counted(saved.rows, 'row')} by {source}{worth}"
+    yield from (f"rule      {name} took no row" for name, rows in status.rules.items() if not rows)
+    asked, agreed = status.verified.asked, status.verified.agreed
+    if asked:
+        yield f"verified  {share(agreed, asked)} of {counted(asked, 'label')} were the same when asked alone"
+
+
+def _pace_lines(status: Status) -> Iterator[str]:
+    if status.paid_twice_at_most:
+        yield f"paid twice, at most: {counted(status.paid_twice_at_most, 'request')} (sent again unanswered)"
+    if status.pacing:
+        yield f"now       {status.pacing}"
+    if status.rate.rows_per_second is not None:
+        eta = status.rate.eta_seconds
+        left = f", about {duration(eta)} left" if eta is not None else ""
+        yield f"rate      {status.rate.rows_per_second:,.1f} rows/s{left}"

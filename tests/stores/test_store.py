@@ -1,0 +1,327 @@
+"""The contract of ports.Store and ports.StoreReader, sentence by sentence, for every store: one URL each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchjob.errors import JobBusy, JobError, StoreError
+from batchjob.model import (
+    AddRows,
+    Beat,
+    Chunk,
+    Claim,
+    InputSource,
+    Parcel,
+    Remembered,
+    Row,
+    RowResult,
+    Run,
+    Settle,
+    Skip,
+    TaskRecord,
+    Usage,
+)
+from batchjob.ports import Store, StoreReader
+from batchjob.states import Event, JobState, Outcome, Purpose, Source, State
+from batchjob.stores import open_check, open_reader, open_store
+
+SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text", "more"), "id", "text", None, None)
+TASK = TaskRecord("task", "question", b'{"model":"m"}')
+KINDS = ["sqlite"]
+SETTLES = (Event.COMPLETE, Event.RELEASE, Event.FAIL, Event.LOSE)
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place for a work table that is not made yet; a line for each kind of store."""
+    return {"sqlite": str(tmp_path / "job.db")}[request.param]
+
+
+class Bench:
+    """A store with a job of six rows, and the run that works on it."""
+
+    def __init__(self, url: str, store: Store, run: Run) -> None:
+        self.url, self.store, self.run = url, store, run
+        self.sent = 0
+
+    async def claim(self, *rows: int, **more: Any) -> int:
+        request = self.run.first_request_id + self.sent
+        self.sent += 1
+        await self.store.commit([Claim(request, f"key-{request}", rows, "m", 2.0, 77, **more)])
+        return request
+
+    async def again(self, *, hold: bool = False, task: TaskRecord = TASK, **wanted: Any) -> int:
+        """The process dies, and another takes its place; the number of requests that were lost with it."""
+        await self.store.close()
+        self.store = await open_store(self.url, job="job")
+        await self.store.choose("job")
+        lost = await self.store.recover(hold=hold, at=5.0)
+        self.run = await self.store.begin_run(task, **{"fresh": True, "up_to": None, **wanted}, at=6.0)
+        self.sent = 0
+        return lost
+
+    async def pages(self, limit: int = 2) -> tuple[list[Parcel], list[Row]]:
+        parcels: list[Parcel] = []
+        rows: list[Row] = []
+        while page := await self.store.next_page(limit):
+            parcels += page.parcels
+            rows += page.rows
+        return parcels, rows
+
+    def read(self) -> StoreReader:
+        return open_reader(self.url)
+
+    def rows(self) -> dict[int, str]:
+        with self.read() as reader:
+            return {record[0]: record[6] for record in reader.export_rows(reader.job("job"))}
+
+
+def chunk(first: int, count: int, *, complete: bool = True) -> AddRows:
+    rows = [(n + 1, f"R-{n}", f"text {n}", '["x"]', None) for n in range(first, first + count)]
+    return AddRows(1, Chunk(first, list(rows), first * 10, f"digest {first}", complete))
+
+
+async def make_job(store: Store, name: str = "job", *, task: TaskRecord = TASK, rows: int = 6) -> Run:
+    await store.create_job(uid=name, name=name, source=SOURCE, settings=b'{"model":"m"}', task=task, at=1.0)
+    run = await store.begin_run(task, fresh=True, up_to=None, at=1.5)
+    await store.commit([chunk(1, rows)])
+    return run
+
+
+@pytest.fixture
+async def bench(url: str) -> AsyncIterator[Bench]:
+    store = await open_store(url, job="job")
+    bench = Bench(url, store, await make_job(store))
+    yield bench
+    await bench.store.close()
+
+
+def labelled(number: int, label: str = "yes") -> RowResult:
+    return RowResult(number, Event.COMPLETE, 1, 1, label, Source.MODEL)
+
+
+def result(number: int, event: Event) -> RowResult:
+    return labelled(number) if event is Event.COMPLETE else RowResult(number, event, 1, 0, error_kind="bad", error="?")
+
+
+# ---------------------------------------------------------------- jobs
+
+
+async def test_a_job_is_what_it_was_made_with_and_says_what_it_does(bench: Bench) -> None:
+    job = await bench.store.job()
+    assert (job.name, job.source, job.task_digest, job.rows, job.ingested) == ("job", SOURCE, "task", 6, True)
+    assert job.state is JobState.INGESTING  # as it was when the run began
+    await bench.store.set_settings(b'{"model":"n"}')
+    await bench.store.set_prices(b'{"m":1}')
+    await bench.store.end_run(JobState.STOPPED, "why", at=9.0)
+    job = await bench.store.job()
+    assert (job.settings, job.prices, job.state, job.reason) == (b'{"model":"n"}', b'{"m":1}', JobState.STOPPED, "why")
+    with bench.read() as reader:
+        assert reader.jobs() == [job] == reader.by_input("/in.csv") == [reader.latest()]
+        assert reader.names() == {"job"}
+        with pytest.raises(JobError, match="Did you mean"):
+            reader.job("jop")
+
+
+async def test_only_one_process_writes(bench: Bench) -> None:
+    with pytest.raises(JobBusy):
+        await open_store(bench.url, job="other")
+
+
+async def test_rows_that_do_not_follow_are_refused(bench: Bench) -> None:
+    with pytest.raises(StoreError):
+        await bench.store.commit([chunk(8, 1)])
+    assert (await bench.store.job()).rows == 6
+
+
+# ---------------------------------------------------------------- a run
+
+
+async def test_no_two_runs_give_out_the_same_request_ids(bench: Bench) -> None:
+    first = bench.run.first_request_id
+    await bench.again()
+    assert bench.run.first_request_id - first >= 1 << 20
+
+
+async def test_a_commit_answers_and_does_results_before_claims(bench: Bench) -> None:
+    request = await bench.claim(1)
+    released = RowResult(1, Event.RELEASE, 1, 0, error_kind="bad", error="?")
+    claim = Claim(request + 1, "again", (1,), "m", 3.0)
+    control = await bench.store.commit([claim, Settle(request, Outcome.REJECTED, (released,), 3.0)])
+    assert control.stop is None
+    assert bench.rows()[1] == State.IN_FLIGHT
+
+
+async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> None:
+    request = await bench.claim(1, 2, cost=50)
+    usage = Usage(10, 3, 2)
+    await bench.store.commit(
+        [
+            Settle(request, Outcome.ANSWERED, (labelled(1), result(2, Event.FAIL)), 3.0, 200, "id-1", usage, 40),
+            Skip((RowResult(3, Event.ASSIGN, label="no", source=Source.RULE, origin="r"),), 3.0),
+            Beat(4.5, "paced by rpm", 3.0),
+        ]
+    )
+    assert {state: n for state, n in (await bench.store.counts()).items() if n} == {
+        "pending": 3,
+        "done": 2,
+        "failed": 1,
+    }
+    with open_check(bench.url) as check:
+        assert check.differences() == []
+        assert check.damages() == []
+        tally = check.snapshot("job").tally
+        assert tally["label"] == {"yes": 1, "no": 1}
+        assert tally["usage"] == {"input_tokens": 10, "cached_input_tokens": 3, "output_tokens": 2}
+        assert tally["cost"] == {"answered": 40}
+        (problem,) = check.problems(check.job("job"), "bad", 5)
+        assert (problem.number, problem.request_id) == (2, "id-1")
+    assert await bench.store.draw(100) == (40, 60)
+    assert await bench.store.draw(None) == (40, None)
+
+
+async def test_what_is_in_flight_is_in_the_ledger_and_so_is_what_is_over(bench: Bench) -> None:
+    first, second = await bench.claim(1), await bench.claim(2, 3)
+    await bench.store.commit([Settle(first, Outcome.ANSWERED, (labelled(1),), 3.0, 200, "id-1")])
+    with bench.read() as reader:
+        found = [(record[0], record[3], record[8]) for record in reader.requests(reader.job("job"))]
+    assert found == [(first, "[1]", "answered"), (second, "[2,3]", None)]
+
+
+@pytest.mark.parametrize("event", SETTLES)
+async def test_a_request_cannot_settle_the_row_of_another(bench: Bench, event: Event) -> None:
+    request, _ = await bench.claim(1), await bench.claim(2)
+    with pytest.raises(StoreError):
+        await bench.store.commit([Settle(request, Outcome.ANSWERED, (result(2, event),), 5.0)])
+    assert list(bench.rows().values())[:2] == [State.IN_FLIGHT, State.IN_FLIGHT]
+
+
+# ---------------------------------------------------------------- pages
+
+
+async def test_pages_keep_their_cursor_and_begin_with_what_was_out(bench: Bench) -> None:
+    lost, rejected = await bench.claim(4, 5), await bench.claim(2)
+    released = RowResult(2, Event.RELEASE, 1, 0, error_kind="bad", error="?")
+    await bench.store.commit([Settle(rejected, Outcome.REJECTED, (released,), 3.0)])
+    assert await bench.again() == 1
+    page = await bench.store.next_page(2)
+    assert page is not None
+    (parcel,) = page.parcels
+    assert [row.number for row in parcel.rows] == [4, 5]
+    assert parcel.lost is not None
+    assert (parcel.lost.request_id, parcel.lost.client_key, parcel.lost.body_digest) == (lost, f"key-{lost}", 77)
+    _, rows = await bench.pages()
+    assert [(row.number, row.attempts) for row in rows] == [(2, 1), (1, 0), (3, 0), (6, 0)]
+    await bench.store.commit([chunk(7, 1)])
+    assert [row.number for row in (await bench.pages())[1]] == [7]
+
+
+async def test_a_run_may_want_only_what_was_put_back_or_only_the_first_rows(bench: Bench) -> None:
+    request = await bench.claim(5)
+    await bench.store.commit([Settle(request, Outcome.REJECTED, (result(5, Event.FAIL),), 3.0)])
+    assert await bench.store.retry(["other"], at=4.0) == 0
+    assert await bench.store.retry(["bad"], at=4.0) == 1
+    await bench.again(fresh=False)
+    _, rows = await bench.pages()
+    assert [(row.number, row.attempts, row.put_back) for row in rows] == [(5, 0, True)]
+    await bench.again(up_to=2)
+    assert [row.number for row in (await bench.pages())[1]] == [5, 1, 2]
+
+
+# ---------------------------------------------------------------- after a crash
+
+
+@pytest.mark.parametrize("hold", [False, True])
+async def test_what_a_dead_run_had_out_is_lost_at_its_worst_case(bench: Bench, hold: bool) -> None:
+    request = await bench.claim(1, 2, cost=50)
+    await bench.claim(3, purpose=Purpose.VERIFY)
+    assert await bench.again(hold=hold) == 2
+    state = State.UNCONFIRMED if hold else State.PENDING
+    assert [bench.rows()[n] for n in (1, 2, 3)] == [state, state, State.PENDING]
+    assert await bench.store.draw(None) == (50, None)
+    assert await bench.store.recover(hold=hold, at=7.0) == 0
+    with open_check(bench.url) as check:
+        assert check.differences() == []
+        outcomes = {record[0]: record[8] for record in check.requests(check.job("job"))}
+    assert outcomes[request] == Outcome.LOST
+    assert [row.row.number for row in await bench.store.unheard_rows(after=0, limit=9)] == ([1, 2] if hold else [])
+
+
+async def test_a_request_that_outlives_its_run_is_left_alone(bench: Bench) -> None:
+    request = await bench.claim(1, outlives_run=True)
+    assert await bench.again(hold=True) == 0
+    assert bench.rows()[1] == State.IN_FLIGHT
+    await bench.store.commit([Settle(request, Outcome.ANSWERED, (labelled(1),), 90_000.0, 200)])
+    assert bench.rows()[1] == State.DONE
+
+
+async def test_a_row_that_was_put_back_says_so_until_it_is_settled(bench: Bench) -> None:
+    request = await bench.claim(1)
+    await bench.again(hold=True)
+    assert await bench.store.retry(["unconfirmed"], at=7.0) == 1
+    refused = await bench.claim(1)
+    released = RowResult(1, Event.RELEASE, 0, 0, error_kind="rate_limited", error="?", known_by=request)
+    await bench.store.commit([Settle(refused, Outcome.REJECTED, (released,), 8.0)])
+    await bench.again()
+    parcels, _ = await bench.pages()
+    assert [row.put_back for parcel in parcels for row in parcel.rows] == [True]
+
+
+async def test_what_was_sent_again_is_counted_and_apart_where_its_key_is_new(bench: Bench) -> None:
+    lost = await bench.claim(1)
+    await bench.again()
+    (parcel,) = (await bench.pages())[0]
+    assert parcel.lost is not None
+    await bench.claim(1, repeats=parcel.lost)
+    with open_check(bench.url) as check:
+        assert check.differences() == []
+        tally = check.snapshot("job").tally["request"]
+    assert (tally["resent"], tally["resent_as_new"], parcel.lost.request_id) == (1, 1, lost)
+
+
+# ---------------------------------------------------------------- over jobs
+
+
+async def test_texts_unheard_of_in_another_job_are_told_to_one_that_asks_the_same(bench: Bench) -> None:
+    await bench.claim(1)
+    await bench.again()
+    await bench.claim(2)  # out, in a run that is dead when the other job runs
+    await make_job(bench.store, "other", task=TaskRecord("other task", "question", b"{}"))
+    unheard = await bench.store.unheard_rows(after=0, limit=9)
+    assert [(row.row.number, row.row.text, row.model, row.job) for row in unheard] == [
+        (1, "text 1", "m", "job"),
+        (2, "text 2", "m", "job"),
+    ]
+    assert await bench.store.unheard_rows(after=unheard[0].id, limit=9) == unheard[1:]
+    await make_job(bench.store, "third", task=TaskRecord("third task", "another question", b"{}"))
+    assert await bench.store.unheard_rows(after=0, limit=9) == []
+
+
+async def test_labels_are_remembered_over_jobs_and_processes_the_latest_wins(bench: Bench) -> None:
+    first, second = (-5, 9), (7, -2)
+    request = await bench.claim(1)
+    known = (Remembered(first, "yes", False), Remembered(second, "no", True))
+    await bench.store.commit([Settle(request, Outcome.ANSWERED, (labelled(1),), 3.0, remember=known)])
+    for _ in range(2):
+        found = await bench.store.cached_labels([first, second, (1, 1)])
+        assert found == {
+            first: Remembered(first, "yes", False, 1, "job"),
+            second: Remembered(second, "no", True, 1, "job"),
+        }
+        with bench.read() as reader:
+            assert reader.cached_labels([first, (-5, 8)]) == {first: found[first]}
+            assert reader.remembers_labels()
+            (share,) = reader.cache_by_job()
+            assert (share.job, share.labels, share.fallbacks) == ("job", 2, 1)
+        await bench.again()
+    request = await bench.claim(2)
+    again = (Remembered(first, "else", False),)
+    await bench.store.commit([Settle(request, Outcome.ANSWERED, (labelled(2),), 4.0, remember=again)])
+    assert (await bench.store.cached_labels([first]))[first].label == "else"
+    assert await bench.store.forget_labels(before=3.5) == 1
+    assert await bench.store.forget_labels(before=None) == 1
+    assert await bench.store.cached_labels([first, second]) == {}

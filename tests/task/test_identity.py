@@ -1,0 +1,123 @@
+"""A question has one identity: whatever changes it changes the identity, and nothing else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from batchjob.endpoints.chat import ChatEndpoint
+from batchjob.exchange.question import Questions
+from batchjob.model import Parcel, Row
+from batchjob.money.budget import Budget
+from batchjob.settings.config import JobConfig, deciding, merge
+from batchjob.settings.declared import Setting, declared
+from batchjob.task.identity import QUESTION, Keys, Task
+from batchjob.task.labels import LabelSet
+
+PLAIN = {"base_url": "https://host/v1", "model": "m", "labels": ["b", "a"]}
+ALL = {
+    **PLAIN,
+    "fallback": "a",
+    "prompt": "Which of {labels}? {text}",
+    "temperature": 0.5,
+    "encoding": "cp1252",
+    "text_column": "body",
+    "rules": [{"name": "r", "label": "a", "words": ["thanks"]}],
+    "routes": [{"name": "r", "model": "n", "min_length": 9}],
+}
+GOLDEN = {
+    "plain": (PLAIN, "d25069b0200e6f3f", "70b504502b7fdde7"),
+    "all": (ALL, "e51849ed41648ae1", "26559ef0174e5a1c"),
+}
+"""Settings, digest and question. They must never change: labels are remembered under them."""
+
+OTHER: dict[str, Any] = {
+    "labels": ["a", "c"],
+    "rules": [{"name": "r", "label": "a", "words": ["y"]}],
+    "routes": [{"name": "r", "model": "n"}],
+    "prices": {"m": {"input": 1, "output": 1}},
+    "on_unconfirmed": "hold",
+    "log_format": "json",
+    "base_url": "https://other/v1",
+    "max_attempts": 7,
+    "max_paid": 7,
+}
+BY_TYPE: dict[Any, Any] = {int: 200, float: 0.5, str: "other"}
+NOT_THE_QUESTION = {"max_tokens"}
+"""In a request's body, and yet no part of the question: an answer that ended by itself is the same."""
+
+
+def other(setting: Setting) -> dict[str, Any]:
+    """Settings in which this one has another value."""
+    value = OTHER.get(setting.name, BY_TYPE.get(setting.kind, not setting.default))
+    return {**PLAIN, setting.name: value}
+
+
+def body(settings: dict[str, Any]) -> dict[str, Any]:
+    """The request that asks for one row."""
+    config = merge(settings)
+    endpoint = object.__new__(ChatEndpoint)  # to write a body takes no connection
+    questions = Questions(config, LabelSet(config.labels), endpoint, Budget({}))
+    found: dict[str, Any] = msgspec.json.decode(questions.body(Parcel((Row(1, "a text"),), config.model)))
+    return found
+
+
+def task(settings: dict[str, Any]) -> Task:
+    return Task.of(merge(settings))
+
+
+@pytest.mark.parametrize("setting", declared(JobConfig), ids=lambda setting: setting.name)
+def test_whatever_changes_a_request_changes_the_question_and_nothing_else_does(setting: Setting) -> None:
+    changed = other(setting)
+    asked_otherwise = body(changed) != body(PLAIN) or changed["base_url"] != PLAIN["base_url"]
+    question = task(changed).question != task(PLAIN).question
+    if setting.name in NOT_THE_QUESTION:
+        assert asked_otherwise
+        assert not question
+    elif setting.name == "model":  # each row may be asked of another: it is a part of the key
+        assert Keys("q").of("text", changed["model"]) != Keys("q").of("text", PLAIN["model"])
+    else:
+        assert question == asked_otherwise == (setting.name in QUESTION)
+
+
+@pytest.mark.parametrize("setting", declared(JobConfig), ids=lambda setting: setting.name)
+def test_what_decides_a_label_and_nothing_else_makes_another_task(setting: Setting) -> None:
+    assert (task(other(setting)).digest != task(PLAIN).digest) == (setting.name in deciding())
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"labels": ["a", "b"]},
+        {"prompt": "Which? \n\n"},
+        {"base_url": "https://host/v1/"},
+        {"temperature": 0},
+        {"prompt": ""},
+        {"fallback": None, "rules": [], "routes": []},
+    ],
+)
+def test_what_makes_no_difference_to_a_label_makes_none_to_the_task(same: dict[str, Any]) -> None:
+    before = {**PLAIN, "prompt": "Which?"} if same.get("prompt", "").strip() else PLAIN
+    assert task({**before, **same}).digest == task(before).digest
+    assert task({**before, **same}).question == task(before).question
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_digests_stay_what_they_are(name: str) -> None:
+    settings, digest, question = GOLDEN[name]
+    assert (task(settings).digest, task(settings).question) == (digest, question)
+
+
+def test_a_task_tells_what_has_changed() -> None:
+    assert task({**PLAIN, "model": "n"}).changed_from(task(PLAIN)) == {"model": ("m", "n")}
+    assert task(PLAIN).changed_from(task(ALL))["fallback"] == ("a", None)
+    assert task({**PLAIN, "labels": ["a", "b"]}).changed_from(task(PLAIN)) == {}
+
+
+def test_a_key_is_of_question_model_and_text() -> None:
+    keys = Keys("q")
+    assert keys.of("a text", "m") == Keys("q").of("a text", "m")
+    found = {keys.of("a text", "m"), keys.of("a text", "n"), keys.of("b text", "m"), Keys("r").of("a text", "m")}
+    assert len(found) == 4

@@ -1,0 +1,80 @@
+"""The typed status: its keys are a contract, and hold what the states and outcomes name."""
+
+from __future__ import annotations
+
+import msgspec
+
+from batchjob.model import InputSource, Job, Snapshot
+from batchjob.settings.config import JobConfig
+from batchjob.states import JobState, Outcome, Source, State
+from batchjob.views.status import Requests, Rows, Status, status_of
+
+JOB = Job(
+    id=1,
+    uid="u",
+    name="tickets",
+    source=InputSource("/t.csv", "csv", "utf-8", ("id", "text"), "id", "text", 1, 1),
+    settings=msgspec.json.encode(JobConfig(labels=("a", "b"))),
+    prices=b"{}",
+    task_digest="",
+    state=JobState.RUNNING,
+    reason="",
+    created_at=1.0,
+    rows=10,
+    position=0,
+    digest="",
+    ingested=True,
+)
+
+
+def snapshot(*, alive: bool = False, **tally: dict[str, int]) -> Snapshot:
+    return Snapshot(
+        job=JOB,
+        alive=alive,
+        tally=tally,
+        examples={},
+        started_at=1.0,
+        updated_at=2.0,
+        rows_per_second=2.0 if alive else None,
+        pacing="",
+        writer_pid=7 if alive else None,
+    )
+
+
+def test_every_state_and_every_outcome_has_its_key() -> None:
+    assert Rows.__struct_fields__ == ("total", *State)
+    assert set(Requests.__struct_fields__) == {"sent", "resent", *Outcome}
+    assert list(status_of(snapshot()).sources) == [str(source) for source in Source]
+
+
+def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
+    document = msgspec.json.decode(msgspec.json.encode(status_of(snapshot())))
+    assert " ".join(document) == (
+        "job name state reason rows ingested labels sources requests paid_twice_at_most usage cost saved rules "
+        "verified rate pacing errors started_at updated_at pid"
+    )
+    inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
+    assert inner == {
+        "rows": ["total", "pending", "in_flight", "done", "failed", "unconfirmed"],
+        "sources": ["model", "duplicate", "cache", "rule", "fallback"],
+        "requests": ["sent", "not_sent", "rejected", "answered", "lost", "resent"],
+        "usage": ["input_tokens", "cached_input_tokens", "output_tokens"],
+        "cost": ["usd", "known", "unknown_requests", "lost_usd_at_most", "prices"],
+        "verified": ["asked", "agreed"],
+        "rate": ["rows_per_second", "eta_seconds"],
+    }
+
+
+def test_a_status_can_be_read_back_from_its_document() -> None:
+    status = status_of(snapshot(alive=True, row={"done": 4, "pending": 6}, source={"model": 3, "rule": 1}))
+    assert msgspec.json.decode(msgspec.json.encode(status), type=Status) == status
+    assert (status.rows.total, status.rate.eta_seconds, status.busy, status.unfinished) == (10, 3, True, True)
+
+
+def test_a_running_job_without_a_process_is_interrupted() -> None:
+    assert status_of(snapshot()).state is JobState.INTERRUPTED
+
+
+def test_an_unknown_price_is_no_cost_and_never_nothing() -> None:
+    cost = status_of(snapshot(request={"sent": 2, "answered": 2}, cost={"unknown": 2})).cost
+    assert (cost.usd, cost.known, cost.unknown_requests) == (None, False, 2)
