@@ -169,6 +169,16 @@ def _programs() -> Iterator[Finding]:
         yield Finding(WARNING, "uvloop", "not installed: jobs run a little slower without. pip install uvloop")
     else:
         yield Finding(OK, "uvloop", "installed")
+    yield _transport()
+
+
+def _transport() -> Finding:
+    from batchjob.endpoints.transport import chosen
+
+    name, why = asyncio.run(chosen())
+    if name == "fast":
+        return Finding(OK, "transport", f"{name}: {why}")
+    return Finding(WARNING, "transport", f"{name}, for {why}: a connection for each request, which is slower")
 
 
 def _sqlite(version: tuple[int, ...]) -> Finding:
