@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference readme storm storm-large failpoints mutations bench clean
+.PHONY: run test lint reference readme compat storm storm-large failpoints mutations bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -38,6 +38,10 @@ reference: $(READY)
 # The help of every command, into the README.
 readme: $(READY)
 	$(BIN)/python tests/readme_help.py
+
+# The tests of the wire with the oldest and the newest of every dependency that pyproject.toml allows, from PyPI.
+compat: $(READY)
+	$(BIN)/python tests/compat.py -n 2
 
 # Many kills against an outside ledger; KILLS, SEED and MODE may be given.
 storm: $(READY)

@@ -395,6 +395,10 @@ async def _endpoint(config: JobConfig, key: str | None, log: Logger) -> AsyncIte
             log.warning("sandbox_started", meaning=f"labels come from a toy classifier ({sandbox.classifier})")
         endpoint = ChatEndpoint(base_url, key=key, timeout=config.timeout, connect_timeout=config.connect_timeout)
         stack.push_async_callback(endpoint.close)
+        if endpoint.slowed:
+            log.warning(
+                "transport_plain", meaning="a connection for each request, which is slower", why=endpoint.slowed
+            )
         yield endpoint
 
 

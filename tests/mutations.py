@@ -107,11 +107,32 @@ MUTATIONS = (
     Mutation("every run has the whole budget", "cli/run.py", "spent=await store.spent_picousd()", "spent=0", (BUDGET,)),
     Mutation(
         "a connection is used again at once",
-        "endpoints/client.py",
+        "endpoints/fast.py",
         "        due = self._loop.time() + REST_SECONDS\n",
         "        self._idle.append((self._loop.time(), connection))\n        return\n"
         "        due = self._loop.time() + REST_SECONDS\n",
         ("tests/test_faults.py::test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request",),
+    ),
+    Mutation(
+        "aiohttp's insides are taken as they come",
+        "endpoints/fast.py",
+        "        _rehearse(self._connector, self._request, self._timeout)\n",
+        "",
+        ("tests/test_client.py::test_where_aiohttp_is_not_as_expected_the_plain_transport_is_taken",),
+    ),
+    Mutation(
+        "the plain transport says of what may have been sent that it was not",
+        "endpoints/plain.py",
+        "            if not way.connected:\n",
+        "            if True:\n",
+        ("tests/test_faults.py::test_on_the_plain_transport_a_fault_ends_so_too[lost-reset-without-an-answer]",),
+    ),
+    Mutation(
+        "the plain transport tells a proxy the key",
+        "endpoints/plain.py",
+        "            skip_auto_headers=",
+        "            headers=self._headers,\n            skip_auto_headers=",
+        ("tests/test_faults.py::test_a_proxy_is_not_given_the_key",),
     ),
     Mutation(
         "a lost request is cut in two at the end of a page",
@@ -122,14 +143,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a connection is used again on which another answer has begun",
-        "endpoints/client.py",
+        "endpoints/fast.py",
         " or _has_begun_another(connection)",
         "",
         ("tests/test_client.py::test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection",),
     ),
     Mutation(
         "a connection is used again whatever came on it",
-        "endpoints/client.py",
+        "endpoints/fast.py",
         "KEEPALIVE_SECONDS and _is_clean(connection):",
         "KEEPALIVE_SECONDS:",
         ("tests/test_faults.py::test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row",),
@@ -228,7 +249,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer of any size is read",
-        "endpoints/client.py",
+        "endpoints/transport.py",
         "        if size > MOST_BODY_BYTES:\n",
         "        if False:\n",
         (

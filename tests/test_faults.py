@@ -20,11 +20,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from batchjob.cli import _run
 from batchjob.endpoints.chat import ChatEndpoint
-from batchjob.endpoints.client import MOST_BODY_BYTES
+from batchjob.endpoints.transport import MOST_BODY_BYTES, VARIABLE
 from batchjob.states import Outcome, State
 from tests.faults.cases import CASES, Case, bombed, error, html, selected
 from tests.faults.server import Act, Exchange, FaultServer, completion, http, label_of, well
@@ -47,6 +49,22 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BATCHJOB_API_KEY", KEY)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def take_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "plain")
+
+
+@pytest.fixture(params=["fast", "plain"])
+def transport(request: pytest.FixtureRequest, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The transport that is taken; where a test does not ask, it is the fast one."""
+    name: str = request.param
+    if name == "plain":
+        take_plain(monkeypatch)
+    return name
+
+
+on_both_transports = pytest.mark.usefixtures("transport")
 
 
 class Ran(NamedTuple):
@@ -167,6 +185,18 @@ def interrupted(server: FaultServer, arguments: list[str]) -> Ran:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_fault_ends_as_the_table_says(case: Case, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    check_case(case, place, capfd)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_on_the_plain_transport_a_fault_ends_so_too(
+    case: Case, place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_plain(monkeypatch)
+    check_case(case, place, capfd)
+
+
+def check_case(case: Case, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_rows(case.rows)
     elsewhere = FaultServer(well)
     with elsewhere.running(), endpoint(case, place) as (server, url):
@@ -244,6 +274,37 @@ def check_secret(folder: Path, ran: Ran) -> None:
         assert part not in ran.said
         for file in folder.iterdir():
             assert part.encode() not in file.read_bytes(), f"the key is in {file.name}"
+
+
+# ---------------------------------------------------------------- another aiohttp
+
+
+def test_a_job_ends_as_ever_where_aiohttp_is_not_as_expected(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ResponseHandler, "should_close", False)  # with this the fast one would mix answers up
+    write_rows(12)
+    server = FaultServer(well)
+    with server.running():
+        assert run(capfd, *command(server.url)).exit == 0
+    assert [row(number)["label"] for number in range(1, 13)] == [label_of(number) for number in range(1, 13)]
+    assert len(server.requests) == server.connections == 12
+    check_books(server)
+
+
+def test_doctor_says_which_transport_is_taken_and_why(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "ok        transport   fast" in run(capfd, "doctor").said
+    take_plain(monkeypatch)
+    assert "warning   transport   plain, for BATCHJOB_TRANSPORT asks for it" in run(capfd, "doctor").said
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setattr(ResponseHandler, "should_close", False)
+    assert f"plain, for aiohttp {aiohttp.__version__} is not as expected" in run(capfd, "doctor").said
+    monkeypatch.setenv(VARIABLE, "slow")
+    ran = run(capfd, "doctor")
+    assert ran.exit == 2
+    assert "BATCHJOB_TRANSPORT=slow" in ran.said
 
 
 # ---------------------------------------------------------------- idempotency keys, one fault after another
@@ -333,6 +394,7 @@ def test_a_held_row_goes_out_again_under_its_key_when_the_user_says_so(capfd: py
 # ---------------------------------------------------------------- how much is read
 
 
+@on_both_transports
 def test_a_gzip_bomb_is_read_to_the_cap_and_memory_stays_flat() -> None:
     write_rows(3)
     peaks = {}
@@ -380,6 +442,7 @@ def test_a_short_dummy_key_changes_no_answer(
 # ---------------------------------------------------------------- a late second answer
 
 
+@on_both_transports
 def test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row(capfd: pytest.CaptureFixture[str]) -> None:
     async def twice(x: Exchange) -> None:
         await well(x)
@@ -395,6 +458,7 @@ def test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row(capfd: pytes
     assert len(server.requests) == 12
 
 
+@on_both_transports
 async def test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request() -> None:
     async def echo_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -420,6 +484,7 @@ async def test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_
     assert heard == [str(n) for n in range(20)]
 
 
+@on_both_transports
 async def test_a_proxy_is_not_given_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
 

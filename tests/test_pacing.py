@@ -209,7 +209,7 @@ class Run:
     def _answer(self, now: float, in_flight: int, what: str, said: Said) -> None:
         if self.headers and what != "overload":
             self.pacer.learn(Limits(tokens=said.quota) if self.tokens else Limits(requests=said.quota), now)
-        self.pacer.settle(said.estimate, said.actual if what == "well" else 0.0, now)
+        self.pacer.correct(said.estimate, said.actual if what == "well" else 0.0, now)
         if what == "well":
             self.pacer.went_well(now, in_flight, said.sent_at)
         elif what == "overload":

@@ -19,8 +19,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
-from batchjob.endpoints.client import Answer, Client, Deadlines, NotConnected
+from batchjob.endpoints.deadlines import Deadlines
 from batchjob.endpoints.headers import limits, retry_after_seconds
+from batchjob.endpoints.transport import Answer, NotConnected, open_transport
 from batchjob.errors import SettingError
 from batchjob.model import HUGE, Answered, Lost, NotSent, Rejected, Reply, Usage
 
@@ -81,7 +82,7 @@ class ChatEndpoint:
         self._deadlines = Deadlines(timeout)
         # The connection's time ends first: only so it is known that nothing was sent.
         connect_timeout = min(connect_timeout, 0.95 * timeout)
-        self._client = Client(self.METHOD, url, headers, proxy=self._proxy, connect_timeout=connect_timeout)
+        self._transport = open_transport(self.METHOD, url, headers, proxy=self._proxy, connect_timeout=connect_timeout)
 
     def body(
         self,
@@ -109,7 +110,7 @@ class ChatEndpoint:
         try:
             with self._deadlines:
                 failpoints.reach("request.before_first_byte")
-                answer = await self._client.ask(headers, body)
+                answer = await self._transport.ask(headers, body)
             return read_reply(answer.status, *self._blotted(answer), now=time.time)
         except Exception as error:
             return self._translate(error)
@@ -130,7 +131,7 @@ class ChatEndpoint:
         text = self._told(error)
         if isinstance(error, aiohttp.ClientPayloadError | ValueError):
             return Lost("garbled_answer", f"not a whole HTTP answer: {text}"[:MOST_MESSAGE_CHARACTERS])
-        self._client.drop_idle()
+        self._transport.drop_idle()
         return Lost("connection_lost", text)
 
     def _told(self, error: Exception) -> str:
@@ -150,10 +151,15 @@ class ChatEndpoint:
                 headers = CIMultiDict((name, value.replace(secret, BLOT)) for name, value in headers.items())
         return headers, body
 
+    @property
+    def slowed(self) -> str:
+        """Why each request has a connection of its own; "" where connections are kept."""
+        return "" if self._transport.name == "fast" else self._transport.why
+
     async def close(self) -> None:
         """Close all connections."""
         self._deadlines.close()
-        await self._client.close()
+        await self._transport.close()
 
 
 def _spellings(key: str | None) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class ModelsEndpoint(ChatEndpoint):
         heard: Reply
         try:
             with self._deadlines:
-                answer = await self._client.ask()
+                answer = await self._transport.ask()
             headers, body = self._blotted(answer)
             if answer.status == 200:
                 return _names(body)

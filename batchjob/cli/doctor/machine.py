@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import platform
 import sqlite3
@@ -27,6 +28,16 @@ def check_machine() -> Iterator[Finding]:
         yield Finding(WARNING, "uvloop", "not installed: jobs run a little slower without. pip install uvloop")
     else:
         yield Finding(OK, "uvloop", "installed")
+    yield _transport()
+
+
+def _transport() -> Finding:
+    from batchjob.endpoints.transport import chosen
+
+    name, why = asyncio.run(chosen())
+    if name == "fast":
+        return Finding(OK, "transport", f"{name}: {why}")
+    return Finding(WARNING, "transport", f"{name}, for {why}: a connection for each request, which is slower")
 
 
 def _sqlite(version: tuple[int, ...]) -> Finding:

@@ -1,23 +1,25 @@
-"""One request and its answer, on a connection that is kept: when it is used again, and when it takes too long."""
+"""A transport that writes bytes on connections it keeps, and when a connection is used again."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
+import inspect
 import math
 from collections import deque
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, NamedTuple
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from batchjob import __version__, failpoints
+from batchjob import failpoints
+from batchjob.endpoints.transport import Answer, NotConnected, bounded
 
-MOST_BODY_BYTES = 8 * 1024 * 1024
-"""What is read of an answer, unzipped. A completion that gives a label has a few hundred bytes."""
+T = TypeVar("T")
+
 KEEPALIVE_SECONDS = 4.0
 """An idle connection is not used any more when the server may close it (uvicorn: 5 s): a POST on it would be lost."""
 LARGE_BODY_BYTES = 64 * 1024
@@ -28,24 +30,8 @@ TOGETHER_SECONDS = 0.001
 """So much longer it rests, so that one timer serves many connections."""
 
 
-class Answer(NamedTuple):
-    """What came back, as HTTP has it. A body of None was larger than MOST_BODY_BYTES."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes | None
-
-
-class NotConnected(Exception):
-    """There was no connection, so nothing was sent; `cause` says why not."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-class Client:
-    """Requests to one URL that differ in a few headers and the body. Must be made inside a running event loop.
+class FastTransport:
+    """Made only where aiohttp is as it is used here; else its making fails, which is before anything is sent.
 
     aiohttp makes the connections (names, proxies, TLS) and reads the answers. The requests are written here, as bytes
     of which most are ready: aiohttp's session builds each from its parts, which took half of the time of a row.
@@ -56,11 +42,11 @@ class Client:
     lost on them.
     """
 
+    name, why = "fast", "connections are kept"
+
     def __init__(
         self, method: str, url: URL, headers: Mapping[str, str], *, proxy: URL | None, connect_timeout: float
     ) -> None:
-        if any(not value.isprintable() for value in headers.values()):
-            raise ValueError("a header holds a character that would end it")
         self._loop = asyncio.get_running_loop()
         self._connector = aiohttp.TCPConnector(limit=0)
         # Not rounded up to whole seconds, as aiohttp would: the caller's own limit must not end first.
@@ -68,7 +54,7 @@ class Client:
         self._request = aiohttp.ClientRequest(
             method,
             url,
-            headers={"User-Agent": f"batchjob/{__version__}", **headers},
+            headers=headers,
             skip_auto_headers=("Accept-Encoding",),
             proxy=proxy,
             loop=self._loop,
@@ -78,15 +64,10 @@ class Client:
         self._idle: deque[tuple[float, Connection]] = deque()  # (since, connection), the first for longest
         self._resting: deque[tuple[float, Connection]] = deque()  # (due, connection), the first due first
         self._rest_timer: asyncio.TimerHandle | None = None
+        _rehearse(self._connector, self._request, self._timeout)
 
     async def ask(self, headers: str = "", body: bytes = b"") -> Answer:
-        """Send one request and read its answer. `headers` are whole lines, each with its CRLF.
-
-        Raises:
-            NotConnected: nothing was sent.
-            aiohttp.ClientPayloadError: what came is no whole HTTP answer.
-            aiohttp.ClientError, OSError: the connection was lost.
-        """
+        """As Transport has it."""
         connection = self._used_before() or await self._connect()
         protocol, transport = connection.protocol, connection.transport
         assert protocol is not None
@@ -101,7 +82,7 @@ class Client:
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()
             failpoints.reach("answer.after_first_byte")
-            answer = Answer(message.code, message.headers, await _bounded(content))
+            answer = Answer(message.code, message.headers, await bounded(content))
             failpoints.reach("answer.after_last_byte")
         except BaseException as error:
             transport.abort()  # to close it would send the rest of the request, and wait for a server that is mute
@@ -205,64 +186,86 @@ def _has_begun_another(connection: Connection) -> bool:
         return True
 
 
-async def _bounded(content: aiohttp.StreamReader) -> bytes | None:
-    """The body, unzipped, or None where it is larger than what is read of one."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        parts.append(await content.readany())
-        size += len(parts[-1])
-        if size > MOST_BODY_BYTES:
-            return None
-        if content.at_eof():
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+# ---------------------------------------------------------------- whether aiohttp is as it is used here
 
 
-class Deadlines:
-    """A time limit for whatever runs inside `with`, the same for all: one timer for them all, not one for each.
+_BODY = gzip.compress(b"{}")
+ANSWER = b"HTTP/1.1 200 OK\r\nX-Request-Id: kept\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
+ANSWER += _BODY
 
-    Raises:
-        TimeoutError: inside a task whose time is over.
-    """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
-        self._due: dict[asyncio.Task[Any], float] = {}  # the first is due first
-        self._over: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+class _Nobody(asyncio.Transport):
+    """The other end, for the rehearsal."""
 
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        due = self._loop.time() + self._seconds
-        self._due[task] = due
-        if self._timer is None:
-            self._timer = self._loop.call_at(due, self._sweep)
+    def is_closing(self) -> bool:
+        return False
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._due.pop(task, None)
-        if self._over and task in self._over:
-            self._over.remove(task)
-            if task.uncancel() == 0 and kind is asyncio.CancelledError:
-                raise TimeoutError from error
-
-    def _sweep(self) -> None:
-        """End those whose time is over, and come back for the next."""
-        now = self._loop.time()
-        while self._due:
-            task, due = next(iter(self._due.items()))
-            if due > now:
-                self._timer = self._loop.call_at(due, self._sweep)
-                return
-            del self._due[task]
-            self._over.add(task)
-            task.cancel()
-        self._timer = None
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def close(self) -> None:
-        """Stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
+        pass
+
+    abort = close
+
+
+def _rehearse(connector: aiohttp.TCPConnector, request: aiohttp.ClientRequest, timeout: aiohttp.ClientTimeout) -> None:
+    """Do once, with nobody at the other end, what each request does with aiohttp's insides.
+
+    A surprise at a real request could be a label on the wrong row, or a row paid for twice; here it costs nothing.
+
+    Raises:
+        Exception: something is not as it is used here.
+    """
+    head = _head(request)
+    _must(head.startswith(f"{request.method} ") and "\r\nHost: " in head, "the head of a request")
+    inspect.signature(connector.connect).bind(request, [], timeout)
+    used, doubled = _to_nobody(connector, request), _to_nobody(connector, request)
+    try:
+        for _ in range(2):
+            _must(_read(used, ANSWER) == (200, "kept", b"{}"), "how an answer is read")
+            _must(_is_clean(used) and not _has_begun_another(used), "when a connection can be used again")
+        _receive(used, b"H")
+        _must(not _is_clean(used), "how bytes that nobody asked for are seen")
+        _read(doubled, ANSWER + b"HTTP/1.1 2")
+        _must(not _is_clean(doubled) or _has_begun_another(doubled), "how another answer that has begun is seen")
+    finally:
+        used.close()
+        doubled.close()
+
+
+def _must(holds: bool, what: str) -> None:
+    if not holds:
+        raise RuntimeError(what)
+
+
+def _to_nobody(connector: aiohttp.TCPConnector, request: aiohttp.ClientRequest) -> Connection:
+    """A connection as the connector makes them."""
+    protocol = connector._factory()
+    protocol.connection_made(_Nobody())
+    return Connection(connector, request.connection_key, protocol, asyncio.get_running_loop())
+
+
+def _receive(connection: Connection, data: bytes) -> None:
+    assert connection.protocol is not None
+    connection.protocol.data_received(data)
+
+
+def _read(connection: Connection, data: bytes) -> tuple[int, str | None, bytes | None]:
+    """Status, one header and body of an answer that has come."""
+    assert connection.protocol is not None
+    _expect_answer(connection)
+    _receive(connection, data)
+    message, content = _at_once(connection.protocol.read())
+    return message.code, message.headers.get("x-request-id"), _at_once(bounded(content))
+
+
+def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        given: T = done.value
+        return given
+    coroutine.close()
+    raise RuntimeError("it waits for what is there")

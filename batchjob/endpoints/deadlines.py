@@ -1,0 +1,57 @@
+"""When a request takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any
+
+
+class Deadlines:
+    """A time limit for whatever runs inside `with`, the same for all: one timer for them all, not one for each.
+
+    Raises:
+        TimeoutError: inside a task whose time is over.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[asyncio.Task[Any], float] = {}  # the first is due first
+        self._over: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        due = self._loop.time() + self._seconds
+        self._due[task] = due
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._sweep)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._due.pop(task, None)
+        if self._over and task in self._over:
+            self._over.remove(task)
+            if task.uncancel() == 0 and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+
+    def _sweep(self) -> None:
+        """End those whose time is over, and come back for the next."""
+        now = self._loop.time()
+        while self._due:
+            task, due = next(iter(self._due.items()))
+            if due > now:
+                self._timer = self._loop.call_at(due, self._sweep)
+                return
+            del self._due[task]
+            self._over.add(task)
+            task.cancel()
+        self._timer = None
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()

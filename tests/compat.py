@@ -1,0 +1,65 @@
+"""The tests of the wire, with the oldest and with the newest of every dependency that pyproject.toml allows.
+
+    python tests/compat.py [ARGUMENTS OF PYTEST...]
+
+Each has an environment of its own under out/compat, made anew with pip. Exits with 1 where a test is red.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACE = ROOT / "out" / "compat"
+TESTS = ("tests/test_client.py", "tests/test_faults.py")
+TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
+FLOOR = re.compile(r"([\w-]+)>=([\w.]+)")
+
+
+def floors() -> dict[str, str]:
+    """Each dependency's name and the lowest version of it, extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = {}
+    for text in chain(project["dependencies"], *project["optional-dependencies"].values()):
+        match = FLOOR.match(text)
+        if match is None:
+            raise SystemExit(f"pyproject.toml: {text} has no lower bound")
+        found[match[1]] = match[2]
+    return found
+
+
+def make(name: str, pins: dict[str, str]) -> Path:
+    """An environment's Python, with the package, its extras and the tools of the tests."""
+    place = PLACE / name
+    subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
+    python = place / "bin" / "python"
+    constraints = place / "constraints.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
+    extras = f"{ROOT}[sandbox,parquet,language]"
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--constraint", constraints]
+    subprocess.run([*pip, "--editable", extras, *TOOLS], check=True)
+    return python
+
+
+def versions(python: Path) -> str:
+    """What was installed of the dependencies."""
+    ask = "import sys; from importlib.metadata import version; print(*(f'{n} {version(n)}' for n in sys.argv[1:]))"
+    return subprocess.run([python, "-c", ask, *floors()], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> int:
+    red = False
+    for name, pins in (("oldest", floors()), ("newest", {})):
+        python = make(name, pins)
+        print(f"{name}: {versions(python)}", flush=True)
+        red |= subprocess.run([python, "-m", "pytest", *TESTS, *sys.argv[1:]], cwd=ROOT).returncode != 0
+    return int(red)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
