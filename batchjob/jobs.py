@@ -60,7 +60,11 @@ class Plan(NamedTuple):
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
         """The settings in which a new job differs from the last one of its input: name -> (before, now)."""
-        return {} if self.before is None else Task.of(self.config).changed_from(Task.of(settings_of(self.before)))
+        if self.before is None:
+            return {}
+        old, new = settings_of(self.before), self.config
+        names = Task.of(new).changed_from(Task.of(old))
+        return {name: (getattr(old, name), getattr(new, name)) for name in names}
 
     @property
     def name(self) -> str:

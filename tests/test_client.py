@@ -306,7 +306,7 @@ async def test_a_trailer_is_no_header_of_the_next_answer(trailer: str) -> None:
     assert isinstance(first, Answered)
     assert isinstance(second, Answered)
     assert (first.content, second.content) == ("alpha", "beta")
-    assert second.request_id == first.request_id != "of-the-first"
+    assert second.provider_id == first.provider_id != "of-the-first"
 
 
 async def test_the_connections_time_ends_before_the_requests_so_that_nothing_was_sent_for_certain() -> None:

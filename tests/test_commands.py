@@ -511,7 +511,7 @@ def test_the_check_of_counters_agrees_with_every_moment_of_a_running_job(running
 
 @pytest.mark.parametrize(
     ("place", "content"),
-    [(4096 * 8, b"\xff" * 4096 * 3), (36, b"\0\0\0\x05")],
+    [(4096 * 8, b"\xff" * 4096 * 3), (32, b"\xff" * 4)],
     ids=["pages in use", "the list of free pages"],
 )
 def test_doctor_finds_a_damaged_file(job: BatchJob, place: int, content: bytes) -> None:

@@ -135,7 +135,7 @@ def test_the_numbers_of_status_never_fall_while_a_job_is_killed_and_resumed(tmp_
 ROWS = [("1", "one"), ("2", "two")]
 STATUS: dict[str, Any] = {
     "rows": {"total": 2, "pending": 0, "in_flight": 0, "done": 2, "failed": 0, "unconfirmed": 0},
-    "requests": {"sent": 2, "answered": 2, "rejected": 0, "lost": 0, "not_sent": 0, "resent": 0},
+    "requests": {"sent": 2, "answered": 2, "rejected": 0, "lost": 0, "not_sent": 0, "resent": 0, "resent_as_new": 0},
     "usage": {"input_tokens": 14, "output_tokens": 2},
     "paid_twice_at_most": 0,
 }

@@ -303,7 +303,7 @@ def test_settling_moves_the_next_request_by_what_the_estimate_was_off() -> None:
     cheap, right, dear = pacer(tpm=6000), pacer(tpm=6000), pacer(tpm=6000)
     for subject, actual in ((cheap, 50), (right, 100), (dear, 200)):
         subject.admit(100, 0.0)
-        subject.settle(100, actual, 0.1)
+        subject.correct(100, actual, 0.1)
     assert right.admit(1, 0.1) - cheap.admit(1, 0.1) == pytest.approx(50 / 98.5)
     assert dear.admit(1, 0.1) - right.admit(1, 0.1) == pytest.approx(100 / 98.5)
 
@@ -520,7 +520,7 @@ def test_no_header_however_odd_raises_or_stalls_the_job(said: list[Limits]) -> N
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(["admit", "well", "429", "429 after", "pause", "overload", "settle"]), st.floats(0.0, 20.0)
+        st.sampled_from(["admit", "well", "429", "429 after", "pause", "overload", "correct"]), st.floats(0.0, 20.0)
     ),
     max_size=60,
 )
@@ -544,8 +544,8 @@ def test_whatever_happens_the_limits_hold_and_the_job_goes_on(
             subject.pause(amount, now)
         elif what == "overload":
             subject.overloaded(now, int(amount))
-        elif what == "settle":
-            subject.settle(50, amount, now)
+        elif what == "correct":
+            subject.correct(50, amount, now)
         assert 1 <= subject.concurrency <= 7
         assert isinstance(subject.describe(now, 3), str)
     if rpm:

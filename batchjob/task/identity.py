@@ -54,10 +54,9 @@ class Task(Value, frozen=True):
         """As a database holds it."""
         return TaskRecord(self.digest, self.question, msgspec.json.encode(self.settings, order="sorted"))
 
-    def changed_from(self, other: Task) -> dict[str, tuple[Any, Any]]:
-        """The settings in which it differs from another task: name -> (the other's, its own)."""
-        names = [name for name in deciding() if self.settings.get(name) != other.settings.get(name)]
-        return {name: (other.settings.get(name), self.settings.get(name)) for name in names}
+    def changed_from(self, other: Task) -> list[str]:
+        """The names of the settings in which it differs from another task."""
+        return [name for name in deciding() if self.settings.get(name) != other.settings.get(name)]
 
 
 def _plain(name: str, value: Any) -> Any:

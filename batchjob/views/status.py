@@ -40,7 +40,8 @@ class Requests(Value, frozen=True):
     rejected: int
     answered: int
     lost: int
-    resent: int
+    resent: int  # lost ones that went out again
+    resent_as_new: int  # of these, under a new key, because their body was not the same any more
 
 
 class Cost(Value, frozen=True):
@@ -169,7 +170,8 @@ def status_of(snapshot: Snapshot) -> Status:
 
 def _requests(counts: Mapping[str, int]) -> Requests:
     outcomes = {str(outcome): counts.get(outcome, 0) for outcome in Outcome}
-    return Requests(sent=counts.get("sent", 0), resent=counts.get("resent", 0), **outcomes)
+    others = {name: counts.get(name, 0) for name in ("sent", "resent", "resent_as_new")}
+    return Requests(**others, **outcomes)
 
 
 def _cost(snapshot: Snapshot) -> Cost:

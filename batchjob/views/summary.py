@@ -100,7 +100,9 @@ def _saved_lines(status: Status) -> Iterator[str]:
 
 def _pace_lines(status: Status) -> Iterator[str]:
     if status.paid_twice_at_most:
-        yield f"paid twice, at most: {counted(status.paid_twice_at_most, 'request')} (sent again unanswered)"
+        changed = status.requests.resent_as_new
+        new = f"; {changed:,} under a new key, because what is asked has changed" if changed else ""
+        yield f"paid twice, at most: {counted(status.paid_twice_at_most, 'request')} (sent again unanswered{new})"
     if status.pacing:
         yield f"now       {status.pacing}"
     if status.rate.rows_per_second is not None:

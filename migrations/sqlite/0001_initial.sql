@@ -6,6 +6,37 @@
 --
 -- Sets that will grow (sources, purposes, counters, job states) are not checked here: batchjob/states.py owns them.
 
+-- ---------------------------------------------------------------- for people
+-- Views come first: SQLite 3.40 leaves the free list out of quick_check where a view is the last thing made.
+
+CREATE VIEW requests AS
+SELECT job.name AS job, number_of(one.id) AS request, one.rows, one.purpose, one.model, one.outcome, one.status,
+    strftime('%Y-%m-%dT%H:%M:%fZ', one.sent_at, 'unixepoch') AS sent_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', one.ended_at, 'unixepoch') AS ended_at,
+    one.client_key, one.provider_id, one.input_tokens, one.cached_input_tokens, one.output_tokens,
+    one.reasoning_tokens, one.cost_picousd / 1e12 AS usd, one.error_kind, one.error, one.id
+FROM (
+    SELECT id, rows, purpose, model, outcome, status, sent_at, ended_at, client_key, provider_id, input_tokens,
+        cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd, error_kind, error FROM request
+    UNION ALL
+    SELECT id, rows, purpose, model, NULL, NULL, sent_at, NULL, client_key, NULL, NULL, NULL, NULL, NULL,
+        cost_picousd, NULL, NULL FROM intent
+) AS one LEFT JOIN run ON run.id = run_of(one.id) LEFT JOIN job ON job.id = run.job_id;
+
+CREATE VIEW labelled AS
+SELECT job.name AS job, number_of(row.id) AS row, input.key AS id, input.text, row.label, row.source, row.state,
+    row.error_kind || coalesce(': ' || row.error, '') AS error, request.model,
+    strftime('%Y-%m-%dT%H:%M:%fZ', request.ended_at, 'unixepoch') AS ended_at,
+    request.cost_picousd / 1e12 / json_array_length(request.rows) AS usd
+FROM row JOIN input ON input.id = row.id JOIN job ON job.id = job_of(row.id)
+    LEFT JOIN request ON request.id = row.request_id;
+
+CREATE VIEW label_counts AS
+SELECT job.name AS job, tally.name AS label, tally.n AS rows
+FROM tally JOIN job ON job.id = tally.job_id WHERE tally.kind = 'label' AND tally.n <> 0;
+
+-- ---------------------------------------------------------------- for the program
+
 -- The question, with all that decides a label. Jobs that ask the same share one.
 CREATE TABLE task (
     id INTEGER PRIMARY KEY,
@@ -173,31 +204,3 @@ CREATE TABLE label_cache_inbox (
     job_id INTEGER NOT NULL,
     at INTEGER NOT NULL
 ) STRICT;
-
--- ---------------------------------------------------------------- for people
-
-CREATE VIEW requests AS
-SELECT job.name AS job, number_of(one.id) AS request, one.rows, one.purpose, one.model, one.outcome, one.status,
-    strftime('%Y-%m-%dT%H:%M:%fZ', one.sent_at, 'unixepoch') AS sent_at,
-    strftime('%Y-%m-%dT%H:%M:%fZ', one.ended_at, 'unixepoch') AS ended_at,
-    one.client_key, one.provider_id, one.input_tokens, one.cached_input_tokens, one.output_tokens,
-    one.reasoning_tokens, one.cost_picousd / 1e12 AS usd, one.error_kind, one.error, one.id
-FROM (
-    SELECT id, rows, purpose, model, outcome, status, sent_at, ended_at, client_key, provider_id, input_tokens,
-        cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd, error_kind, error FROM request
-    UNION ALL
-    SELECT id, rows, purpose, model, NULL, NULL, sent_at, NULL, client_key, NULL, NULL, NULL, NULL, NULL,
-        cost_picousd, NULL, NULL FROM intent
-) AS one LEFT JOIN run ON run.id = run_of(one.id) LEFT JOIN job ON job.id = run.job_id;
-
-CREATE VIEW labelled AS
-SELECT job.name AS job, number_of(row.id) AS row, input.key AS id, input.text, row.label, row.source, row.state,
-    row.error_kind || coalesce(': ' || row.error, '') AS error, request.model,
-    strftime('%Y-%m-%dT%H:%M:%fZ', request.ended_at, 'unixepoch') AS ended_at,
-    request.cost_picousd / 1e12 / json_array_length(request.rows) AS usd
-FROM row JOIN input ON input.id = row.id JOIN job ON job.id = job_of(row.id)
-    LEFT JOIN request ON request.id = row.request_id;
-
-CREATE VIEW label_counts AS
-SELECT job.name AS job, tally.name AS label, tally.n AS rows
-FROM tally JOIN job ON job.id = tally.job_id WHERE tally.kind = 'label' AND tally.n <> 0;

@@ -10,6 +10,7 @@ from batchjob.model import AddRows, Beat, Chunk, Claim, Remembered, RowResult, S
 from batchjob.states import Event, Outcome, Source
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite.group import QUERIES, Group, prepare
+from batchjob.stores.sqlite.ids import first_request_id
 
 Step = Callable[[Any], None]
 """Something done to a connection, of sqlite3 or apsw, and acknowledged when it returns."""
@@ -69,7 +70,7 @@ def _groups(chance: random.Random) -> list[list[Write]]:
     groups: list[list[Write]] = [[_chunk(1, chance)], [_chunk(ROWS // 2 + 1, chance)]]
     pending = list(range(1, ROWS + 1))
     out: dict[int, tuple[int, ...]] = {}
-    request = 0
+    request = first_request_id(1)
     while pending or out:
         writes: list[Write] = []
         for settled in [id_ for id_ in out if chance.random() < 0.5]:

@@ -43,7 +43,7 @@ def snapshot(*, alive: bool = False, **tally: dict[str, int]) -> Snapshot:
 
 def test_every_state_and_every_outcome_has_its_key() -> None:
     assert Rows.__struct_fields__ == ("total", *State)
-    assert set(Requests.__struct_fields__) == {"sent", "resent", *Outcome}
+    assert set(Requests.__struct_fields__) == {"sent", "resent", "resent_as_new", *Outcome}
     assert list(status_of(snapshot()).sources) == [str(source) for source in Source]
 
 
@@ -56,8 +56,8 @@ def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
     inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
     assert inner == {
         "rows": ["total", "pending", "in_flight", "done", "failed", "unconfirmed"],
-        "sources": ["model", "duplicate", "cache", "rule", "fallback"],
-        "requests": ["sent", "not_sent", "rejected", "answered", "lost", "resent"],
+        "sources": ["model", "duplicate", "cache", "rule", "fallback", "human"],
+        "requests": ["sent", "not_sent", "rejected", "answered", "lost", "resent", "resent_as_new"],
         "usage": ["input_tokens", "cached_input_tokens", "output_tokens"],
         "cost": ["usd", "known", "unknown_requests", "lost_usd_at_most", "prices"],
         "verified": ["asked", "agreed"],

@@ -31,6 +31,11 @@ class Memory:
         if db.execute("SELECT 1 FROM label_cache_inbox LIMIT 1").fetchone():
             self._merge(db)
 
+    def rest(self, db: sqlite3.Connection) -> None:
+        """Nothing more will come for now: put in its place what there is, if there is room."""
+        with contextlib.suppress(sqlite3.Error):
+            self.open(db)
+
     def committed(self, db: sqlite3.Connection, remembered: Sequence[Remembered], job_id: int, job: str) -> None:
         """These labels were put into the inbox."""
         for one in remembered:

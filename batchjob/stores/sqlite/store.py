@@ -212,6 +212,7 @@ class SqliteStore:
             db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
 
         await self._write(work)
+        await self._connection.call(self._memory.rest)
 
     async def draw(self, limit: int | None) -> tuple[int, int | None]:
         """See ports.Store.draw. Nobody else draws, so it is all that is left."""
