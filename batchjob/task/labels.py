@@ -1,0 +1,100 @@
+"""A completion's content -> the label of the set that is the model's answer, or none.
+
+A label is what the model answered. The whole answer is read, in this order: letter for letter; without wrapping (see
+forms.py); without case; word for word. What is more than a label is prose, and nothing is fished out of prose. Only
+where the answer marks its label itself (see marks.py), what is so marked is read in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from batchjob.task import forms
+from batchjob.task.marks import marked
+from batchjob.task.thoughts import spoken
+
+_MOST_WRAPPING = 200
+"""Characters an answer may have beside its label; what is longer is prose, and need not be looked at closely."""
+_SIGNS = "-*•+#>1"
+"""With which a line may begin for its form's sake. Where a label does so too, they are not taken off."""
+
+
+class Match(NamedTuple):
+    """The label an answer gives."""
+
+    label: str
+    near: bool  # it was not the label letter for letter; thoughts and outer white space are no part of an answer
+
+
+_Table = dict[str, str | None]
+"""A form -> the label that has it, or None where more than one does."""
+
+
+class LabelSet:
+    """The labels of a job, ready to recognise them in answers."""
+
+    def __init__(self, labels: Iterable[str]) -> None:
+        self.labels = tuple(labels)
+        self._exact = {label: Match(label, near=False) for label in self.labels}
+        self._longest = max((len(label) for label in self.labels), default=0) + _MOST_WRAPPING
+        self._prefixes = not any(label.lstrip()[:1] in _SIGNS for label in self.labels)
+        self._unwrapped = self._table(str)
+        self._folded = self._table(str.casefold)
+        self._worded = self._table(forms.by_words)
+        for words in [form for form in self._worded if _is_list(form, self._folded)]:
+            self._worded[words] = self._folded.get(words)
+
+    def read(self, answer: str, *, exact_only: bool = False) -> Match | None:
+        """The label an answer gives, or None where it gives none or more than one.
+
+        Args:
+            exact_only: take it letter for letter or not at all, as of an answer that may not be whole.
+        """
+        found = self._exact.get(answer)
+        if found is not None:
+            return found
+        said = spoken(answer)
+        if said is None:
+            return None
+        said = said.strip()
+        found = self._exact.get(said)
+        if found is not None or exact_only:
+            return found
+        label = self._named_by(said) or marked(said, self._named_by)
+        return None if label is None else Match(label, near=True)
+
+    def _named_by(self, text: str) -> str | None:
+        """The label that a text is, if it is nothing more."""
+        text = text.strip()
+        if text in self._exact:
+            return text
+        if len(text) > self._longest:
+            return None
+        layers = list(forms.layers(text, prefixes=self._prefixes))
+        for table, form in ((self._unwrapped, str), (self._folded, str.casefold), (self._worded, forms.by_words)):
+            for layer in layers:
+                if form(layer) in table:
+                    return table[form(layer)]
+        return None
+
+    def _table(self, form: Callable[[str], str]) -> _Table:
+        """The labels by their form, as they are and without their own wrapping."""
+        table: _Table = {}
+        for label in self.labels:
+            for text in _spellings(label):
+                key = form(text)
+                table[key] = label if table.get(key, label) == label else None
+        table.pop("", None)
+        return table
+
+
+def _spellings(label: str) -> set[str]:
+    """A label as it is and without its own wrapping; of a label without letters that may be another: `(8)`, `8`."""
+    *_, core = layers = list(forms.layers(label, prefixes=False))
+    return {layers[0], core} if any(letter.isalpha() for letter in core) else {layers[0]}
+
+
+def _is_list(words: str, labels: _Table) -> bool:
+    """Whether each of several words is a label by itself, so that they may be meant as two: `yes no`."""
+    return " " in words and all(word in labels for word in words.split())
