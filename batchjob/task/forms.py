@@ -68,6 +68,17 @@ def layers(text: str, *, prefixes: bool = True) -> Iterator[str]:
         yield text
 
 
+def enclosed(text: str) -> Iterator[str]:
+    """What is left of a text as one enclosing pair after the other is taken off, none of which stands inside too."""
+    text = plain(text)
+    for _ in range(_MOST_LAYERS):
+        inner = _within(text)
+        if not inner or not {text[0], text[-1]}.isdisjoint(inner.strip(text[0] + text[-1])):
+            return
+        text = inner
+        yield text
+
+
 def _within(text: str) -> str | None:
     """What a pair encloses that encloses the whole text, if it is more than the like of the pair itself."""
     if len(text) < 3:
@@ -85,13 +96,13 @@ def _within(text: str) -> str | None:
 
 
 def _before_end(text: str) -> str | None:
-    """What stands before a single closing mark, if there is a letter or digit in it."""
+    """What stands before a single closing mark, unless that is all punctuation: `!!` is not `!`."""
     if len(text) == 2 and _LETTER_BEHIND.fullmatch(text):
         return text[0]
     if text[-1:] not in _ENDS or text[-2:-1] in _ENDS:
         return None
     rest = text[:-1].rstrip()
-    return rest if any(letter.isalnum() for letter in rest) else None
+    return rest if any(letter.isalnum() or not letter.isascii() for letter in rest) else None
 
 
 def _behind_prefix(text: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from batchjob.task import forms
-from batchjob.task.marks import marked
+from batchjob.task.marks import SEVERAL, marked
 from batchjob.task.thoughts import spoken
 
 _MOST_WRAPPING = 200
@@ -27,8 +27,8 @@ class Match(NamedTuple):
     near: bool  # it was not the label letter for letter; thoughts and outer white space are no part of an answer
 
 
-_Table = dict[str, str | None]
-"""A form -> the label that has it, or None where more than one does."""
+_Table = dict[str, str]
+"""A form -> the label that has it, or SEVERAL."""
 
 
 class LabelSet:
@@ -38,12 +38,13 @@ class LabelSet:
         self.labels = tuple(labels)
         self._exact = {label: Match(label, near=False) for label in self.labels}
         self._longest = max((len(label) for label in self.labels), default=0) + _MOST_WRAPPING
+        self._like_thoughts = any(spoken(label) != label for label in self.labels)
         self._prefixes = not any(label.lstrip()[:1] in _SIGNS for label in self.labels)
         self._unwrapped = self._table(str)
         self._folded = self._table(str.casefold)
         self._worded = self._table(forms.by_words)
         for words in [form for form in self._worded if _is_list(form, self._folded)]:
-            self._worded[words] = self._folded.get(words)
+            self._worded[words] = self._folded.get(words, SEVERAL)
 
     def read(self, answer: str, *, exact_only: bool = False) -> Match | None:
         """The label an answer gives, or None where it gives none or more than one.
@@ -51,21 +52,21 @@ class LabelSet:
         Args:
             exact_only: take it letter for letter or not at all, as of an answer that may not be whole.
         """
-        found = self._exact.get(answer)
+        found = self._exact.get(answer) or self._exact.get(answer.strip())
         if found is not None:
             return found
         said = spoken(answer)
-        if said is None:
-            return None
+        if said is None or (self._like_thoughts and said != answer):
+            return None  # where `</think>` is a label, nobody can tell whether it ends a thought
         said = said.strip()
         found = self._exact.get(said)
         if found is not None or exact_only:
             return found
         label = self._named_by(said) or marked(said, self._named_by)
-        return None if label is None else Match(label, near=True)
+        return Match(label, near=True) if label else None
 
     def _named_by(self, text: str) -> str | None:
-        """The label that a text is, if it is nothing more."""
+        """The label that a text is, if it is nothing more; SEVERAL where more than one label may be meant."""
         text = text.strip()
         if text in self._exact:
             return text
@@ -84,7 +85,7 @@ class LabelSet:
         for label in self.labels:
             for text in _spellings(label):
                 key = form(text)
-                table[key] = label if table.get(key, label) == label else None
+                table[key] = label if table.get(key, label) == label else SEVERAL
         table.pop("", None)
         return table
 

@@ -1,6 +1,6 @@
 """Where an answer of more than a label says itself which label it gives.
 
-There: the value of a JSON `label` key, or of an object's only member, or an array's only element; `<label>L</label>`;
+Namely: the value of a JSON `label` key, or of an object's only member, or an array's only element; `<label>L</label>`;
 what stands alone behind `label:` and its like; what fills a line in bold, in quotes or in `\\boxed{}`; the last line,
 if it stands behind a blank one. Marks that give two labels, or something that is no label, give none. Neither does a
 mark that the text around it takes back, or sets up as an example. Time is linear in the text.
@@ -15,13 +15,15 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from batchjob.task import words
-from batchjob.task.forms import layers, plain
+from batchjob.task.forms import enclosed, plain
 
+SEVERAL = ""
+"""In the place of a label: a text that may be more than one of them."""
 _Named = Callable[[str], str | None]
-"""The label that a text is, or None where it is none, or more than one."""
+"""The label that a text is, SEVERAL, or None where it is none."""
 
 LONGEST_SHORT = 3
-"""Labels up to this length are common words in some language: behind a head or alone they must stand in their case."""
+"""Labels up to this length are words in some language (it, no, in): on a line of more they must stand in their case."""
 _MOST_MARKS = 16
 _DEEPEST = 8
 _LOOKED_AT_BEFORE = 300
@@ -38,11 +40,20 @@ _TAGGED = re.compile(
 )
 _BULLET = re.compile(r"[-*•][^\S\n]++")
 _DRESS = re.compile(r"\*\*|__|[\"'“”„«»‘「『`]|(?:\$\$?|\\[(\[])?\s*\\boxed\{")
+_QUOTES = r"\s\"'“”«»`*_"
 _HEAD = re.compile(
-    r"[\s\"'“”«»`*_#>•+-]*+(?P<head>[^:\n]{1,60}?)[\s\"'“”«»`*_]*+:(?:[*_]{1,2}(?=\s))?(?P<value>.*)", re.DOTALL
+    rf"(?:(?:[-*•>]|#{{1,6}})[^\S\n]+)?[{_QUOTES}]*+(?P<head>[^:\n]{{1,60}}?)[{_QUOTES}]*+:"
+    r"(?:[*_]{1,2}(?=\s|\Z))?(?P<value>.*)",
+    re.DOTALL,
 )
 _KEY = re.compile(r"[\W_]*+(?P<key>[^:\n<>]{1,30}?)[\W_]*:\s|<(?P<tag>\w+)>")
 _SENTENCE_END = re.compile(r"[.!?…।؟][\"'”»)*_]*+\s|[.!?…।؟][\"'”»)*_]*+\Z|[。！？]|\n\s*\n")
+# Behind its answer a model may go on with a text and a label of its own making, as in a prompt with examples.
+_NEXT_TEXT = re.compile(
+    r"\n[^\S\n]*+[*_#>-]*+[^\S\n]*+(?:text|input|question|user|human|customer|message|example|frage|texte|texto|текст|文本|输入)"
+    r"[ \d#*_]*:",
+    re.IGNORECASE,
+)
 # Keys whose value is no answer: what was asked, and why it was answered so.
 _ASIDE_WORDS = """
 reason reasoning rationale explanation justification thought thoughts thinking analysis error message comment note
@@ -67,7 +78,7 @@ def marked(text: str, named: _Named) -> str | None:
     marks = [*blocks, *_in_lines(around, named)]
     labels = {mark.label for mark in marks}
     label = labels.pop() if len(labels) == 1 and len(marks) <= _MOST_MARKS else None
-    if label is None:
+    if not label or _NEXT_TEXT.search(around):
         return None
     befores = [text[max(0, mark.start - _LOOKED_AT_BEFORE) : mark.start] for mark in marks]
     if any(_is_set_aside(before, label, named) for before in befores):
@@ -154,23 +165,23 @@ def _in_lines(text: str, named: _Named) -> Iterator[_Mark]:
     lines = list(_LINE.finditer(text))
     for line, behind in zip_longest(lines, lines[1:]):
         said = line[0].strip()
-        value = _behind_head(said) if ":" in said else None
+        value = _behind_head(said) if ":" in said and named(said) is None else None
         if value is not None:
             below = behind if behind is not None and not any(value) else None
             values = [below[0]] if below else value
-            label = next(filter(None, (_in_its_case(value, named) for value in values)), None)
+            label = next(filter(None, (_in_its_case(value, named, capital=True) for value in values)), None)
             yield _Mark(line.start(), (below or line).end(), label)
-        elif _DRESS.match(said, _after_bullet(said)) and (label := _in_its_case(said, named)):
+        elif _DRESS.match(said, _after_bullet(said)) and (label := _in_its_case(said, named)) is not None:
             yield _Mark(line.start(), line.end(), label)
     if len(lines) > 1 and text.count("\n", lines[-2].end(), lines[-1].start()) > 1:
         last = lines[-1]
-        if label := _in_its_case(last[0], named):
+        if (label := _in_its_case(last[0], named)) is not None:
             yield _Mark(last.start(), last.end(), label)
 
 
 def _behind_head(line: str) -> list[str] | None:
     """What stands behind `label:` on a line, as it is and without what encloses the line; None without such a head."""
-    heads = [_HEAD.match(layer) for layer in (line, *layers(line))]
+    heads = [_HEAD.match(layer) for layer in (line, *enclosed(line))]
     values = [head["value"].strip() for head in heads if head and words.announces(head["head"])]
     return values or None
 
@@ -180,10 +191,12 @@ def _after_bullet(line: str) -> int:
     return bullet.end() if bullet else 0
 
 
-def _in_its_case(text: str, named: _Named) -> str | None:
-    """The label that a text is; a short one only where it stands there letter for letter."""
+def _in_its_case(text: str, named: _Named, *, capital: bool = False) -> str | None:
+    """The label that a text is; a short one only as it is written, or with a capital at its beginning."""
     label = named(text)
-    return None if label is None or (len(label) <= LONGEST_SHORT and label not in plain(text)) else label
+    if label is None or len(label) > LONGEST_SHORT:
+        return label
+    return label if label in plain(text) or (capital and label.capitalize() in plain(text)) else None
 
 
 # ---------------------------------------------------------------- what stands around a mark
