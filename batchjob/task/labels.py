@@ -91,9 +91,10 @@ class LabelSet:
 
 
 def _spellings(label: str) -> set[str]:
-    """A label as it is and without its own wrapping; of a label without letters that may be another: `(8)`, `8`."""
+    """A label as it is, and without its own wrapping or `?`; but not what has no letters: `(8)` is not `8`."""
     *_, core = layers = list(forms.layers(label, prefixes=False))
-    return {layers[0], core} if any(letter.isalpha() for letter in core) else {layers[0]}
+    spellings = {layers[0], core, core.removesuffix("?").rstrip()}
+    return {text for text in spellings if text == layers[0] or any(letter.isalpha() for letter in text)}
 
 
 def _is_list(words: str, labels: _Table) -> bool:

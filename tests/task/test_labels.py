@@ -197,6 +197,8 @@ def test_what_an_answer_says_itself_is_read(answer: str) -> None:
         (LabelSet(["👍", "👎"]), "👍.", "👍"),
         (LabelSet(["Yes!", "No!"]), "yes", "Yes!"),
         (LabelSet(["(other)", "billing"]), "Other", "(other)"),
+        (LabelSet(["reverted_card_payment?", "card_arrival"]), "Reverted card payment", "reverted_card_payment?"),
+        (LabelSet(["reverted_card_payment?", "card_arrival"]), "reverted_card_payment?.", "reverted_card_payment?"),
         (LabelSet(["spam", "not spam"]), "Not spam.", "not spam"),
         (LabelSet(["到账", "退款"]), '{"label": "\\u5230\\u8d26"}', "到账"),
         (LabelSet(["topic: billing", "topic: refund"]), "So:\n\n**Topic: billing**", "topic: billing"),
