@@ -71,7 +71,7 @@ def _respelled(chance: _Chance, labels: tuple[str, ...], x: str, _: str) -> tupl
         lambda text: text.replace("-", "_") if not any(letter.isdigit() for letter in text) else text,
     ]
     said = chance.choice(changes)(x)
-    answer, _ = _of(SAID, gives=True)(chance, labels, said, said)
+    answer = _of(SAID, gives=True)(chance, labels, said, said)[0]
     return answer, _heard(labels, said)
 
 
