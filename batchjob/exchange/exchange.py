@@ -47,9 +47,10 @@ def client_key(prefix: str, request_id: int, lost: LostRequest | None, body_dige
     """The idempotency key of a request.
 
     A lost request keeps its key, so that an endpoint that honours keys does not bill it twice. Where its body has
-    changed meanwhile (another max_tokens, say) such endpoints refuse the old key, so it gets a new one.
+    changed meanwhile (another max_tokens, say) such endpoints refuse the old key, so it gets a new one; and so does one
+    whose answer was broken off, which the old key would bring again.
     """
-    if lost is not None and lost.body_digest == body_digest:
+    if lost is not None and lost.body_digest == body_digest and not lost.broken_off:
         return lost.client_key
     return f"{prefix}-{request_id}"
 

@@ -24,6 +24,7 @@ COUNTED = {
     "row": "SELECT job_of(id), state, count(*) FROM row GROUP BY 1, 2",
     "label": "SELECT job_of(id), label, count(*) FROM row WHERE label IS NOT NULL GROUP BY 1, 2",
     "source": "SELECT job_of(id), source, count(*) FROM row WHERE source IS NOT NULL GROUP BY 1, 2",
+    "matched": "SELECT job_of(id), matched, count(*) FROM row WHERE matched IS NOT NULL GROUP BY 1, 2",
     "rule": "SELECT job_of(id), origin, count(*) FROM row WHERE source = 'rule' GROUP BY 1, 2",
     "error": "SELECT job_of(id), error_kind, count(*) FROM row WHERE state IN ('failed', 'unconfirmed') GROUP BY 1, 2",
     "request": (

@@ -200,6 +200,9 @@ class Group:
             if label is not None:
                 tally["label", label] += n
                 tally["source", source or Source.MODEL] += n
+        for matched, n in Counter([result.matched for result in self._results]).items():
+            if matched is not None:
+                tally["matched", matched] += n
         for result in self._results:
             if result.source is Source.RULE:
                 tally["rule", result.origin or ""] += 1
@@ -244,7 +247,7 @@ Record = Callable[[int, int, RowResult], tuple[Any, ...]]
 
 
 def _answered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
-    labelled = row, request, result.attempts, result.paid, result.label, result.source
+    labelled = row, request, result.attempts, result.paid, result.label, result.source, result.matched
     return labelled if result.answer is None else (*labelled, result.answer)
 
 
