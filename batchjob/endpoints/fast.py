@@ -38,7 +38,7 @@ class FastTransport:
 
     If more comes on a connection than was asked for, or only begins to, it is not used again: the next request would
     take that for its answer, and a row would get its neighbour's label. So a connection rests, without a parser, before
-    it is put back, and what comes meanwhile is seen. That also shows which connections the server has closed: no request
+    it is put back, and what comes meanwhile is seen. That also shows which connections the server closed, so no request
     is lost on them.
     """
 
