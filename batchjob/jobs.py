@@ -1,7 +1,7 @@
 """Jobs as functions: plan a start, a resume or a retry, run the plan, export what came of it.
 
 The parts are put together here: input, store, endpoint and the loop of a run. Nothing here parses a command, prints,
-hears a signal or tunes the process; the command line, a notebook or a page does, and calls this.
+handles a signal or tunes the process: that is for whoever calls it, such as the command line or a notebook.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class Ended(NamedTuple):
 
 
 Attend = Callable[[Runner], contextlib.AbstractAsyncContextManager[None]]
-"""What goes on beside a run: progress shown, signals heard."""
+"""What goes on beside a run: progress is shown, signals are handled."""
 
 
 @contextlib.asynccontextmanager

@@ -64,7 +64,7 @@ class Row(Value, frozen=True):
 
 
 class Unheard(Value, frozen=True):
-    """A row whose text may have been paid for, and whose answer nobody has."""
+    """A row whose text may have been paid for, and whose answer nobody saw."""
 
     id: int  # over all jobs
     row: Row

@@ -56,5 +56,5 @@ def client_key(prefix: str, request_id: int, lost: LostRequest | None, body_dige
 
 
 def digest_of(body: bytes) -> int:
-    """A body's CRC-32: it only has to tell whether the same request would be written again."""
+    """A body's CRC-32. It only has to tell whether two bodies are the same."""
     return zlib.crc32(body)

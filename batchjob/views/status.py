@@ -48,7 +48,7 @@ class Requests(Value, frozen=True):
     answered: int
     lost: int
     resent: int  # lost ones that went out again
-    resent_as_new: int  # of these, under a new key, because their body was not the same any more
+    resent_as_new: int  # of these, those under a new key, because their body had changed
 
 
 class Cost(Value, frozen=True):

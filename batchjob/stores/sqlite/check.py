@@ -44,7 +44,7 @@ COUNTED = {
         f" WHERE outcome = 'answered' AND cost_picousd IS NULL GROUP BY 1"
     ),
 }
-"""Kind of counter -> the query that counts anew: job, name, n. What belongs to no job is counted under none."""
+"""Kind of counter -> the query that counts again: job, name, n. What belongs to no job has no job here."""
 
 
 class SqliteCheck(SqliteReader):

@@ -1,8 +1,8 @@
 """A group of writes as one statement.
 
-The queries of GROUP become a trigger on a view that holds nothing; to insert a record into the view carries them all
-out. So a group costs one step of SQLite, transaction and flush included. Python's lock is free during a step and
-fought for between two: a stand-in that took as long in nine steps as in one cost a third of the rows/s.
+The queries of GROUP become a trigger on an empty view. To insert one record into the view carries them all out, so a
+group costs one step of SQLite, transaction and flush included. Python's lock is free during a step, and threads compete
+for it between two: a stand-in that took as long in nine steps as in one cost a third of the rows/s.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Tests of an exchange: one request from claim to conclusion."""
