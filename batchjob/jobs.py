@@ -105,6 +105,7 @@ def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> P
         id_column=config.id_column,
         text_column=config.text_column,
     )
+    config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
     task = Task.of(config)
     known = _jobs_of(db, reader.source.path)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
@@ -379,7 +380,9 @@ async def _recover(store: Store, config: JobConfig, log: Logger) -> None:
             "requests_left_in_flight",
             requests=lost,
             meaning="the process before died while they were out, so they may have been paid",
-            now="held: see batchjob errors" if hold else "sent again with the same idempotency keys",
+            now="held: see batchjob errors"
+            if hold
+            else "sent again, with the same idempotency keys if nothing changed",
         )
 
 

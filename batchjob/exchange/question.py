@@ -15,8 +15,8 @@ from batchjob.states import Outcome
 from batchjob.task.labels import LabelSet
 from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for, response_format
 
-MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
-"""Stands for a text where a frame is made."""
+MARKS = ("\N{OBJECT REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}")
+"""What stands for a text where a frame is made begins and ends with these: two, so that it cannot overlap itself."""
 ROW_BYTES = 16
 """Around a text in a request: its number, quotes and commas."""
 
@@ -48,9 +48,9 @@ class Questions:
 
     def _frame(self, model: str) -> list[bytes]:
         """What the bodies of all single rows share. Only the text differs, so the rest is written once."""
-        mark = MARK
-        while mark.encode() in self._body(Parcel((Row(0, ""),), model)):
-            mark += MARK
+        without, mark, more = self._body(Parcel((Row(0, ""),), model)), "", 0
+        while not mark or mark.encode() in without:
+            mark, more = f"{MARKS[0]}{more}{MARKS[1]}", more + 1
         return self._body(Parcel((Row(0, mark),), model)).split(mark.encode())
 
     def _body(self, parcel: Parcel) -> bytes:

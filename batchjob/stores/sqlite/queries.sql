@@ -184,15 +184,15 @@ WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first A
 ORDER BY row.request_id, row.id LIMIT :limit;
 
 -- name: unheard_rows
--- Rows that went out and were not heard of, of all jobs that ask the same: those that are held or failed; of the other
--- jobs also those that are out, or to go out again. The ids are sorted before their texts are looked up.
+-- Rows that went out and were not heard of: those of the job itself that are held or failed, whatever was asked; of
+-- other jobs that ask the same, also those that are out or to go out again. Ids are sorted before texts are looked up.
 WITH alike AS (
     SELECT other.id FROM run JOIN task AS own ON own.id = run.task_id JOIN task AS other USING (question)
     WHERE run.id = :run
 ), unheard AS (
     SELECT row.id FROM row INDEXED BY row_problem CROSS JOIN request ON request.id = row.request_id
     WHERE row.state IN ('failed', 'unconfirmed') AND request.outcome = 'lost'
-        AND request.task_id IN (SELECT id FROM alike)
+        AND (job_of(row.id) = :job OR request.task_id IN (SELECT id FROM alike))
     UNION ALL
     SELECT row.id FROM row INDEXED BY row_returned CROSS JOIN request ON request.id = row.request_id
     WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND job_of(row.id) <> :job AND request.outcome = 'lost'
