@@ -1,272 +1,36 @@
-"""Jobs as functions: plan a start, a resume or a retry, run the plan, export what came of it.
+"""Jobs as functions: run a plan, say how a job stands and what failed, export what came of it.
 
-The parts are put together here: input, store, endpoint and the loop of a run. Nothing here parses a command, prints,
-handles a signal or tunes the process: that is for whoever calls it, such as the command line or a notebook.
+The parts are put together here: input, store, endpoint and the loop of a run. plans.py finds out what there is to do.
+Nothing here parses a command, prints, hears a signal or tunes the process; the command line, a notebook or a page does,
+and calls this.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
-import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import chain, count
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
-from batchjob.errors import BatchjobError, InputChanged, JobBusy, JobError
-from batchjob.inputs import open_input
+from batchjob.errors import BatchjobError, JobBusy
 from batchjob.logs import Logger
-from batchjob.model import Chunk, Ending, InputSource, Job
+from batchjob.model import Ending, Job
 from batchjob.money.budget import Budget
-from batchjob.money.cost import picousd
+from batchjob.money.cost import KnownPrice, picousd
 from batchjob.money.prices import prices_of
 from batchjob.outputs import open_output
-from batchjob.ports import Endpoint, Reader, Store, StoreReader
-from batchjob.run.ingest import CHUNK_ROWS
+from batchjob.plans import Plan
+from batchjob.ports import Endpoint, Store, StoreReader
 from batchjob.run.online import Runner
-from batchjob.settings.config import SANDBOX_URL, JobConfig, check, merge
-from batchjob.shortcuts.rules import check_rules
-from batchjob.states import JobState, State
-from batchjob.stores import holds_jobs, open_reader, open_store
+from batchjob.settings.config import SANDBOX_URL, JobConfig
+from batchjob.states import JobState
+from batchjob.stores import open_reader, open_store
 from batchjob.task.identity import Task
-from batchjob.task.routes import check_routes
 from batchjob.views.export import RowTable
-
-# ---------------------------------------------------------------- plans
-
-
-class NewJob(NamedTuple):
-    """A job that is to be made."""
-
-    name: str
-    source: InputSource
-
-
-class Plan(NamedTuple):
-    """What a run is to do. Nothing of it is done yet: nothing was made, sent or written."""
-
-    db: str  # URL of the store
-    job: NewJob | Job
-    config: JobConfig
-    chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
-    retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
-    before: Job | None = None  # of a new job: the last one of this input, with other settings
-
-    @property
-    def changed(self) -> dict[str, tuple[Any, Any]]:
-        """The settings in which a new job differs from the last one of its input: name -> (before, now)."""
-        if self.before is None:
-            return {}
-        old, new = settings_of(self.before), self.config
-        names = Task.of(new).changed_from(Task.of(old))
-        return {name: (getattr(old, name), getattr(new, name)) for name in names}
-
-    @property
-    def name(self) -> str:
-        """The job's name."""
-        return self.job.name
-
-    @property
-    def source(self) -> InputSource:
-        """Where its rows come from."""
-        return self.job.source
-
-
-def complete(config: JobConfig) -> JobConfig:
-    """Settings that are enough to label with, rules and routes included.
-
-    Raises:
-        SettingError: they are not; the text names the setting.
-    """
-    check(config)
-    check_rules(config)
-    check_routes(config)
-    if config.output:
-        open_output(config.output, None)
-    return config
-
-
-def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> Plan:
-    """Go on with the job of this input and task, or make one; `new` makes one in any case.
-
-    Raises:
-        BatchjobError: settings, input or database cannot be used; the text says which and what to do.
-    """
-    complete(config)
-    reader = open_input(
-        path,
-        format=config.format,
-        encoding=config.encoding,
-        id_column=config.id_column,
-        text_column=config.text_column,
-    )
-    config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
-    task = Task.of(config)
-    known = _jobs_of(db, reader.source.path)
-    job = None if new else next((job for job in known if job.task_digest == task.digest), None)
-    if config.name and (job is None or job.name != config.name):
-        job = _named(db, config, reader, task, new=new)
-    if job is not None:
-        return Plan(db, job, config, rest_of(reader, job))
-    # The first chunk is read before anything is made, so that a bad input leaves nothing.
-    chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
-    first = next(chunks)
-    made = NewJob(_free_name(db, config, reader.source.path), reader.source)
-    return Plan(db, made, config, chain((first,), chunks), before=known[0] if known and not new else None)
-
-
-def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
-    """Go on with the unfinished rows of a job; without a name, of the only one that is unfinished.
-
-    Args:
-        changes: settings that are to be others than in its last run.
-
-    Raises:
-        BatchjobError: there is no such job, or its input is gone or another one.
-    """
-    with open_reader(db) as reader:
-        job = reader.job(name) if name else reader.latest(unfinished=True)
-    return Plan(db, job, settings_for(job, changes), _rest_of_input(job))
-
-
-def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
-    """Put the failed rows of a job back and run only those; without a name, of the latest.
-
-    Rows whose answer was never seen may have been paid: they are put back only where `kinds` names them.
-
-    Raises:
-        BatchjobError: there is no such job, or no row failed so.
-    """
-    with open_reader(db) as reader:
-        snapshot = reader.snapshot(name)
-    job, there = snapshot.job, snapshot.tally.get("error", {})
-    for kind in kinds:
-        if kind not in there:
-            known = ", ".join(there) or "none"
-            raise JobError(f"no row of job {job.name!r} failed with kind {kind!r}; there are: {known}")
-    held = there.get(State.UNCONFIRMED, 0)
-    chosen = tuple(kinds) or tuple(kind for kind in there if kind != State.UNCONFIRMED)
-    if not chosen and held:
-        raise JobError(
-            f"no row of job {job.name!r} failed, but {held:,} are unconfirmed: they may have been paid. "
-            f"To send them again: batchjob retry {job.name} --kind unconfirmed"
-        )
-    return Plan(db, job, settings_for(job, changes), None, retry_kinds=chosen)
-
-
-def settings_of(job: Job) -> JobConfig:
-    """The settings of a job's last run."""
-    return msgspec.json.decode(job.settings, type=JobConfig)
-
-
-def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
-    """The settings of a job's next run: those of the last one, but for the changes. A limit holds for one run only."""
-    before = msgspec.to_builtins(settings_of(job))
-    before.pop("limit", None)
-    if changes.get("base_url"):
-        before["sandbox"] = changes["base_url"] == SANDBOX_URL
-    return complete(merge(before, changes))
-
-
-# ---------------------------------------------------------------- which job, and what is left of its input
-
-
-def _jobs_of(db: str, input_path: str) -> list[Job]:
-    if not holds_jobs(db):
-        return []
-    with open_reader(db) as reader:
-        return reader.by_input(input_path)
-
-
-def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool) -> Job | None:
-    """The job of the given name, where there is one and this is it.
-
-    Raises:
-        JobError: the name is taken by another job.
-    """
-    if not holds_jobs(db):
-        return None
-    with open_reader(db) as store:
-        found = next((job for job in store.jobs() if job.name == config.name), None)
-    if found is None:
-        return None
-    if new:
-        raise JobError(f"there is a job named {found.name!r} already: give the new one another --name")
-    if found.source.path != reader.source.path:
-        raise JobError(f"job {found.name!r} has another input, {found.source.path}: give this one another --name")
-    if found.task_digest != task.digest:
-        changed = ", ".join(task.changed_from(Task.of(settings_of(found))))
-        raise JobError(f"job {found.name!r} has other settings ({changed}): give this one another --name")
-    return found
-
-
-def _free_name(db: str, config: JobConfig, input_path: str) -> str:
-    """The name asked for, or one made of the input's, with a number where that is taken."""
-    if config.name:
-        return config.name
-    stem = "stdin" if input_path == "-" else Path(input_path).name.split(".")[0]
-    stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "job"
-    if not holds_jobs(db):
-        return stem
-    with open_reader(db) as store:
-        taken = store.names()
-    return next(name for name in chain((stem,), (f"{stem}-{n}" for n in count(2))) if name not in taken)
-
-
-def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
-    """What is left to ingest of a job's input, None where nothing is.
-
-    Raises:
-        InputChanged: the input is not the one the job began with.
-        JobError: the job names its rows by another column.
-    """
-    if reader.source.id_column != job.source.id_column:
-        raise JobError(
-            f"job {job.name!r} knows its rows by {job.source.id_column or 'their number'}, not by "
-            f"{reader.source.id_column or 'their number'}: to label them anew add --new"
-        )
-    same = (reader.source.size, reader.source.mtime_ns) == (job.source.size, job.source.mtime_ns)
-    if job.ingested and same and reader.source.size is not None:
-        return None
-    chunks = reader.chunks(position=job.position, digest=job.digest, number=job.rows + 1, chunk_rows=CHUNK_ROWS)
-    first = next(chunks)
-    if not job.ingested:
-        return chain((first,), chunks)
-    if first.rows:
-        raise InputChanged(
-            f"{job.source.path} has grown since job {job.name!r} read it (first {job.position:,} bytes are the same). "
-            f"To label it as a new job: add --new"
-        )
-    return None
-
-
-def _rest_of_input(job: Job) -> Iterator[Chunk] | None:
-    source = job.source
-    if job.ingested:
-        return None
-    if source.path == "-":
-        raise JobError(
-            f"job {job.name!r} was reading stdin and has {job.rows:,} rows of it: pipe the same input again, "
-            f"with the same options, into: batchjob start - --name {job.name}"
-        )
-    if not Path(source.path).exists():
-        raise JobError(
-            f"the input of job {job.name!r}, {source.path}, is gone and was not read to its end: put it back"
-        )
-    reader = open_input(
-        source.path,
-        format=source.format,
-        encoding=source.encoding,
-        id_column=source.id_column,
-        text_column=source.text_column,
-    )
-    return rest_of(reader, job)
-
 
 # ---------------------------------------------------------------- a run
 
@@ -305,7 +69,7 @@ async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unat
         if plan.retry_kinds is not None:
             log.info("rows_put_back", rows=await store.retry(plan.retry_kinds, at=time.time()))
         async with _endpoint(config, key, log) as endpoint:
-            await store.set_prices(msgspec.json.encode({model: price for model, price in prices.items() if price}))
+            await store.set_prices(await _all_prices(store, prices))
             spent, allowance = await store.draw(None if config.budget is None else picousd(config.budget))
             fresh = plan.retry_kinds is None
             task = Task.of(config).record()
@@ -318,6 +82,7 @@ async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unat
                 endpoint=endpoint,
                 budget=Budget(prices, spent=spent, allowance=allowance),
                 chunks=plan.chunks,
+                asks_the_same=plan.asks_the_same,
                 key_prefix=f"bj-{secrets.token_hex(6)}",
                 clock=time.monotonic,
                 wall=time.time,
@@ -331,6 +96,12 @@ async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unat
         with open_reader(plan.db) as reader:
             export(reader, reader.job(plan.name), config.output)
     return Ended(ending, time.monotonic() - began, runner.requests)
+
+
+async def _all_prices(store: Store, prices: Mapping[str, KnownPrice | None]) -> bytes:
+    """The prices of this run, and those of models that runs before asked."""
+    before = msgspec.json.decode((await store.job()).prices, type=dict[str, KnownPrice])
+    return msgspec.json.encode({**before, **{model: price for model, price in prices.items() if price}})
 
 
 async def _attended(runner: Runner, store: Store, attend: Attend) -> Ending:

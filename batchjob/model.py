@@ -61,6 +61,7 @@ class Row(Value, frozen=True):
     defect: str | None = None
     rest: str | None = None  # the other columns: see InputRow
     put_back: bool = False  # by the user, though its text may have been paid for
+    answer: str | None = None  # that was paid for and gave no label
 
 
 class Unheard(Value, frozen=True):
@@ -193,11 +194,11 @@ class RowResult(Value, frozen=True):
 
 
 class Remembered(Value, frozen=True):
-    """A label in the cache."""
+    """What a question was answered with, in the cache."""
 
     key: Key
-    label: str
-    fallback: bool
+    label: str  # or, where it is none of the labels, the answer as far as it is kept
+    off_list: bool
     job_id: int = 0  # whose request it was
     job: str = ""
 

@@ -11,10 +11,10 @@ from batchjob.endpoints.key import require_key
 from batchjob.errors import BatchjobError
 from batchjob.forecast.estimate import Estimate, outlook
 from batchjob.forecast.work import LookUp, Work
-from batchjob.jobs import Plan
 from batchjob.model import Chunk, InputRow, Job
 from batchjob.money.cost import usd
 from batchjob.money.prices import prices_of
+from batchjob.plans import Plan
 from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
 from batchjob.views.forecast import estimate_lines, paid_again_words, rows_lines, standing, work_found
@@ -63,6 +63,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
             f"plan      {begun}",
             *changed,
             *(lines if work.rows or own is None else ["rows      none is left to do"]),
+            *([f"but       {plan.refusal}"] if plan.refusal else []),
             *_hindrances(plan.db, config, estimate, spent),
             "nothing was sent or written: give the command without --dry-run to do it",
         ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from batchjob import jobs
+from batchjob import plans
 from batchjob.cli.options import GroupedCommand, database, given, job_argument, setting_options
 from batchjob.cli.run import run
 
@@ -20,4 +20,4 @@ def command(job: str | None, db: str | None, **flags: Any) -> int:
     Completed rows are never sent again. Settings are those of the last run, but for the options given here; --limit
     holds for one run only.
     """
-    return run(jobs.plan_resume(job, given(flags), db=database(db)))
+    return run(plans.plan_resume(job, given(flags), db=database(db)))

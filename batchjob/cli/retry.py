@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from batchjob import jobs
+from batchjob import plans
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, given, job_argument, setting_options
 from batchjob.cli.run import run
+from batchjob.settings.jobfile import resolve_files
 
 
 @click.command("retry", cls=GroupedCommand)
@@ -26,6 +28,8 @@ from batchjob.cli.run import run
 def command(job: str | None, db: str | None, kinds: tuple[str, ...], **flags: Any) -> int:
     """Put the failed rows of JOB (the latest, if not named) back and run only those.
 
-    Rows whose answer was never seen may have been paid: they go out again only with --kind unconfirmed.
+    Rows whose answer was never seen may have been paid: they go out again only with --kind unconfirmed. Other labels,
+    another model, prompt or fallback hold for these rows alone; answers that are kept are read again first.
     """
-    return run(jobs.plan_retry(job, given(flags), db=database(db), kinds=kinds))
+    changes = resolve_files(given(flags), base=Path(), origin="command line")
+    return run(plans.plan_retry(job, changes, db=database(db), kinds=kinds))

@@ -17,9 +17,10 @@ from batchjob import jobs
 from batchjob.cli.progress import show_progress
 from batchjob.cli.show import columns, db_flag
 from batchjob.endpoints.key import require_key
-from batchjob.jobs import Ended, Plan
+from batchjob.jobs import Ended
 from batchjob.logs import Logger, make_logger
 from batchjob.model import Ending
+from batchjob.plans import Plan
 from batchjob.run.online import Runner
 from batchjob.states import JobState
 from batchjob.stores import open_reader

@@ -9,13 +9,14 @@ from typing import Any
 import click
 import msgspec
 
-from batchjob import jobs
+from batchjob import plans
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
 from batchjob.cli.options import DEFAULT_CONFIG, GroupedCommand, database, given, setting_options
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
-from batchjob.jobs import Plan
+from batchjob.errors import SettingError
 from batchjob.model import Job
+from batchjob.plans import Plan
 from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
 from batchjob.settings.jobfile import read_job_toml, resolve_files
 
@@ -30,14 +31,16 @@ def command(input: str, db: str | None, config: str | None, new: bool, dry_run: 
     model or --sandbox; each option but --config, --dry-run and --new is also a key of job.toml.
     """
     settings, where, written = gather_settings(config, flags)
-    jobs.complete(settings)
+    plans.complete(settings)
     if where:
         say(f"settings from {where}")
     if not dry_run:
         require_key(settings.base_url, settings.api_key_env)
-    plan = jobs.plan_start(input, settings, db=database(db, configured=written), new=new)
+    plan = plans.plan_start(input, settings, db=database(db, configured=written), new=new)
     if dry_run:
         return show_plan(plan, _what_changed(plan))
+    if plan.refusal:
+        raise SettingError(plan.refusal)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
     elif plan.changed and plan.before is not None:

@@ -151,16 +151,19 @@ def cost_of(exchange: Exchange, reply: Reply, decision: Decision) -> int | None:
 
 
 def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembered, ...]:
-    """The labels among these results, as the cache takes them."""
+    """What was answered, as the cache takes it."""
     if not parcel.keys or not results:
         return ()
-    return tuple(
-        [
-            Remembered(key, result.label, result.source is Source.FALLBACK)
-            for key, result in zip(parcel.keys, results, strict=True)
-            if result.label is not None
-        ]
-    )
+    pairs = zip(parcel.keys, results, strict=True)
+    return tuple([one for key, result in pairs if (one := _remember(key, result)) is not None])
+
+
+def _remember(key: Key, result: RowResult) -> Remembered | None:
+    """A label, or an answer off the list, which others may have a label or a fallback for."""
+    if result.source is Source.MODEL and result.label is not None:
+        return Remembered(key, result.label, False)
+    over = result.event is Event.COMPLETE or (result.event is Event.FAIL and result.error_kind == "off_list")
+    return Remembered(key, result.answer, True) if over and result.answer is not None else None
 
 
 def _agreed(reply: Reply, decision: Decision, label: str, terms: Terms) -> bool | None:

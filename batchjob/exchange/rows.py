@@ -49,12 +49,16 @@ def read_answer(row: Row, answer: str, terms: Terms, *, exact_only: bool = False
             None if answer == match.label else kept(answer),
             matched=Matched.NEAR if match.near else Matched.EXACT,
         )
-    raw = kept(answer)
+    # What may be a part of an answer is not kept to be read again.
+    raw = None if exact_only else kept(answer)
     if terms.fallback is not None:
         return RowResult(
             row.number, Event.COMPLETE, row.attempts + 1, row.paid + 1, terms.fallback, Source.FALLBACK, raw
         )
-    return _bought_in_vain(row, "off_list", "the answer is none of the labels", raw, terms)
+    said = "the answer is none of the labels"
+    if exact_only:
+        said = f"no label letter for letter, and nobody knows whether it is the whole answer: {kept(answer)[:200]!r}"
+    return _bought_in_vain(row, "off_list", said, raw, terms)
 
 
 def read_shared_answer(row: Row, answer: str | None, terms: Terms) -> RowResult:

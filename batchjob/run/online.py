@@ -41,7 +41,8 @@ class Runner:
     """One run of a job.
 
     clock gives monotonic seconds, wall UTC epoch seconds, chance a number in [0, 1). `chunks` is what is left of the
-    input, None where all of it is in the work table. Made inside a running event loop.
+    input, None where all of it is in the work table; `asks_the_same`: as the runs of this job before. Made inside a
+    running event loop.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Runner:
         endpoint: Endpoint,
         budget: Budget,
         chunks: Iterator[Chunk] | None,
+        asks_the_same: bool,
         key_prefix: str,
         clock: Clock,
         wall: Clock,
@@ -72,7 +74,13 @@ class Runner:
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
         self._supply = Supply(
-            job=job, config=config, store=store, commits=self._commits, wall=wall, skipped=self.progress.count
+            job=job,
+            config=config,
+            store=store,
+            commits=self._commits,
+            wall=wall,
+            skipped=self.progress.count,
+            asks_the_same=asks_the_same,
         )
         self._gate = Gate(config, now=clock())
         self._alike = AlikeFailures()

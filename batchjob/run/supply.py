@@ -30,7 +30,7 @@ UNHEARD_AT_ONCE = 64 * PAGE_ROWS
 class Supply:
     """The parcels of a run. `more_input`: rows are still being read into the work table.
 
-    `skipped` is told of each row that is settled without a request.
+    `skipped` is told of each row that is settled without a request; `asks_the_same`: as the job's runs before.
     """
 
     def __init__(
@@ -42,12 +42,15 @@ class Supply:
         commits: GroupCommit,
         wall: Callable[[], float],
         skipped: Callable[[RowResult], None],
+        asks_the_same: bool = True,
     ) -> None:
         self._rows_per_request, self._request_tokens = config.rows_per_request, config.max_request_tokens
         self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
         keys = Keys(Task.of(config).question) if config.dedupe or config.cache else None
-        self._walk = Walk(Terms.of(config, job.id), Routes(config.routes, config.model), job.source, keys)
+        self._walk = Walk(
+            Terms.of(config, job.id, asks_the_same=asks_the_same), Routes(config.routes, config.model), job.source, keys
+        )
         hold = config.on_unconfirmed == "hold"
         self._twins = Twins(job.name, dedupe=config.dedupe, cache=config.cache, hold=hold)
         self._knows_unheard = not self._twins.holds

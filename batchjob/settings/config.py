@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from batchjob.errors import SettingError
-from batchjob.settings.declared import ALWAYS, START, About, Because, Column, Decides, declared
+from batchjob.settings.declared import ALWAYS, FAILED, START, About, Because, Column, Decides, declared
 
 KEY_VARIABLES = ("BATCHJOB_API_KEY", "TOKENHUB_KEY", "OPENAI_API_KEY")
 BASE_URL_VARIABLES = ("BATCHJOB_BASE_URL", "OPENAI_BASE_URL")
@@ -90,12 +90,19 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
     labels: Annotated[
         tuple[str, ...],
-        About("task", "The labels to choose from.", "A,B,C", example=("billing", "refund", "other")),
+        About("task", "The labels to choose from.", "A,B,C", example=("billing", "refund", "other"), commands=FAILED),
         Decides(but="their order"),
     ] = ()
     fallback: Annotated[
         str | None,
-        About("task", "Label for a blank text, and for an answer off the list.", "LABEL", "such rows fail", "other"),
+        About(
+            "task",
+            "Label for a blank text, and for an answer off the list.",
+            "LABEL",
+            "such rows fail",
+            "other",
+            commands=FAILED,
+        ),
         Decides(),
     ] = None
     prompt: Annotated[
@@ -106,6 +113,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
             "TEXT",
             "one is made from the labels",
             "Answer with one of these labels alone: {labels}\n\n{text}",
+            commands=FAILED,
         ),
         Decides(but="white space at its end"),
     ] = None
@@ -150,7 +158,9 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         Decides(but="what follows a ?"),
     ] = ""
     model: Annotated[
-        str, About("endpoint", "The model, as the endpoint calls it.", "NAME", example="small-model"), Decides()
+        str,
+        About("endpoint", "The model, as the endpoint calls it.", "NAME", example="small-model", commands=FAILED),
+        Decides(),
     ] = ""
     api_key_env: Annotated[
         str | None,

@@ -13,6 +13,7 @@ Group = Literal["input", "task", "endpoint", "limits", "money", "run", "output"]
 
 START = ("start",)
 BEFORE = ("start", "profile")
+FAILED = ("start", "profile", "retry")
 ALWAYS = ("start", "profile", "resume", "retry")
 """The commands that take a flag."""
 

@@ -12,17 +12,19 @@ import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
-from batchjob.settings.declared import BEFORE, START, About, Because, Decides, Setting, declared
+from batchjob.settings.declared import BEFORE, FAILED, START, About, Because, Decides, Setting, declared
 
 FILES = {
     "labels": Setting(
         "labels_file",
-        About("task", "File with the labels, one a line or a JSON array.", "FILE", example="labels.txt"),
+        About(
+            "task", "File with the labels, one a line or a JSON array.", "FILE", example="labels.txt", commands=FAILED
+        ),
         Decides(but="its name"),
     ),
     "prompt": Setting(
         "prompt_file",
-        About("task", "File with your own prompt.", "FILE", example="prompt.txt"),
+        About("task", "File with your own prompt.", "FILE", example="prompt.txt", commands=FAILED),
         Decides(but="its name"),
     ),
 }

@@ -14,6 +14,7 @@ import msgspec
 from batchjob.model import InputSource, Key, Remembered, Row, RowResult
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.shortcuts.known import Known
+from batchjob.shortcuts.reread import Reread
 from batchjob.shortcuts.rules import ByRule
 from batchjob.shortcuts.unsendable import Unsendable
 from batchjob.task.identity import Keys
@@ -33,7 +34,7 @@ class Shortcut(Protocol):
         ...
 
 
-ORDER: tuple[type[Shortcut], ...] = (Unsendable, ByRule, Known)
+ORDER: tuple[type[Shortcut], ...] = (Unsendable, Reread, ByRule, Known)
 """Each row is shown to these, one after the other; the first that has a result settles it."""
 
 

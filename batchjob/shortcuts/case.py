@@ -9,16 +9,18 @@ from batchjob.settings.config import JobConfig, Rule
 class Terms(Value, frozen=True):
     """The settings that decide which rows need no request."""
 
+    labels: tuple[str, ...]
     rules: tuple[Rule, ...]
     fallback: str | None
     dedupe: bool
     cache: bool
     job_id: int | None  # the job's own; None: it is not made yet
+    asks_the_same: bool = True  # as when the answers that are kept were given
 
     @classmethod
-    def of(cls, config: JobConfig, job_id: int | None) -> Terms:
+    def of(cls, config: JobConfig, job_id: int | None, *, asks_the_same: bool = True) -> Terms:
         """Those of a job with these settings."""
-        return cls(config.rules, config.fallback, config.dedupe, config.cache, job_id)
+        return cls(config.labels, config.rules, config.fallback, config.dedupe, config.cache, job_id, asks_the_same)
 
 
 class Case(Value, frozen=True):

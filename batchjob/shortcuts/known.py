@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchjob.model import Row, RowResult
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.states import Event, Source
+from batchjob.task.labels import LabelSet
 
 
 class Known:
@@ -14,6 +15,7 @@ class Known:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
+        self._labels = LabelSet(terms.labels)
 
     def settle(self, case: Case) -> RowResult | None:
         found, terms = case.found, self._terms
@@ -22,13 +24,23 @@ class Known:
         own = found.job_id == terms.job_id
         if not (terms.dedupe if own else terms.cache):
             return None
-        if found.fallback:  # the answer was none of the labels: what is taken then is for this job to say
-            label, source = terms.fallback, Source.FALLBACK
-        else:
-            label, source = found.label, Source.DUPLICATE if own else Source.CACHE
-        if label is None:
+        source = Source.DUPLICATE if own else Source.CACHE
+        if not found.off_list:
+            return _assigned(case.row, found.label, source, found.job)
+        # It was none of the labels then: what it is now is for this job to say.
+        match = self._labels.read(found.label)
+        if match is not None:
+            return _assigned(case.row, match.label, source, found.job)
+        if terms.fallback is not None:
+            return _assigned(case.row, terms.fallback, Source.FALLBACK, found.job)
+        if not own or case.row.put_back:
             return None
-        return RowResult(case.row.number, Event.ASSIGN, label=label, source=source, origin=found.job or None)
+        error = f"the same text was answered before, by none of the labels: {found.label[:200]!r}"
+        return RowResult(case.row.number, Event.REJECT, error_kind="off_list", error=error)
+
+
+def _assigned(row: Row, label: str, source: Source, job: str) -> RowResult:
+    return RowResult(row.number, Event.ASSIGN, label=label, source=source, origin=job or None)
 
 
 def like(row: Row, result: RowResult, number: int, job: str) -> RowResult:

@@ -187,8 +187,8 @@ CREATE TABLE tally (
 CREATE TABLE label_cache (
     id INTEGER PRIMARY KEY,      -- the first half of the key
     code INTEGER NOT NULL,       -- the second half
-    label TEXT NOT NULL,
-    fallback INTEGER NOT NULL CHECK (fallback IN (0, 1)),
+    label TEXT NOT NULL,         -- or the answer, as far as it is kept, where it is none of the labels
+    off_list INTEGER NOT NULL CHECK (off_list IN (0, 1)),
     job_id INTEGER NOT NULL,     -- whose request it was
     at INTEGER NOT NULL
 ) STRICT;
@@ -200,7 +200,7 @@ CREATE TABLE label_cache_inbox (
     id INTEGER NOT NULL,
     code INTEGER NOT NULL,
     label TEXT NOT NULL,
-    fallback INTEGER NOT NULL,
+    off_list INTEGER NOT NULL,
     job_id INTEGER NOT NULL,
     at INTEGER NOT NULL
 ) STRICT;

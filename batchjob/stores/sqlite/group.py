@@ -173,7 +173,7 @@ class Group:
         self._settled.append(settle)
         self._add_results(settle.rows, settle.request_id)
         for known in settle.remember:
-            self._given["remember"].append((*known.key, known.label, int(known.fallback), int(settle.at)))
+            self._given["remember"].append((*known.key, known.label, int(known.off_list), int(settle.at)))
         self.remembered += settle.remember
 
     def _add_skip(self, skip: Skip) -> None:
@@ -257,7 +257,7 @@ def _unanswered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
 
 
 def _assigned(row: int, _: int, result: RowResult) -> tuple[Any, ...]:
-    return row, result.label, result.source, result.origin
+    return row, result.label, result.source, result.origin, result.matched
 
 
 def _refused(row: int, _: int, result: RowResult) -> tuple[Any, ...]:

@@ -39,7 +39,7 @@ class Memory:
     def committed(self, db: sqlite3.Connection, remembered: Sequence[Remembered], job_id: int, job: str) -> None:
         """These labels were put into the inbox."""
         for one in remembered:
-            self._inbox[one.key] = Remembered(one.key, one.label, one.fallback, job_id, job)
+            self._inbox[one.key] = Remembered(one.key, one.label, one.off_list, job_id, job)
         if len(self._inbox) >= self._merge_at:
             self._merge_at = len(self._inbox) + MOST_IN_INBOX
             with contextlib.suppress(sqlite3.Error):  # the group is stored: its answers must not seem lost
@@ -70,14 +70,14 @@ def stored_labels(db: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Reme
     """Those of the keys that are in their place."""
     given = {"keys": msgspec.json.encode(keys).decode()}
     return {
-        (id_, code): Remembered((id_, code), label, bool(fallback), job_id, job)
-        for id_, code, label, fallback, job_id, job in db.execute(QUERIES["cached_labels"], given)
+        (id_, code): Remembered((id_, code), label, bool(off_list), job_id, job)
+        for id_, code, label, off_list, job_id, job in db.execute(QUERIES["cached_labels"], given)
     }
 
 
 def inbox(db: sqlite3.Connection) -> dict[Key, Remembered]:
     """What is in the inbox, for a process that reads."""
     return {
-        (id_, code): Remembered((id_, code), label, bool(fallback), job_id, job)
-        for id_, code, label, fallback, job_id, job in db.execute(QUERIES["inbox"])
+        (id_, code): Remembered((id_, code), label, bool(off_list), job_id, job)
+        for id_, code, label, off_list, job_id, job in db.execute(QUERIES["inbox"])
     }

@@ -56,7 +56,7 @@ class Pages:
             self._without_request = False
             return None
         request, id_ = records[-1][:2]
-        if records[-1][9]:  # a page's end must not part what goes out whole, under its key
+        if records[-1][10]:  # a page's end must not part what goes out whole, under its key
             records += db.execute(QUERIES["returned_rows"], self._values(request, id_, request, -1))
         self._returned = request, records[-1][1]
         return _page_of(records)
@@ -103,7 +103,7 @@ def _page_of(records: list[Any]) -> Page:
     for request, group in groupby(records, itemgetter(0)):
         first, *others = group
         found = [_row(record) for record in (first, *others)]
-        model, key, digest, broken_off = first[8:]
+        model, key, digest, broken_off = first[9:]
         if key:
             parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest, bool(broken_off))))
         else:
@@ -112,5 +112,5 @@ def _page_of(records: list[Any]) -> Page:
 
 
 def _row(record: Any) -> Row:
-    _, id_, text, attempts, paid, defect, rest, put_back, *_ = record
-    return Row(ids.number_of(id_), text, attempts, paid, defect, rest, bool(put_back))
+    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_ = record
+    return Row(ids.number_of(id_), text, attempts, paid, defect, rest, bool(put_back), answer)

@@ -82,11 +82,13 @@ FROM (
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
 
 -- name: assign
--- pending -> done, without a request: [row, label, source, origin].
+-- pending -> done, without a request: [row, label, source, origin, matched].
 UPDATE row SET state = 'done', task_id = :task, label = given.label, source = given.source, origin = given.origin,
-    put_back = 0, error_kind = NULL, error = NULL
+    matched = given.matched, put_back = 0, error_kind = NULL, error = NULL
 FROM (
-    SELECT value ->> 0 AS id, value ->> 1 AS label, value ->> 2 AS source, value ->> 3 AS origin FROM json_each(:rows)
+    SELECT value ->> 0 AS id, value ->> 1 AS label, value ->> 2 AS source, value ->> 3 AS origin,
+        value ->> 4 AS matched
+    FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
@@ -117,8 +119,8 @@ FROM (SELECT value ->> 0 AS id, value ->> 1 AS request FROM json_each(:rows)) AS
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: remember
--- Labels for whoever asks the same again: [id, code, label, fallback, at].
-INSERT INTO label_cache_inbox (id, code, label, fallback, job_id, at)
+-- Labels for whoever asks the same again: [id, code, label, off_list, at].
+INSERT INTO label_cache_inbox (id, code, label, off_list, job_id, at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4 FROM json_each(:rows);
 
 -- name: beat
@@ -174,7 +176,7 @@ ORDER BY row.id LIMIT :limit;
 
 -- name: returned_rows
 -- Pending rows that were out before, or put back; those of one request together, a lost request's with its key.
-SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back,
+SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back, row.answer,
     request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest,
     request.error_kind IS 'broken_off_answer'
 FROM row INDEXED BY row_returned CROSS JOIN input ON input.id = row.id
@@ -259,14 +261,14 @@ WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first 
 -- name: retry
 -- failed, unconfirmed -> pending, one error kind of a job.
 UPDATE row INDEXED BY row_problem SET state = 'pending', request_id = coalesce(request_id, 0), attempts = 0, paid = 0,
-    answer = NULL, put_back = 1, error_kind = NULL, error = NULL
+    put_back = 1, error_kind = NULL, error = NULL
 WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last;
 
 -- ---------------------------------------------------------------- labels remembered
 
 -- name: cached_labels
 -- Remembered labels: :keys is [[id, code]].
-SELECT label_cache.id, label_cache.code, label_cache.label, label_cache.fallback, label_cache.job_id,
+SELECT label_cache.id, label_cache.code, label_cache.label, label_cache.off_list, label_cache.job_id,
     coalesce(job.name, '')
 FROM json_each(:keys) AS given CROSS JOIN label_cache ON label_cache.id = given.value ->> 0
     LEFT JOIN job ON job.id = label_cache.job_id
@@ -274,13 +276,13 @@ WHERE label_cache.code = given.value ->> 1;
 
 -- name: inbox
 -- Those that came lately, the latest of a key last.
-SELECT inbox.id, code, label, fallback, job_id, coalesce(job.name, '')
+SELECT inbox.id, code, label, off_list, job_id, coalesce(job.name, '')
 FROM label_cache_inbox AS inbox LEFT JOIN job ON job.id = inbox.job_id ORDER BY number;
 
 -- name: merge_inbox
-INSERT INTO label_cache (id, code, label, fallback, job_id, at)
-SELECT id, code, label, fallback, job_id, at FROM label_cache_inbox WHERE true ORDER BY id, number
-ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, fallback = excluded.fallback,
+INSERT INTO label_cache (id, code, label, off_list, job_id, at)
+SELECT id, code, label, off_list, job_id, at FROM label_cache_inbox WHERE true ORDER BY id, number
+ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, off_list = excluded.off_list,
     job_id = excluded.job_id, at = excluded.at;
 
 -- name: empty_inbox

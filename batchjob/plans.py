@@ -1,0 +1,292 @@
+"""What a run is to do, found out before anything is made, sent or written: for a start, a resume or a retry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from batchjob.errors import InputChanged, JobError
+from batchjob.forecast.work import Work
+from batchjob.inputs import open_input
+from batchjob.model import Chunk, InputSource, Job
+from batchjob.outputs import open_output
+from batchjob.ports import Reader
+from batchjob.run.ingest import CHUNK_ROWS
+from batchjob.settings.config import SANDBOX_URL, JobConfig, check, merge
+from batchjob.shortcuts.rules import check_rules
+from batchjob.states import JobState, State
+from batchjob.stores import holds_jobs, open_reader
+from batchjob.task.identity import Task
+from batchjob.task.routes import check_routes
+
+ASKS_OTHERWISE = ("labels", "prompt", "fallback", "model")
+"""With others of these a finished job's input is likely meant to be mended, and not to be paid for again."""
+
+
+class NewJob(NamedTuple):
+    """A job that is to be made."""
+
+    name: str
+    source: InputSource
+
+
+class Plan(NamedTuple):
+    """What a run is to do. Nothing of it is done yet: nothing was made, sent or written."""
+
+    db: str  # URL of the store
+    job: NewJob | Job
+    config: JobConfig
+    chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
+    retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
+    before: Job | None = None  # of a new job: the last one of this input, with other settings
+    refusal: str = ""  # why it should not be carried out without the user's word
+    asks_the_same: bool = True  # as the job's runs before
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """The settings in which a new job differs from the last one of its input: name -> (before, now)."""
+        if self.before is None:
+            return {}
+        old, new = settings_of(self.before), self.config
+        names = Task.of(new).changed_from(Task.of(old))
+        return {name: (getattr(old, name), getattr(new, name)) for name in names}
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job.name
+
+    @property
+    def source(self) -> InputSource:
+        """Where its rows come from."""
+        return self.job.source
+
+
+def complete(config: JobConfig) -> JobConfig:
+    """Settings that are enough to label with, rules and routes included.
+
+    Raises:
+        SettingError: they are not; the text names the setting.
+    """
+    check(config)
+    check_rules(config)
+    check_routes(config)
+    if config.output:
+        open_output(config.output, None)
+    return config
+
+
+def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> Plan:
+    """Go on with the job of this input and task, or make one; `new` makes one in any case.
+
+    Raises:
+        BatchjobError: settings, input or database cannot be used; the text says which and what to do.
+    """
+    complete(config)
+    reader = open_input(
+        path,
+        format=config.format,
+        encoding=config.encoding,
+        id_column=config.id_column,
+        text_column=config.text_column,
+    )
+    config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
+    task = Task.of(config)
+    known = _jobs_of(db, reader.source.path)
+    job = None if new else next((job for job in known if job.task_digest == task.digest), None)
+    if config.name and (job is None or job.name != config.name):
+        job = _named(db, config, reader, task, new=new)
+    if job is not None:
+        return Plan(db, job, config, rest_of(reader, job))
+    # The first chunk is read before anything is made, so that a bad input leaves nothing.
+    chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
+    first = next(chunks)
+    made = NewJob(_free_name(db, config, reader.source.path), reader.source)
+    before = known[0] if known and not new else None
+    plan = Plan(db, made, config, chain((first,), chunks), before=before)
+    return plan if before is None else plan._replace(refusal=_refusal(plan, before, first))
+
+
+def _refusal(plan: Plan, before: Job, first: Chunk) -> str:
+    """Why a new job should not be begun as if by itself: rows of a finished one would be paid for again."""
+    changed = plan.changed
+    if before.state is not JobState.FINISHED or not set(changed) <= set(ASKS_OTHERWISE):
+        return ""
+    with open_reader(plan.db) as reader:
+        rows = reader.snapshot(before.name).tally.get("row", {})
+        work = Work(plan.config, plan.source, reader.cached_labels)
+        work.add(first.rows)
+    done, failed = rows.get(State.DONE, 0), rows.get(State.FAILED, 0)
+    if work.asked <= failed:  # those that are done have their label from the cache
+        return ""
+    retry = f" For the {failed:,} that failed, and them alone: batchjob retry {before.name}, with the same options."
+    return (
+        f"job {before.name!r} has labelled {done:,} rows of this input, which would be paid for again with other "
+        f"{' and other '.join(changed) or 'settings'}. To do that, as a new job: add --new.{retry if failed else ''}"
+    )
+
+
+def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
+    """Go on with the unfinished rows of a job; without a name, of the only one that is unfinished.
+
+    Args:
+        changes: settings that are to be others than in its last run.
+
+    Raises:
+        BatchjobError: there is no such job, or its input is gone or another one.
+    """
+    with open_reader(db) as reader:
+        job = reader.job(name) if name else reader.latest(unfinished=True)
+    return Plan(db, job, settings_for(job, changes), _rest_of_input(job))
+
+
+def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
+    """Put the failed rows of a job back and run only those; without a name, of the latest.
+
+    Rows whose answer was never seen may have been paid: they are put back only where `kinds` names them.
+
+    Raises:
+        BatchjobError: there is no such job, or no row failed so.
+    """
+    with open_reader(db) as reader:
+        snapshot = reader.snapshot(name)
+    job, there = snapshot.job, snapshot.tally.get("error", {})
+    for kind in kinds:
+        if kind not in there:
+            known = ", ".join(there) or "none"
+            raise JobError(f"no row of job {job.name!r} failed with kind {kind!r}; there are: {known}")
+    held = there.get(State.UNCONFIRMED, 0)
+    chosen = tuple(kinds) or tuple(kind for kind in there if kind != State.UNCONFIRMED)
+    if not chosen and held:
+        raise JobError(
+            f"no row of job {job.name!r} failed, but {held:,} are unconfirmed: they may have been paid. "
+            f"To send them again: batchjob retry {job.name} --kind unconfirmed"
+        )
+    before, config = settings_of(job), settings_for(job, changes)
+    same = _asks(before) == _asks(config)
+    tried = job.ingested and not snapshot.tally.get("row", {}).get(State.PENDING, 0)
+    if not same and not tried:
+        raise JobError(
+            f"job {job.name!r} has rows that are still to be tried as they were begun: batchjob resume {job.name}. "
+            f"Then retry those that failed with other settings"
+        )
+    return Plan(db, job, config, None, retry_kinds=chosen, asks_the_same=same)
+
+
+def _asks(config: JobConfig) -> tuple[Any, ...]:
+    """What decides an answer: question and models."""
+    return Task.of(config).question, config.model, config.routes
+
+
+def settings_of(job: Job) -> JobConfig:
+    """The settings of a job's last run."""
+    return msgspec.json.decode(job.settings, type=JobConfig)
+
+
+def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
+    """The settings of a job's next run: those of the last one, but for the changes. A limit holds for one run only."""
+    before = msgspec.to_builtins(settings_of(job))
+    before.pop("limit", None)
+    if changes.get("base_url"):
+        before["sandbox"] = changes["base_url"] == SANDBOX_URL
+    return complete(merge(before, changes))
+
+
+# ---------------------------------------------------------------- which job, and what is left of its input
+
+
+def _jobs_of(db: str, input_path: str) -> list[Job]:
+    if not holds_jobs(db):
+        return []
+    with open_reader(db) as reader:
+        return reader.by_input(input_path)
+
+
+def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool) -> Job | None:
+    """The job of the given name, where there is one and this is it.
+
+    Raises:
+        JobError: the name is taken by another job.
+    """
+    if not holds_jobs(db):
+        return None
+    with open_reader(db) as store:
+        found = next((job for job in store.jobs() if job.name == config.name), None)
+    if found is None:
+        return None
+    if new:
+        raise JobError(f"there is a job named {found.name!r} already: give the new one another --name")
+    if found.source.path != reader.source.path:
+        raise JobError(f"job {found.name!r} has another input, {found.source.path}: give this one another --name")
+    if found.task_digest != task.digest:
+        changed = ", ".join(task.changed_from(Task.of(settings_of(found))))
+        raise JobError(f"job {found.name!r} has other settings ({changed}): give this one another --name")
+    return found
+
+
+def _free_name(db: str, config: JobConfig, input_path: str) -> str:
+    """The name asked for, or one made of the input's, with a number where that is taken."""
+    if config.name:
+        return config.name
+    stem = "stdin" if input_path == "-" else Path(input_path).name.split(".")[0]
+    stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "job"
+    if not holds_jobs(db):
+        return stem
+    with open_reader(db) as store:
+        taken = store.names()
+    return next(name for name in chain((stem,), (f"{stem}-{n}" for n in count(2))) if name not in taken)
+
+
+def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
+    """What is left to ingest of a job's input, None where nothing is.
+
+    Raises:
+        InputChanged: the input is not the one the job began with.
+        JobError: the job names its rows by another column.
+    """
+    if reader.source.id_column != job.source.id_column:
+        raise JobError(
+            f"job {job.name!r} knows its rows by {job.source.id_column or 'their number'}, not by "
+            f"{reader.source.id_column or 'their number'}: to label them anew add --new"
+        )
+    same = (reader.source.size, reader.source.mtime_ns) == (job.source.size, job.source.mtime_ns)
+    if job.ingested and same and reader.source.size is not None:
+        return None
+    chunks = reader.chunks(position=job.position, digest=job.digest, number=job.rows + 1, chunk_rows=CHUNK_ROWS)
+    first = next(chunks)
+    if not job.ingested:
+        return chain((first,), chunks)
+    if first.rows:
+        raise InputChanged(
+            f"{job.source.path} has grown since job {job.name!r} read it (first {job.position:,} bytes are the same). "
+            f"To label it as a new job: add --new"
+        )
+    return None
+
+
+def _rest_of_input(job: Job) -> Iterator[Chunk] | None:
+    source = job.source
+    if job.ingested:
+        return None
+    if source.path == "-":
+        raise JobError(
+            f"job {job.name!r} was reading stdin and has {job.rows:,} rows of it: pipe the same input again, "
+            f"with the same options, into: batchjob start - --name {job.name}"
+        )
+    if not Path(source.path).exists():
+        raise JobError(
+            f"the input of job {job.name!r}, {source.path}, is gone and was not read to its end: put it back"
+        )
+    reader = open_input(
+        source.path,
+        format=source.format,
+        encoding=source.encoding,
+        id_column=source.id_column,
+        text_column=source.text_column,
+    )
+    return rest_of(reader, job)

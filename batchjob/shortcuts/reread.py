@@ -1,0 +1,31 @@
+"""Rows whose answer was paid for and gave no label: it is read again, for labels or reading may be others now."""
+
+from __future__ import annotations
+
+from batchjob.model import RowResult
+from batchjob.shortcuts.case import Case, Terms
+from batchjob.states import Event, Matched, Source
+from batchjob.task.labels import LabelSet
+
+
+class Reread:
+    """See shortcuts.Shortcut."""
+
+    looks_up = False
+
+    def __init__(self, terms: Terms) -> None:
+        self._labels = LabelSet(terms.labels)
+        # Where another model or prompt is asked now, its answer comes before a fallback.
+        self._fallback = terms.fallback if terms.asks_the_same else None
+
+    def settle(self, case: Case) -> RowResult | None:
+        row = case.row
+        if row.answer is None:
+            return None
+        match = self._labels.read(row.answer)
+        if match is not None:
+            matched = Matched.NEAR if match.near else Matched.EXACT
+            return RowResult(row.number, Event.ASSIGN, label=match.label, source=Source.MODEL, matched=matched)
+        if self._fallback is not None:
+            return RowResult(row.number, Event.ASSIGN, label=self._fallback, source=Source.FALLBACK)
+        return None
