@@ -22,7 +22,7 @@ from yarl import URL
 from batchjob import __version__
 from batchjob.endpoints import fast
 from batchjob.endpoints.chat import ChatEndpoint
-from batchjob.endpoints.transport import VARIABLE, open_transport
+from batchjob.endpoints.choose import VARIABLE, open_transport
 from batchjob.errors import SettingError
 from batchjob.model import Answered, Lost, NotSent, Rejected
 from tests.faults.server import completion, http

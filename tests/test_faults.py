@@ -26,7 +26,8 @@ from aiohttp.client_proto import ResponseHandler
 
 from batchjob.cli import _run
 from batchjob.endpoints.chat import ChatEndpoint
-from batchjob.endpoints.transport import MOST_BODY_BYTES, VARIABLE
+from batchjob.endpoints.choose import VARIABLE
+from batchjob.endpoints.transport import MOST_BODY_BYTES
 from batchjob.states import Outcome, State
 from tests.faults.cases import CASES, Case, bombed, error, html, selected
 from tests.faults.server import Act, Exchange, FaultServer, completion, http, label_of, well

@@ -17,9 +17,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
+from batchjob.endpoints.choose import open_transport
 from batchjob.endpoints.deadlines import Deadlines
 from batchjob.endpoints.replies import MOST_MESSAGE_CHARACTERS, read_reply, text_of
-from batchjob.endpoints.transport import Answer, NotConnected, open_transport
+from batchjob.endpoints.transport import Answer, NotConnected
 from batchjob.errors import SettingError
 from batchjob.model import Lost, NotSent, Reply
 

@@ -82,8 +82,7 @@ class Runner:
             skipped=self.progress.count,
             asks_the_same=asks_the_same,
         )
-        self._gate = Gate(config, now=clock())
-        self._alike = AlikeFailures()
+        self._gate, self._alike = Gate(config, now=clock()), AlikeFailures()
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
         self._workers: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before

@@ -32,7 +32,7 @@ def check_machine() -> Iterator[Finding]:
 
 
 def _transport() -> Finding:
-    from batchjob.endpoints.transport import chosen
+    from batchjob.endpoints.choose import chosen
 
     name, why = asyncio.run(chosen())
     if name == "fast":
