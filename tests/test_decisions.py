@@ -14,7 +14,7 @@ from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS, duration_seconds, l
 from batchjob.errors import SettingError
 from batchjob.exchange.conclude import still_lost
 from batchjob.exchange.decide import ADVICE, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
-from batchjob.exchange.exchange import Exchange
+from batchjob.exchange.exchange import Exchange, client_key, digest_of
 from batchjob.exchange.rows import Terms, read_answer, unanswered
 from batchjob.model import Answered, Lost, LostRequest, NotSent, Parcel, Rejected, Reply, Row, RowResult
 from batchjob.pace.health import (
@@ -299,6 +299,13 @@ def test_a_key_is_kept_until_a_failure_was_answered(heard: Reply, kept: str | No
     exchange = Exchange(2, "new", Parcel((ROW,), lost=LostRequest(1, "old")), b"", 0, 0.0)
     found = still_lost(exchange, decide(heard))
     assert (found.client_key if found else None) == kept
+
+
+def test_a_lost_request_keeps_its_key_for_the_same_body_alone() -> None:
+    lost = LostRequest(1, "old", digest_of(b"body"))
+    assert client_key("run", 2, lost, digest_of(b"body")) == "old"
+    assert client_key("run", 2, lost, digest_of(b"another")) == "run-2"
+    assert client_key("run", 2, None, digest_of(b"body")) == "run-2"
 
 
 # ---------------------------------------------------------------- health

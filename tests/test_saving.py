@@ -383,6 +383,15 @@ def test_the_budget_holds_across_kills_and_resumes(bench: Callable[..., Bench]) 
     assert at.status()["rows"]["done"] == 900
 
 
+def test_a_lost_request_is_in_the_cost_at_its_worst_case(bench: Callable[..., Bench]) -> None:
+    at = bench("--fault", "dropped=1.0")
+    (at.batchjob.folder / "job.toml").write_text(PRICED)
+    at.start(at.write(["change my pin"]), "--max-attempts", "2", code=4)
+    (first, second) = at.lines()
+    most = sum(line["input_tokens"] * 2e-6 + line["output_tokens"] * 8e-6 for line in (first, second))
+    assert at.status()["cost"]["lost_usd_at_most"] >= most > 0
+
+
 def test_a_budget_without_a_price_is_refused_before_anything_is_sent_or_made(bench: Callable[..., Bench]) -> None:
     at = bench()
     said = at.start(at.write(many_texts(3)), "--budget", "1", code=2)
