@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
+CONCLUDE = "tests/exchange/test_conclude.py"
 CRASH = "tests/test_crash.py"
 KILLED = f"{CRASH}::test_a_job_killed_three_times_has_every_label_once_and_no_bill_it_does_not_name"
 FAILS = "tests/test_failpoints.py::test_a_job_that_fails_there_ends_as_if_it_had_not"
@@ -38,16 +39,18 @@ DISK = "tests/test_disk.py"
 HOSTILE = "tests/test_hostile.py"
 IDENTITY = "tests/task/test_identity.py"
 LIFE = "tests/stores/test_life_of_rows.py"
+PACING = "tests/test_pacing.py"
 PRICING = "tests/test_pricing.py"
 SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
 
 
 class Storm(NamedTuple):
-    """In which mode of the storm a defect is looked for, and a part of what the oracle says of it."""
+    """In which mode of the storm a defect is looked for, a part of what the oracle says of it, and of how many rows."""
 
     mode: str
     objection: str
+    rows: int = 1000
 
 
 class Defect(NamedTuple):
@@ -64,7 +67,7 @@ DEFECTS: list[Defect] = []
 
 
 def defect(
-    name: str, module: str, *tests: str, storm: tuple[str, str] | None = None
+    name: str, module: str, *tests: str, storm: tuple[str, str] | tuple[str, str, int] | None = None
 ) -> Callable[[Callable[[Any], None]], None]:
     """The function that follows puts this defect into this module."""
 
@@ -317,10 +320,76 @@ def _(exchange: Any) -> None:
     claim = put(exchange, "Exchange.claim", lambda self, at: replace(claim(self, at), repeats=None))
 
 
+@defect(
+    "after an error a row goes out again at once",
+    "exchange.conclude",
+    f"{CONCLUDE}::test_after_an_error_a_row_waits_longer_each_time",
+)
+def _(conclude: Any) -> None:
+    put(conclude, "_wait", lambda parcel, decision, chance: 0.0)
+
+
+@defect(
+    "a parcel that should wait goes out at once",
+    "run.supply",
+    "tests/run/test_supply.py",
+)
+def _(supply: Any) -> None:
+    put_back = put(supply, "Supply.put_back", lambda self, parcel, due: put_back(self, parcel, 0.0))
+
+
+@defect(
+    "a fallback is remembered as if the model had said it",
+    "exchange.conclude",
+    f"{CONCLUDE}::test_a_fallback_is_remembered_as_one",
+)
+def _(conclude: Any) -> None:
+    def as_said(parcel: Any, results: Any) -> Any:
+        return tuple(conclude.Remembered(one.key, one.label, False) for one in remembered(parcel, results))
+
+    remembered = put(conclude, "_remembered", as_said)
+
+
+# ---------------------------------------------------------------- pace
+
+
+@defect(
+    "a pause that the endpoint asked for is not made",
+    "pace.pacer",
+    f"{PACING}::test_retry_after_is_followed_exactly_and_never_early",
+)
+def _(pacer: Any) -> None:
+    put(pacer, "Pacer._wait", lambda self, seconds, now, why: None)
+
+
+@defect(
+    "an outage is not noticed",
+    "pace.health",
+    f"{DECISIONS}::test_an_outage_is_noticed_after_twenty_in_a_row_and_probed_ever_more_rarely",
+    f"{FAULTS}::test_rows_survive_an_outage_in_the_middle_of_the_job",
+)
+def _(health: Any) -> None:
+    put(health, "Health.bad", lambda self, signal, row, now: True)
+
+
+@defect(
+    "a job whose rows all fail alike goes on",
+    "pace.health",
+    f"{DECISIONS}::test_the_job_stops_at_five_rows_alike_before_any_label_and_at_twenty_after_one",
+    f"{FAULTS}::test_what_stopped_the_job_once_mended_labels_every_row",
+)
+def _(health: Any) -> None:
+    put(health, "AlikeFailures.failed", lambda self, kind, row: False)
+
+
 # ---------------------------------------------------------------- money
 
 
-@defect("no budget is reserved", "money.budget", BUDGET)
+@defect(
+    "no budget is reserved",
+    "money.budget",
+    f"{SAVING}::test_many_requests_in_flight_keep_the_budget_together",
+)
 def _(budget: Any) -> None:
     def add_what_it_cost(self: Any, reserved: int, cost: int | None) -> None:
         self._held += reserved if cost is None else cost
@@ -366,6 +435,19 @@ def _(conclude: Any) -> None:
 )
 def _(budget: Any) -> None:
     correct = put(budget, "Budget.correct", lambda self, reserved, cost: correct(self, reserved, cost or 0))
+
+
+@defect(
+    "the worst case is too low",
+    "exchange.question",
+    "tests/exchange/test_question.py",
+)
+def _(question: Any) -> None:
+    def half(self: Any, parcel: Any) -> int | None:
+        cost = worst_case(self, parcel)
+        return cost and cost // 2
+
+    worst_case = put(question, "Questions.worst_case", half)
 
 
 # ---------------------------------------------------------------- the work table
@@ -595,6 +677,27 @@ def _(reader: Any) -> None:
 
 
 @defect(
+    "a dead job is taken for alive while another runs",
+    "stores.sqlite.reader",
+    "tests/test_commands.py::test_a_dead_job_is_interrupted_also_while_another_runs_in_its_database",
+)
+def _(reader: Any) -> None:
+    put(reader, "_is_on", lambda writer, job: writer is not None)
+
+
+@defect(
+    "a limit holds for the runs that follow",
+    "jobs",
+    f"{SAVING}::test_a_pilot_is_continued_without_paying_for_its_rows_again",
+)
+def _(jobs: Any) -> None:
+    def with_limit(job: Any, changes: dict[str, Any]) -> Any:
+        return jobs.msgspec.structs.replace(settings_for(job, changes), limit=jobs.settings_of(job).limit)
+
+    settings_for = put(jobs, "settings_for", with_limit)
+
+
+@defect(
     "a job that was made meanwhile is made again",
     "jobs",
     f"{HOSTILE}::test_a_job_that_another_process_makes_meanwhile_is_not_made_twice",
@@ -647,7 +750,7 @@ def _(commit: Any) -> None:
     "labels that were bought are not looked up",
     "run.supply",
     f"{SAVING}::test_tomorrows_file_pays_only_for_what_is_new",
-    storm=("duplicates", "billed after its commit"),
+    storm=("cache", "billed after its commit"),
 )
 def _(supply: Any) -> None:
     async def none_is(self: Any, cases: Any) -> dict[Any, Any]:
@@ -660,7 +763,7 @@ def _(supply: Any) -> None:
     "a lost row is asked for again although its text has a label",
     "run.supply",
     f"{SAVING}::test_a_lost_row_whose_text_another_job_has_a_label_for_gets_it_for_free",
-    storm=("duplicates, hold", "billed after its commit"),
+    storm=("cache, two open", "billed after its commit", 600),  # of them the second kill hits some that both jobs have
 )
 def _(supply: Any) -> None:
     async def none_is(cases: Any) -> dict[Any, Any]:
@@ -917,7 +1020,41 @@ def _(transport: Any) -> None:
     put(transport, "MOST_BODY_BYTES", 1 << 40)
 
 
+@defect(
+    "an answer may hold the key",
+    "endpoints.chat",
+    f"{FAULT}[the-key-comes-back-in-a-message]",
+    f"{FAULT}[the-key-comes-back-as-x-request-id]",
+    f"{FAULT}[the-key-comes-back-in-an-answer]",
+)
+def _(chat: Any) -> None:
+    put(chat, "ChatEndpoint._blotted", lambda self, answer: (answer.headers, answer.body))
+
+
 # ---------------------------------------------------------------- in and out
+
+
+@defect(
+    "an input that is another one now is read on",
+    "inputs.lines",
+    "tests/test_inputs.py::test_a_changed_byte_before_the_position_is_noticed_and_one_behind_it_is_not",
+    "tests/test_inputs.py::test_a_shorter_input_is_a_changed_one",
+)
+def _(lines: Any) -> None:
+    def skip_anything(self: Any, position: int, digest: str) -> None:
+        with contextlib.suppress(lines.InputChanged):
+            skip(self, position, digest)
+
+    skip = put(lines, "Lines.skip", skip_anything)
+
+
+@defect(
+    "a terminal is told what a file or an endpoint holds, letter for letter",
+    "printable",
+    "tests/test_commands.py::test_nothing_from_a_file_or_endpoint_reaches_the_terminal_unchecked",
+)
+def _(printable: Any) -> None:
+    put(printable, "printable", lambda text: text)
 
 
 @defect(

@@ -1,4 +1,4 @@
-"""Every defect of tests/defects.py can be put in, so that the tests of the tests still test something."""
+"""Every defect of tests/defects.py can be put in, and its tests are there: renaming one is noticed at once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from defects import DEFECTS, Defect, Gone, copied, cut, put, why_not
+from defects import DEFECTS, ROOT, Defect, Gone, copied, cut, put, why_not
 
 
 @pytest.mark.parametrize("one", DEFECTS, ids=lambda one: one.name)
 def test_it_can_be_put_in(one: Defect) -> None:
     assert why_not(one) == ""
-    assert one.tests or one.storm
+    assert one.tests
+    for test in one.tests:
+        path, _, name = test.partition("::")
+        assert (ROOT / path).exists()
+        assert not name or f"def {name.partition('[')[0]}(" in (ROOT / path).read_text(encoding="utf-8"), test
 
 
 def test_no_two_have_one_name() -> None:
@@ -42,7 +46,7 @@ def test_it_is_in_every_process_that_imports_the_copy(tmp_path: Path) -> None:
         "from batchjob.run import online; from batchjob.model import LostRequest;"
         "print(online.client_key('run', 2, LostRequest(1, 'old', 5), 6))"
     )
-    for folder, key in ((copy, "old"), (Path(__file__).resolve().parent.parent, "run-2")):
+    for folder, key in ((copy, "old"), (ROOT, "run-2")):
         more = {"env": {**os.environ, "PYTHONPATH": str(folder)}, "cwd": tmp_path}
         asked = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, **more)
         assert asked.stdout.strip() == key

@@ -123,7 +123,7 @@ def test_the_oracle_objects_to_a_defect(tmp_path: Path, one: Defect) -> None:
     assert why_not(one) == ""
     copy = copied(tmp_path / "copy", ("batchjob", "migrations"), one)
     kills = tuple(Blow("kill", "request", 0.1 + 0.05 * n, rival=n == 1) for n in range(4))
-    plan = Plan(SEED, one.storm.mode, 1000, ".csv", 20, (0.02, 0.05), kills)
+    plan = Plan(SEED, one.storm.mode, one.storm.rows, ".csv", 20, (0.02, 0.05), kills)
     command = (sys.executable, "-c", "from batchjob.cli import main; main()")
     with World(tmp_path / "job", plan, command=command, environment={"PYTHONPATH": str(copy)}) as world:
         told = storm(world)
