@@ -1,7 +1,7 @@
 """Jobs as functions: plan a start, a resume or a retry, run the plan, export what came of it.
 
 The parts are put together here: input, store, endpoint and the loop of a run. Nothing here parses a command, prints,
-hears a signal or tunes the process; the command line, a notebook or a page does, and calls this.
+handles a signal or tunes the process: that is for whoever calls it, such as the command line or a notebook.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> P
         id_column=config.id_column,
         text_column=config.text_column,
     )
+    config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
     task = Task.of(config)
     known = _jobs_of(db, reader.source.path)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
@@ -279,7 +280,7 @@ class Ended(NamedTuple):
 
 
 Attend = Callable[[Runner], contextlib.AbstractAsyncContextManager[None]]
-"""What goes on beside a run: progress shown, signals heard."""
+"""What goes on beside a run: progress is shown, signals are handled."""
 
 
 @contextlib.asynccontextmanager
@@ -379,7 +380,9 @@ async def _recover(store: Store, config: JobConfig, log: Logger) -> None:
             "requests_left_in_flight",
             requests=lost,
             meaning="the process before died while they were out, so they may have been paid",
-            now="held: see batchjob errors" if hold else "sent again with the same idempotency keys",
+            now="held: see batchjob errors"
+            if hold
+            else "sent again, with the same idempotency keys if nothing changed",
         )
 
 

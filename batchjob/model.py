@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from batchjob.states import Event, JobState, Outcome, Purpose, Source
+from batchjob.states import Event, JobState, Matched, Outcome, Purpose, Source
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +64,7 @@ class Row(Value, frozen=True):
 
 
 class Unheard(Value, frozen=True):
-    """A row whose text may have been paid for, and whose answer nobody has."""
+    """A row whose text may have been paid for, and whose answer nobody saw."""
 
     id: int  # over all jobs
     row: Row
@@ -78,6 +78,7 @@ class LostRequest(Value, frozen=True):
     request_id: int
     client_key: str
     body_digest: int = 0
+    broken_off: bool = False  # what came of it was no whole answer, which its key would bring again
 
 
 class Parcel(Value, frozen=True):
@@ -188,6 +189,7 @@ class RowResult(Value, frozen=True):
     error_kind: str | None = None
     error: str | None = None
     known_by: int | None = None  # the lost request it is to be known by, where that is not the one it went out in
+    matched: Matched | None = None  # of a label the model gave
 
 
 class Remembered(Value, frozen=True):

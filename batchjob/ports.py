@@ -152,8 +152,8 @@ class Store(Protocol):
         ...
 
     async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
-        """Rows that went out and were not heard of: held or failed ones of this job, and all of the other jobs that ask
-        the same. With ids above `after`, in order, at most `limit`.
+        """Rows that were sent and whose answer nobody saw: held or failed ones of this job, and all of the other jobs
+        that ask the same. With ids above `after`, in order, at most `limit`.
         """
         ...
 

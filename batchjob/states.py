@@ -80,6 +80,13 @@ class Outcome(StrEnum):
     LOST = "lost"  # sent, and no whole answer: it may have been paid
 
 
+class Matched(StrEnum):
+    """How a label was read from an answer."""
+
+    EXACT = "exact"  # letter for letter
+    NEAR = "near"  # in another case or wrapping, or where the answer marks it as its label
+
+
 class Purpose(StrEnum):
     """What a request is for."""
 

@@ -233,7 +233,7 @@ def _(exchange: Any) -> None:
 @defect(
     "a body that changed keeps its old key",
     "exchange.exchange",
-    f"{DECISIONS}::test_a_lost_request_keeps_its_key_for_the_same_body_alone",
+    "tests/exchange/test_keys.py::test_a_lost_request_keeps_its_key_only_while_its_body_is_the_same",
 )
 def _(exchange: Any) -> None:
     put(
@@ -241,6 +241,19 @@ def _(exchange: Any) -> None:
         "client_key",
         lambda prefix, request_id, lost, body_digest: lost.client_key if lost else f"{prefix}-{request_id}",
     )
+
+
+@defect(
+    "a key that brings half an answer is used again",
+    "exchange.exchange",
+    f"{FAULT}[lost-finish-reason-error]",
+)
+def _(exchange: Any) -> None:
+    def whole_or_not(prefix: str, request_id: int, lost: Any, body_digest: int) -> str:
+        whole = lost and exchange.LostRequest(lost.request_id, lost.client_key, lost.body_digest)
+        return str(client_key(prefix, request_id, whole, body_digest))
+
+    client_key = put(exchange, "client_key", whole_or_not)
 
 
 @defect(
@@ -270,7 +283,26 @@ def _(conclude: Any) -> None:
     f"{FAULT}[paid-and-of-no-use-two-labels]",
 )
 def _(labels: Any) -> None:
-    put(labels, "LabelSet.match", lambda self, answer: answer)
+    put(labels, "LabelSet.read", lambda self, answer, *, exact_only=False: labels.Match(answer, near=False))
+
+
+@defect(
+    "an answer that may not be whole is read like any other",
+    "exchange.rows",
+    f"{CONCLUDE}::test_of_an_answer_that_may_not_be_whole_only_the_label_itself_counts",
+)
+def _(rows: Any) -> None:
+    read = put(rows, "read_answer", lambda row, answer, terms, *, exact_only=False: read(row, answer, terms))
+
+
+@defect(
+    "a thought is taken for an answer",
+    "task.thoughts",
+    "tests/task/test_thoughts.py::test_what_stands_behind_the_last_thought_is_the_answer",
+    "tests/task/test_labels.py::test_what_an_answer_says_itself_is_read",
+)
+def _(thoughts: Any) -> None:
+    put(thoughts, "spoken", lambda content: content)
 
 
 @defect(
@@ -280,7 +312,7 @@ def _(labels: Any) -> None:
     storm=("resend", "label: row"),
 )
 def _(rows: Any) -> None:
-    def wrong(row: Any, answer: str, terms: Any) -> Any:
+    def wrong(row: Any, answer: str, terms: Any, *, exact_only: bool = False) -> Any:
         labels = terms.labels.labels
         return read(row, labels[row.number % len(labels)], terms)
 
@@ -835,6 +867,15 @@ def _(twins: Any) -> None:
 )
 def _(supply: Any) -> None:
     put(supply, "Supply._learn_unheard", nothing)
+
+
+@defect(
+    "a text that is held is asked in another row when the question has changed",
+    "stores.sqlite.group",
+    f"{STORE}::test_rows_of_the_job_itself_are_unheard_of_whatever_is_asked_now",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "unheard_rows", group.ids.expand("job_of(row.id) = :job OR "))
 
 
 @defect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from batchjob.cli import group
 from batchjob.settings.declared import spelled
 from batchjob.settings.jobfile import settings
 from batchjob.states import TRANSITIONS
+from batchjob.stores.sqlite.schema import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "docs" / "schema.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+QUERIES = [code for language, code in CODE.findall(SCHEMA.read_text(encoding="utf-8")) if language == "sql"]
 BEHIND = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "2>", "<"})
 """Words of a shell's line that end a command."""
 
@@ -124,3 +128,50 @@ def test_every_module_has_its_line_in_the_architecture() -> None:
     modules = {str(path.relative_to(package)) for path in package.rglob("*.py") if not path.name.startswith("__")}
     lacking = {module for module in modules if f"`{module}`" not in text}
     assert not lacking, "say in docs/architecture.md what they are for"
+
+
+# ---------------------------------------------------------------- the page of the tables
+
+TICKETS = """\
+id,text,channel
+T-1,The parcel never came,mail
+T-2,I was charged twice,chat
+T-3,,chat
+"""
+
+
+@pytest.fixture(scope="module")
+def tickets(tmp_path_factory: pytest.TempPathFactory, batchjob_in: type) -> Iterator[sqlite3.Connection]:
+    """A database, opened for reading, with a job of two labelled rows and one that failed."""
+    folder = tmp_path_factory.mktemp("tickets")
+    (folder / "tickets.csv").write_text(TICKETS)
+    ended = batchjob_in(folder)("start", "tickets.csv", "--labels", "shipping,billing", "--sandbox", "--rpm", "0")
+    assert ended.code == 4, ended.err
+    connection = sqlite3.connect(f"file:{folder / 'batchjob.db'}?mode=ro", uri=True)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_shown_finds_something(tickets: sqlite3.Connection, query: str) -> None:
+    assert tickets.execute(query).fetchall(), query
+
+
+def test_queries_in_the_page_of_the_tables_are_found_and_use_each_view() -> None:
+    assert len(QUERIES) > 4
+    assert all(any(f"FROM {view}" in query for query in QUERIES) for view in ("labelled", "requests", "label_counts"))
+
+
+def test_every_table_and_column_is_told_of_and_no_other(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "empty.db", isolation_level=None)
+    migrate(connection, tmp_path / "empty.db")
+    names = connection.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')").fetchall()
+    there = {name: [column[1] for column in connection.execute(f"PRAGMA table_info({name})")] for (name,) in names}
+    connection.close()
+    told: dict[str, list[str]] = {}
+    for section in SCHEMA.read_text(encoding="utf-8").split("\n### ")[1:]:
+        cells = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+        told[section.partition("\n")[0]] = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert {name: sorted(columns) for name, columns in told.items()} == {
+        name: sorted(columns) for name, columns in there.items()
+    }

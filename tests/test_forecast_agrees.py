@@ -36,6 +36,22 @@ def write(batchjob: BatchJob, name: str, texts: list[str], chance: random.Random
             writer.writerow([number, said, "x", "too", "many"] if defect else [number, said, "x"])
 
 
+def test_answers_off_the_list_that_are_remembered_are_told_as_the_fallback(
+    batchjob: BatchJob, sandbox: Callable[..., str]
+) -> None:
+    chance = random.Random(1)
+    base = ["--base-url", sandbox("--fault", "off_list=1"), "--model", "toy", "--labels", "card,other", "--rpm", "0"]
+    write(batchjob, "before.csv", ["one", "two"], chance)
+    write(batchjob, "in.csv", ["one", "two", "one"], chance)
+    assert batchjob("start", "before.csv", *base, "--fallback", "other").code == 0
+    for fallback, told in (("other", {"fallback": 3}), (None, {"request": 2, "duplicate": 1})):
+        chosen = ["--fallback", fallback] if fallback else []
+        settled = json.loads(batchjob("profile", "in.csv", *base, *chosen, "--json").out)["settled_by"]
+        assert {by: count for by, count in settled.items() if count} == told
+    assert batchjob("start", "in.csv", *base, "--fallback", "other").code == 0
+    assert json.loads(batchjob("status", "--json").out)["sources"]["fallback"] == 3
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_profile_dry_run_and_run_agree_on_every_row(batchjob: BatchJob, sandbox: Callable[..., str], seed: int) -> None:
     chance = random.Random(f"agree {seed}")

@@ -1,4 +1,4 @@
-"""Flags, made of the declared settings. One that is not given is None, so that job.toml and defaults may speak."""
+"""Flags, made from the declared settings. One that is not given is None, so that job.toml and defaults count."""
 
 from __future__ import annotations
 

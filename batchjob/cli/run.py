@@ -1,4 +1,4 @@
-"""A run as a person has it in a terminal: the process tuned, progress shown, signals heard, a summary at the end."""
+"""A run in a terminal: the process is tuned, progress is shown, signals are handled, and a summary ends it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from batchjob.views.summary import summary_lines
 GC_THRESHOLD = 50_000
 """Objects between two collections. At Python's 700 the collector took 7 % of a run, to find next to nothing."""
 SWITCH_SECONDS = 0.0002
-"""How long the event loop's thread keeps Python's lock when the store's wants it. At Python's 5 ms a flush that was
-over was told of, and the next begun, only when the loop had gone through all that was ready."""
+"""How long the event loop's thread keeps Python's lock when the store's thread wants it. At Python's 5 ms the store
+learned of the next group only when the loop had gone through all that was ready."""
 
 
 def run(plan: Plan) -> int:

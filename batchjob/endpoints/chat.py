@@ -1,12 +1,10 @@
 """An OpenAI-compatible /chat/completions endpoint over aiohttp.
 
-`read_reply` turns an HTTP answer into what was heard, and is pure; `ChatEndpoint.send` moves the bytes and translates
-every error of the network once, here.
+`ChatEndpoint.send` moves the bytes and translates every error of the network once, here; replies.py reads what came.
 """
 
 from __future__ import annotations
 
-import json
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -20,47 +18,14 @@ from yarl import URL
 
 from batchjob import failpoints
 from batchjob.endpoints.deadlines import Deadlines
-from batchjob.endpoints.headers import limits, retry_after_seconds
+from batchjob.endpoints.replies import MOST_MESSAGE_CHARACTERS, read_reply, text_of
 from batchjob.endpoints.transport import Answer, NotConnected, open_transport
 from batchjob.errors import SettingError
-from batchjob.model import HUGE, Answered, Lost, NotSent, Rejected, Reply, Usage
+from batchjob.model import Lost, NotSent, Reply
 
-MOST_MESSAGE_CHARACTERS = 500
-MOST_ID_CHARACTERS = 200
 BLOT = "[key]"
 LEAST_SECRET_CHARACTERS = 8
 """A shorter key is a dummy ("x", "EMPTY") and is left where it is: it may well be part of a label."""
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: int | None = None  # DeepSeek's name for cached tokens
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Completion(msgspec.Struct):
-    choices: tuple[_Choice, ...]
-    usage: _Usage | None = None
-    id: str | None = None
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-_completion = msgspec.json.Decoder(_Completion)
 
 
 class ChatEndpoint:
@@ -99,6 +64,7 @@ class ChatEndpoint:
             "messages": [{"role": role, "content": content} for role, content in messages],
             "temperature": temperature,
             "max_tokens": max_tokens,
+            "stream": False,  # some gateways stream unless they are told not to
         }
         if response_format is not None:
             request["response_format"] = response_format
@@ -136,7 +102,7 @@ class ChatEndpoint:
 
     def _told(self, error: Exception) -> str:
         """An exception in words, without the key."""
-        text = _text(str(error) or type(error).__name__) or ""
+        text = text_of(str(error) or type(error).__name__) or ""
         for secret in self._secrets:
             text = text.replace(secret, BLOT)
         return text
@@ -167,157 +133,6 @@ def _spellings(key: str | None) -> tuple[str, ...]:
     if key is None or len(key) < LEAST_SECRET_CHARACTERS:
         return ()
     return (key, key.replace("/", "\\/")) if "/" in key else (key,)
-
-
-def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Reply:
-    """What an HTTP answer says. A body of None was too large to be read; `now` gives epoch seconds."""
-    provider_id = _identifier(headers.get("x-request-id"))
-    if 200 <= status < 300:
-        return _read_success(status, headers, body, provider_id, now)
-    wait = retry_after_seconds(headers, now=now())
-    try:
-        error = None if body is None else _parse(body)
-    except ValueError:
-        error = None
-    if isinstance(error, list) and error:
-        error = error[0]  # as Gemini wraps it
-    if status >= 500 and not isinstance(error, dict):
-        return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, provider_id, wait)
-    location = f"it points to {headers['Location']}" if "Location" in headers else ""
-    return _rejection(status, error, location, provider_id, wait, headers)
-
-
-def _read_success(
-    status: int, headers: Mapping[str, str], body: bytes | None, provider_id: str | None, now: Any
-) -> Reply:
-    if body is None:
-        return Answered(None, finish_reason=HUGE, provider_id=provider_id)
-    try:
-        reply = _completion.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _read_odd(status, headers, body, provider_id, now)
-    if not reply.choices or reply.error is not msgspec.UNSET:
-        return _read_odd(status, headers, body, provider_id, now)
-    choice = reply.choices[0]
-    return Answered(
-        choice.message.content,
-        choice.finish_reason,
-        choice.message.refusal,
-        _usage(reply.usage),
-        provider_id or _identifier(reply.id),
-        limits(headers),
-    )
-
-
-def _usage(reported: _Usage | None) -> Usage | None:
-    """The usage, or None where it is missing or cannot be true."""
-    if reported is None:
-        return None
-    details = reported.prompt_tokens_details
-    cached = (details.cached_tokens if details else None) or reported.prompt_cache_hit_tokens or 0
-    numbers = (reported.prompt_tokens, cached, reported.completion_tokens)
-    if min(numbers) < 0 or max(numbers) > 1e9 or cached > reported.prompt_tokens:
-        return None
-    return Usage(*numbers)
-
-
-def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Any) -> Reply:
-    """A 2xx that is not the completion one expects: an error in disguise, an answer in another shape, or garbage."""
-    try:
-        reply = _parse(body)
-    except ValueError:
-        return Lost("garbled_answer", f"HTTP {status} whose body is not whole JSON", status, provider_id)
-    if not isinstance(reply, dict):
-        return Lost("garbled_answer", f"HTTP {status} whose body is JSON, but no completion", status, provider_id)
-    if reply.get("error") and not reply.get("choices"):
-        return _rejection(
-            _told_status(reply["error"]) or status,
-            reply,
-            "",
-            provider_id,
-            retry_after_seconds(headers, now=now()),
-            headers,
-        )
-    choices = reply.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
-    try:
-        usage = _usage(msgspec.convert(reply.get("usage"), _Usage | None))
-    except msgspec.ValidationError:
-        usage = None
-    return Answered(
-        _text(message.get("content")),
-        _text(choice.get("finish_reason")),
-        _text(message.get("refusal")),
-        usage,
-        provider_id or _identifier(reply.get("id")),
-        limits(headers),
-    )
-
-
-def _told_status(error: Any) -> int | None:
-    """The status that an error inside a 200 gives as its code, as OpenRouter does; None where it gives none."""
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code <= 599 else None
-
-
-def _identifier(value: Any) -> str | None:
-    """A request's ID, fit to be stored."""
-    text = _text(value)
-    return text[:MOST_ID_CHARACTERS] if text else None
-
-
-def _parse(body: bytes) -> Any:
-    """The body as JSON, more patient than the typed decoder: a BOM, NaN and lone surrogates are survived.
-
-    Raises:
-        ValueError: it is no JSON, or too deeply nested to be read.
-    """
-    try:
-        return json.loads(body.decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _text(value: Any) -> str | None:
-    """A value as text that can be stored: lists of text parts are joined, lone surrogates replaced."""
-    if isinstance(value, list):
-        parts = [part.get("text") for part in value if isinstance(part, dict)]
-        value = "".join(part for part in parts if isinstance(part, str)) or None
-    if not isinstance(value, str):
-        return None
-    return value.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _rejection(
-    status: int, reply: Any, note: str, provider_id: str | None, wait: float | None, headers: Mapping[str, str]
-) -> Rejected:
-    """A Rejected, of the shapes errors come in: {"error": {...} or "text"}, {"message": ...}, {"detail": ...}."""
-    outer = reply if isinstance(reply, dict) else {}
-    error = outer.get("error")
-    fields = error if isinstance(error, dict) else outer
-    said = fields.get("message") or error or fields.get("detail") or note
-    return Rejected(
-        status,
-        (_text(said if isinstance(said, str) else json.dumps(said, default=str)) or "")[:MOST_MESSAGE_CHARACTERS],
-        code="content_filter" if _is_flagged(fields) else _name(fields.get("code")),
-        type=_name(fields.get("type")),
-        param=_name(fields.get("param")),
-        provider_id=provider_id,
-        retry_after_seconds=wait,
-        limits=limits(headers),
-    )
-
-
-def _is_flagged(fields: Mapping[str, Any]) -> bool:
-    """Whether it is moderation's, as OpenRouter tells it: a 403 whose metadata hold what was flagged, and no code."""
-    metadata = fields.get("metadata")
-    return isinstance(metadata, dict) and "flagged_input" in metadata
-
-
-def _name(value: Any) -> str:
-    return value.strip().lower()[:100].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _proxy_for(url: URL) -> URL | None:

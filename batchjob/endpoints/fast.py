@@ -31,15 +31,15 @@ TOGETHER_SECONDS = 0.001
 
 
 class FastTransport:
-    """Made only where aiohttp is as it is used here; else its making fails, which is before anything is sent.
+    """If aiohttp is not as it is used here, this cannot be made; nothing has been sent by then.
 
     aiohttp makes the connections (names, proxies, TLS) and reads the answers. The requests are written here, as bytes
     of which most are ready: aiohttp's session builds each from its parts, which took half of the time of a row.
 
-    A connection is not used again on which more came than was asked for, or began to: that would be read as the answer
-    to the next request, and a row would get its neighbour's label. So it rests before it is put back, without a parser,
-    and what comes meanwhile is seen. That also shows which connections the server has closed, so that no request is
-    lost on them.
+    If more comes on a connection than was asked for, or only begins to, it is not used again: the next request would
+    take that for its answer, and a row would get its neighbour's label. So a connection rests, without a parser, before
+    it is put back, and what comes meanwhile is seen. That also shows which connections the server closed, so no request
+    is lost on them.
     """
 
     name, why = "fast", "connections are kept"

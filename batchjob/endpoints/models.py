@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-from batchjob.endpoints.chat import ChatEndpoint, read_reply
+from batchjob.endpoints.chat import ChatEndpoint
+from batchjob.endpoints.replies import read_reply
 from batchjob.model import Answered, Lost, NotSent, Rejected, Reply
 
 

@@ -1,4 +1,4 @@
-"""A transport of documented parts of aiohttp alone: slower, and there whatever becomes of the others."""
+"""A transport that uses documented parts of aiohttp alone: slower, and independent of the others."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from batchjob.endpoints.transport import Answer, NotConnected, bounded
 class PlainTransport:
     """A connection for each request, closed after its answer: what comes on it later is nobody's label.
 
-    It cannot look into a connection. So a request counts as sent from when the connection was there, and of one that
-    was given up the rest may still leave.
+    It cannot look into a connection. So a request counts as sent as soon as its connection is there, and the rest of
+    one that was given up may still leave.
     """
 
     name = "plain"

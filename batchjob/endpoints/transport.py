@@ -1,8 +1,8 @@
 """How a request gets to the endpoint and its answer back: the seam, what both sides of it share, and the choice.
 
-`fast.py` writes on connections that are kept, with parts of aiohttp that are not documented. `plain.py` does with the
-documented ones, and makes a connection for each request. Neither is imported before it is chosen: to import the fast
-one may be what fails.
+`fast.py` writes on connections that are kept, with parts of aiohttp that are not documented. `plain.py` uses only the
+documented ones, and makes a connection for each request. Neither is imported before it is chosen, because the import of
+the fast one may be what fails.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Transport(Protocol):
 def open_transport(
     method: str, url: URL, headers: Mapping[str, str], *, proxy: URL | None, connect_timeout: float
 ) -> Transport:
-    """The fast transport, or the plain one where aiohttp is not as the fast one needs it. Inside a running event loop.
+    """The fast transport, or the plain one if aiohttp is not as the fast one needs it. Needs a running event loop.
 
     Raises:
         ValueError: a header holds a character that would end it.

@@ -29,6 +29,7 @@ from batchjob.model import (
 from batchjob.money.cost import cost_picousd
 from batchjob.states import Event, JobState, Outcome, Source
 from batchjob.task.answers import split_answer
+from batchjob.task.finish import Ended, how_it_ended
 
 
 class Again(NamedTuple):
@@ -106,7 +107,7 @@ def still_lost(exchange: Exchange, decision: Decision) -> LostRequest | None:
     failure the key is spent: endpoints with idempotency keys would replay that failure. (Stripe's semantics.)
     """
     if decision.next is Next.RESEND:
-        return exchange.request
+        return msgspec.structs.replace(exchange.request, broken_off=decision.kind == "broken_off_answer")
     untouched = decision.next is Next.STOP or decision.kind in ("rate_limited", "conflict")
     return exchange.parcel.lost if untouched or decision.outcome is Outcome.NOT_SENT else None
 
@@ -166,7 +167,8 @@ def _agreed(reply: Reply, decision: Decision, label: str, terms: Terms) -> bool 
     """Whether a row that was asked once more, alone, got the label it has; None where it got no answer."""
     if decision.next is not Next.READ or not isinstance(reply, Answered):
         return None
-    return terms.labels.match(reply.content or "") == label
+    found = terms.labels.read(reply.content or "")
+    return found is not None and found.label == label
 
 
 # ---------------------------------------------------------------- its rows
@@ -178,8 +180,9 @@ def _results(
     rows = parcel.rows
     if isinstance(reply, Answered) and reply.content:
         if decision.next is Next.READ and len(rows) == 1:
-            return (read_answer(rows[0], reply.content, terms),)
-        cut = decision.kind == "truncated_answer"
+            unsure = how_it_ended(reply.finish_reason) is Ended.UNKNOWN
+            return (read_answer(rows[0], reply.content, terms, exact_only=unsure),)
+        cut = decision.kind == "truncated_answer" or how_it_ended(reply.finish_reason) is Ended.UNKNOWN
         if len(rows) > 1 and (decision.next is Next.READ or cut):
             answers = split_answer(reply.content, len(rows), cut=cut)
             return tuple([read_shared_answer(row, answers.get(n), terms) for n, row in enumerate(rows, start=1)])

@@ -10,6 +10,7 @@ from enum import Enum
 
 from batchjob.model import HUGE, Answered, Lost, Rejected, Reply, Value
 from batchjob.states import Outcome
+from batchjob.task.finish import Ended, how_it_ended
 
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MOST_SECONDS = 60.0
@@ -101,6 +102,8 @@ UNUSABLE = {
 }
 
 
+UNUSABLE_BY_ENDING = {Ended.WITHHELD: "filtered_answer", Ended.CUT: "truncated_answer"}
+
 PAID_KINDS = frozenset({*UNUSABLE, "off_list"})
 """Kinds of rows that failed although an answer was paid for."""
 
@@ -120,18 +123,18 @@ def decide(reply: Reply) -> Decision:
 
 
 def _of_an_answer(reply: Answered) -> Decision:
-    if reply.content and reply.content.strip() and reply.finish_reason not in ("length", "content_filter"):
+    ended = how_it_ended(reply.finish_reason)
+    if ended is Ended.BROKEN:
+        message = f"the provider broke the answer off (finish_reason {reply.finish_reason})"
+        return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, "broken_off_answer", message)
+    if ended in (Ended.WHOLE, Ended.UNKNOWN) and reply.content and reply.content.strip():
         return ANSWERED
     if reply.finish_reason == HUGE:
         kind = "huge_answer"
     elif reply.refusal:
         kind = "refused_by_model"
-    elif reply.finish_reason == "content_filter":
-        kind = "filtered_answer"
-    elif reply.finish_reason == "length":
-        kind = "truncated_answer"
     else:
-        kind = "empty_answer"
+        kind = UNUSABLE_BY_ENDING.get(ended, "empty_answer")
     return Decision(Outcome.ANSWERED, Next.FAIL, Signal.GOOD, kind, UNUSABLE[kind], paid=True)
 
 
@@ -210,6 +213,7 @@ ADVICE = {
     "timeout": "raise --timeout if the model is slow; then: retry --kind timeout",
     "connection_lost": "the connection broke before the answer: retry --kind connection_lost",
     "garbled_answer": "no completion came back, as from a proxy: retry --kind garbled_answer",
+    "broken_off_answer": "the provider broke its answer off each time: retry --kind broken_off_answer",
     "huge_answer": "the answer is larger than any completion: check what answers at --base-url",
     "conflict": "retry --kind conflict",
     "server_error": "the endpoint failed on this row each time: retry --kind server_error",

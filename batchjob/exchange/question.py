@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from batchjob.exchange.decide import Decision
-from batchjob.model import Parcel, Usage
+from batchjob.model import Parcel, Row, Usage
 from batchjob.money.budget import Budget
 from batchjob.ports import Endpoint
 from batchjob.settings.config import JobConfig
@@ -13,6 +15,8 @@ from batchjob.states import Outcome
 from batchjob.task.labels import LabelSet
 from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for, response_format
 
+MARKS = ("\N{OBJECT REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}")
+"""What stands for a text where a frame is made begins and ends with these: two, so that it cannot overlap itself."""
 ROW_BYTES = 16
 """Around a text in a request: its number, quotes and commas."""
 
@@ -31,9 +35,25 @@ class Questions:
         self._prompt_bytes = self._prompt.overhead_bytes()
         self._least_input: dict[tuple[str, int], int] = {}
         self._max_tokens = {1: config.max_tokens or max_tokens_for(config.labels, 1)}
+        self._frames: dict[str, list[bytes]] = {}  # model -> a body for one row, cut where its text stands
 
     def body(self, parcel: Parcel) -> bytes:
         """The request that asks for the labels of these rows."""
+        if len(parcel.rows) > 1:
+            return self._body(parcel)
+        frame = self._frames.get(parcel.model)
+        if frame is None:
+            frame = self._frames[parcel.model] = self._frame(parcel.model)
+        return msgspec.json.encode(parcel.rows[0].text)[1:-1].join(frame)
+
+    def _frame(self, model: str) -> list[bytes]:
+        """What the bodies of all single rows share. Only the text differs, so the rest is written once."""
+        without, mark, more = self._body(Parcel((Row(0, ""),), model)), "", 0
+        while not mark or mark.encode() in without:
+            mark, more = f"{MARKS[0]}{more}{MARKS[1]}", more + 1
+        return self._body(Parcel((Row(0, mark),), model)).split(mark.encode())
+
+    def _body(self, parcel: Parcel) -> bytes:
         count = len(parcel.rows)
         return self._endpoint.body(
             self._prompt.messages(parcel.rows),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchjob.exchange.decide import Decision, Next
 from batchjob.model import LostRequest, Row, RowResult, Value
 from batchjob.settings.config import JobConfig
-from batchjob.states import Event, Source
+from batchjob.states import Event, Matched, Source
 from batchjob.task.labels import LabelSet
 
 MOST_ANSWER_CHARACTERS = 2000
@@ -35,12 +35,20 @@ class Terms(Value, frozen=True):
         )
 
 
-def read_answer(row: Row, answer: str, terms: Terms) -> RowResult:
-    """The result of a row the model answered."""
-    label = terms.labels.match(answer)
-    if label is not None:
-        raw = None if answer == label else kept(answer)
-        return RowResult(row.number, Event.COMPLETE, row.attempts + 1, row.paid + 1, label, Source.MODEL, raw)
+def read_answer(row: Row, answer: str, terms: Terms, *, exact_only: bool = False) -> RowResult:
+    """The result of a row the model answered; `exact_only`: nobody knows whether the answer is whole."""
+    match = terms.labels.read(answer, exact_only=exact_only)
+    if match is not None:
+        return RowResult(
+            row.number,
+            Event.COMPLETE,
+            row.attempts + 1,
+            row.paid + 1,
+            match.label,
+            Source.MODEL,
+            None if answer == match.label else kept(answer),
+            matched=Matched.NEAR if match.near else Matched.EXACT,
+        )
     raw = kept(answer)
     if terms.fallback is not None:
         return RowResult(
@@ -54,9 +62,8 @@ def read_shared_answer(row: Row, answer: str | None, terms: Terms) -> RowResult:
 
     What a shared answer leaves open is asked alone, where fallback and max_paid have their say.
     """
-    label = None if answer is None else terms.labels.match(answer)
-    if label is not None:
-        return read_answer(row, answer or "", terms)
+    if answer is not None and terms.labels.read(answer) is not None:
+        return read_answer(row, answer, terms)
     kind, said = (
         ("missing_answer", "left out, or given twice") if answer is None else ("off_list", "none of the labels")
     )

@@ -17,7 +17,7 @@ from batchjob.model import InputRow, InputSource, Key, Remembered, Row, RowResul
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
 from batchjob.shortcuts.case import Case, Terms
-from batchjob.states import Event, Source
+from batchjob.states import Source
 from batchjob.task.identity import Keys, Task
 from batchjob.task.routes import Routes
 
@@ -46,7 +46,8 @@ class Work:
         *,
         job_id: int | None = None,
     ) -> None:
-        self.rows = self.blank = self.by_cache = self.by_duplicate = 0
+        self.rows = self.blank = self.failed = 0
+        self.settled: Counter[str] = Counter()  # rows without a request, by the source of their label
         self.defects: Counter[str] = Counter()
         self.rules = {rule.name: 0 for rule in config.rules}
         self.routes = {route.name: 0 for route in config.routes}
@@ -66,35 +67,42 @@ class Work:
     def add(self, rows: Sequence[InputRow]) -> None:
         """Consecutive rows of the input."""
         done, cases = self._walk.by_row([Row(0, text, 0, 0, defect, rest) for _, _, text, rest, defect in rows])
-        self.rows += len(rows)
-        for result in done:
-            self._count(result)
-        if self._texts is not None:
-            for _, _, text, _, defect in rows:
-                if defect is None and text and not text.isspace():
-                    self._texts.add(text)
         keys = [case.key for case in cases if case.key is not None]
         known, left = self._walk.by_text(cases, self._look_up(keys) if self._look_up and keys else {})
-        self.by_cache += len(known)
+        self._look_at(rows)
+        for result in (*done, *known):
+            self._count(result)
         for case in cases:
             if case.route:
                 self.routes[case.route] += 1
         for case in left:
             self._ask(case)
 
+    def _look_at(self, rows: Sequence[InputRow]) -> None:
+        """What the rows are, whatever becomes of them."""
+        self.rows += len(rows)
+        for _, _, text, _, defect in rows:
+            if defect is not None:
+                self.defects[defect.partition(":")[0]] += 1
+            elif not text or text.isspace():
+                self.blank += 1
+            elif self._texts is not None:
+                self._texts.add(text)
+
     def _count(self, result: RowResult) -> None:
-        """A row that needs no look-up."""
-        if result.source is Source.RULE:
+        """A row that is settled without a request."""
+        if result.label is None:
+            self.failed += 1
+            return
+        source = Source.CACHE if result.source is Source.DUPLICATE else result.source or Source.MODEL
+        self.settled[source] += 1
+        if source is Source.RULE:
             self.rules[result.origin or ""] += 1
-        elif result.event is Event.ASSIGN or result.error_kind == "blank_text":
-            self.blank += 1
-        else:
-            self.defects[result.error_kind or ""] += 1
 
     def _ask(self, case: Case) -> None:
         """A row whose text is not remembered: it is asked, unless one before it asks the same."""
         if self._config.dedupe and case.key is not None and not self._seen.add(case.key[0]):
-            self.by_duplicate += 1
+            self.settled[Source.DUPLICATE] += 1
             return
         if case.model not in self.models:
             self.models[case.model] = Asked(self._config)
@@ -103,7 +111,6 @@ class Work:
     def document(self) -> dict[str, Any]:
         """How many rows there are, and what becomes of them."""
         defective = sum(self.defects.values())
-        saved = self._config.fallback is not None
         return {
             "rows": {
                 "total": self.rows,
@@ -116,10 +123,10 @@ class Work:
             "routes": self.routes,
             "settled_by": {
                 "request": self.asked,
-                "rule": sum(self.rules.values()),
-                "cache": self.by_cache,
-                "duplicate": self.by_duplicate,
-                "fallback": self.blank if saved else 0,
-                "failed": defective + (0 if saved else self.blank),
+                "rule": self.settled[Source.RULE],
+                "cache": self.settled[Source.CACHE],
+                "duplicate": self.settled[Source.DUPLICATE],
+                "fallback": self.settled[Source.FALLBACK],
+                "failed": self.failed,
             },
         }

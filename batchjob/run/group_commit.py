@@ -16,7 +16,7 @@ from batchjob.ports import Store
 
 GROUPS_OUT = 2
 """Groups that may be with the store at once: a full one waits there for its turn, so that the store goes from one to
-the next without a word from the event loop, which may be busy for as long as a flush takes."""
+the next without waiting for the event loop, which may be busy for as long as a flush takes."""
 
 
 class _Group:
@@ -38,7 +38,7 @@ class GroupCommit:
 
     What the store says with a commit goes to `told`. An error of the store goes to `failed` and to everyone who waits,
     and nothing more is handed to the store, except after DiskFull: answers are still taken then, into the room that was
-    kept for them, for they were paid.
+    kept for them, because they were paid.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class GroupCommit:
                 self._wake()
 
     async def _commit(self, group: list[Write], before: asyncio.Future[None] | None) -> None:
-        """Carry it out, or only its answers where the disk was found full. How that went is told in the order of the
-        groups: the one before may have failed too, and then it tells the reason.
+        """Carry it out, or only its answers if the disk was found full. Groups report in their order how that went: the
+        one before may have failed too, and then it gives the reason.
         """
         failed: StoreError | None = None
         tried = self._error is None

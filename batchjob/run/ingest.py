@@ -12,7 +12,7 @@ from batchjob.model import AddRows, Chunk
 from batchjob.run.group_commit import GroupCommit
 
 CHUNK_ROWS = 2000
-"""Small enough that labels waiting behind a chunk wait for milliseconds; larger ones were no faster."""
+"""Small enough that labels wait only milliseconds behind a chunk; larger ones were no faster."""
 
 
 async def ingest(

@@ -145,7 +145,7 @@ class Runner:
                 worker.cancel()
 
     def _told(self, control: Control) -> None:
-        """What the store says with a commit."""
+        """What the store answered to a commit."""
         if control.stop is not None:
             self.stop(control.stop)
 

@@ -190,7 +190,9 @@ class Supply:
             if isinstance(result, RowResult):
                 done.append(result)
             elif not result:
-                self._ready.setdefault(case.model, deque()).append(case)
+                if case.model not in self._ready:
+                    self._ready[case.model] = deque()
+                self._ready[case.model].append(case)
         self._skip(done)
 
     async def _remembered(self, cases: Sequence[Case]) -> dict[Key, Remembered]:

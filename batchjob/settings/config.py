@@ -1,7 +1,7 @@
 """JobConfig: every setting of a job, its default and its check.
 
 Settings come from the environment, job.toml and flags, the later winning over the earlier (see `merge`). A setting is
-declared once, at its field: the flags, `batchjob init` and docs/reference/settings.md are made of that.
+declared once, at its field: the flags, `batchjob init` and docs/reference/settings.md are made from that.
 """
 
 from __future__ import annotations

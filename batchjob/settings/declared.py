@@ -1,4 +1,4 @@
-"""How a setting is declared: what it is for stands at its field. Flags, job.toml and reference are made of that."""
+"""How a setting is declared: its field says what it is for. Flags, job.toml and reference are made from that."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ BESIDE = (
         False,
     ),
 )
-"""What is no setting of a job and is given like one."""
+"""What is given like a setting of a job, and is none."""
 
 
 def settings() -> Iterator[Setting]:

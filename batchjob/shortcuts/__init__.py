@@ -57,8 +57,7 @@ class Walk:
         done: list[RowResult] = []
         left: list[Case] = []
         for row in rows:
-            case = Case(row)
-            result = next((found for shortcut in self._by_row if (found := shortcut.settle(case))), None)
+            result = _settled(Case(row), self._by_row)
             if result is not None:
                 done.append(result)
             else:
@@ -90,4 +89,12 @@ class Walk:
     def known(self, case: Case, found: Remembered | None) -> RowResult | None:
         """The result of a row by what is remembered of its text."""
         told = msgspec.structs.replace(case, found=found) if found is not None else case
-        return next((result for shortcut in self._by_text if (result := shortcut.settle(told))), None)
+        return _settled(told, self._by_text)
+
+
+def _settled(case: Case, shortcuts: Sequence[Shortcut]) -> RowResult | None:
+    """The result of the first that has one."""
+    for shortcut in shortcuts:
+        if (result := shortcut.settle(case)) is not None:
+            return result
+    return None

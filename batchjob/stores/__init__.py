@@ -6,6 +6,7 @@ Each is a module with these functions, imported when it is asked for:
     open_reader(url) -> ports.StoreReader         for reading
     open_check(url) -> ports.StoreCheck           for doctor
     writer_of(url) -> dict | None                 who is writing
+    exists(url) -> bool                           whether there is anything at all, also an empty file
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+from batchjob.task.thoughts import spoken
 
 NUMBER_KEYS = frozenset({"number", "id", "n", "row", "index"})
 LABEL_KEY = "label"
@@ -22,16 +25,9 @@ WRAPPER_KEYS = frozenset(
 DEEPEST = 32
 """Nesting beyond which JSON is not an answer."""
 
-_THOUGHT, _THOUGHT_END = "<think>", "</think>"
-_THOUGHT_END_LINE = re.compile(rf"^[ \t]*+{_THOUGHT_END}[ \t\r]*+$", re.MULTILINE)  # its beginning stood in the prompt
-
-_CHARACTERS = r'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+'
-_STRING = f'"{_CHARACTERS}"'
-_KEY = re.compile(rf"\s*+({_STRING})\s*+:")
-_VALUE = re.compile(rf"\s*+(?:([{{\[])|({_STRING})|(-?[0-9][0-9.eE+-]*+|true|false|null)(?=\s*+[,}}\]]))")
-_CLOSING = re.compile(r"\s*+([}\]])")
-_SEPARATOR = re.compile(r"\s*+(?:,|(?=[}\]])|\Z)")
-_CUT = re.compile(rf'\s*+(?:"{_CHARACTERS}(?:"\s*+|\\(?:u[0-9a-fA-F]{{0,3}})?)?|[\w.+-]*+\s*+)\Z')
+_STRING = r'"(?:[^"\\]|\\.)*+"'
+_TOKEN = re.compile(rf'\s*+({_STRING}|"(?:[^"\\]|\\.)*+\\?\Z|[{{}}\[\]:,]|[\w.+-]++)', re.DOTALL)
+_MARKS = "{}[]:,"
 _WHOLE_STRING = re.compile(rf"({_STRING})\s*+,?")
 _NUMBER = re.compile(r"\s*+([0-9]{1,9})\s*+")
 
@@ -47,6 +43,8 @@ _START = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 
+_Object = tuple[tuple[str, Any], ...]
+"""A JSON object as its members, so that a key given twice is seen. Numbers are text, as they may be labels."""
 _Given = tuple[int, str | None]
 """A number, and the answer under it; None where it has one that is no answer, or not a whole one."""
 
@@ -55,15 +53,11 @@ class _Broken(Exception):
     """It is JSON so far, and then it is not."""
 
 
-class _Node:
-    """An object or an array. `members` of an array have no keys; numbers, true and false are kept as text."""
+def _no_constant(name: str) -> None:
+    raise _Broken(name)
 
-    __slots__ = ("closed", "is_object", "members")
 
-    def __init__(self, bracket: str) -> None:
-        self.is_object = bracket == "{"
-        self.members: list[tuple[str, str | _Node | None]] = []
-        self.closed = False
+_decoder = json.JSONDecoder(object_pairs_hook=tuple, parse_int=str, parse_float=str, parse_constant=_no_constant)
 
 
 def split_answer(content: str, count: int, *, cut: bool = False) -> dict[int, str]:
@@ -72,33 +66,22 @@ def split_answer(content: str, count: int, *, cut: bool = False) -> dict[int, st
     Args:
         cut: the content is known to end too early, so its last line is not whole. (Of JSON that can be seen.)
     """
-    text = _spoken(content)
+    text = spoken(content) or ""
     objects: list[_Given] = []
     lines: list[_Given] = []
     position = 0
     while (start := _START.search(text, position)) is not None:
         if start["number"] is None:
             try:
-                node, position = _read(text, start.start())
+                value, position, unclosed = _read(text, start.start())
+                objects.extend(_given_in(value, unclosed))
             except _Broken:
                 return {}
-            objects.extend(_given_in(node))
         else:
             position = start.end()
             whole = not cut or position < len(text)
             lines.append((int(start["number"]), _of_line(start["line"]) if whole else None))
     return _given_once(objects or lines, count)
-
-
-def _spoken(content: str) -> str:
-    """The content without what a model thought before; nothing where the end of that is not certain."""
-    if content.lstrip().startswith(_THOUGHT):
-        spoken = content.partition(_THOUGHT_END)[2]
-        return "" if _THOUGHT_END in spoken else spoken
-    ends = [end.end() for end in _THOUGHT_END_LINE.finditer(content)]
-    if len(ends) > 1:
-        return ""
-    return content[ends[0] :] if ends else content
 
 
 def _given_once(given: Iterable[_Given], count: int) -> dict[int, str]:
@@ -115,105 +98,134 @@ def _of_line(line: str) -> str | None:
     """The answer on a numbered line, behind its number."""
     answer = line.strip()
     quoted = _WHOLE_STRING.fullmatch(answer)
-    return _text(quoted[1]) if quoted else answer or None
+    if quoted is None:
+        return answer or None
+    try:
+        return _sound(json.loads(quoted[1]))
+    except ValueError:
+        return answer
+
+
+# ---------------------------------------------------------------- what JSON gives
+
+
+def _given_in(value: Any, unclosed: int, depth: int = 1) -> Iterator[_Given]:
+    """The numbers an object or array gives, with what stands under each.
+
+    Args:
+        unclosed: how many objects and arrays the cut left open, from this one down along the last members.
+    """
+    if depth > DEEPEST:
+        raise _Broken
+    is_object = isinstance(value, tuple)
+    if is_object:
+        yield from _numbered(value, unclosed)
+    members = value if is_object else [("", element) for element in value]
+    for place, (key, inner) in enumerate(members, start=1):
+        open_inside = unclosed - 1 if place == len(members) and unclosed > 0 else 0
+        number = _number(key)
+        if number is not None:
+            yield number, _answer(inner, open_inside)
+        elif isinstance(inner, tuple | list) and _may_hold_answers(key, inner, is_object):
+            yield from _given_in(inner, open_inside, depth + 1)
+
+
+def _may_hold_answers(key: str, inner: Any, in_object: bool) -> bool:
+    return key.strip().lower() in WRAPPER_KEYS or (isinstance(inner, tuple) and not in_object)
+
+
+def _numbered(members: _Object, unclosed: int) -> Iterator[_Given]:
+    """What an object gives that holds a number and a label under keys of their own."""
+    names = [(key.strip().lower(), value) for key, value in members]
+    if any(name == LABEL_KEY for name, _ in names):
+        numbers = {_number(value) for name, value in names if name in NUMBER_KEYS} - {None}
+        answer = _answer(members, unclosed) if len(numbers) == 1 else None
+        yield from ((number, answer) for number in numbers if number is not None)
+
+
+def _answer(value: Any, unclosed: int) -> str | None:
+    """A value as the answer of its row; of an object its only label, if nothing of it is missing."""
+    if isinstance(value, tuple):
+        labels = [inner for key, inner in value if key.strip().lower() == LABEL_KEY]
+        return _answer(labels[0], 0) if len(labels) == 1 and not unclosed and not isinstance(labels[0], tuple) else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _sound(value) if isinstance(value, str) else None
+
+
+def _number(value: Any) -> int | None:
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    return int(match[1]) if match else None
+
+
+def _sound(text: str) -> str:
+    """The text with half a surrogate pair replaced, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 # ---------------------------------------------------------------- JSON, as far as it goes
 
 
-def _given_in(node: _Node) -> Iterator[_Given]:
-    """The numbers an object or array gives, with what stands under each."""
-    members = [(key.strip().lower(), value) for key, value in node.members]
-    if any(key == LABEL_KEY for key, _ in members):
-        numbers = {_number(value) for key, value in members if key in NUMBER_KEYS} - {None}
-        answer = _label_of(node) if len(numbers) == 1 else None
-        yield from ((number, answer) for number in numbers if number is not None)
-    for key, value in members:
-        number = _number(key)
-        if number is not None:
-            yield number, _label_of(value) if isinstance(value, _Node) else value
-        elif isinstance(value, _Node) and (key in WRAPPER_KEYS or (value.is_object and not node.is_object)):
-            yield from _given_in(value)
-
-
-def _label_of(node: _Node) -> str | None:
-    """The only label of an object; None where it has none or more, or is not whole."""
-    labels = [value for key, value in node.members if key.strip().lower() == LABEL_KEY]
-    return labels[0] if node.closed and len(labels) == 1 and isinstance(labels[0], str) else None
-
-
-def _number(value: str | _Node | None) -> int | None:
-    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
-    return int(match[1]) if match else None
-
-
-def _read(text: str, position: int) -> tuple[_Node, int]:
-    """The object that begins at this position, and where it ends; it is not closed where the text ends before it.
-
-    Without recursion, so that no nesting can exhaust the stack.
+def _read(text: str, start: int) -> tuple[Any, int, int]:
+    """The object that begins at this position, where it ends, and how many brackets the text's end left open.
 
     Raises:
         _Broken: it is no JSON, and not for its end alone.
     """
-    root = _Node("{")
-    inside = [root]
-    position += 1
-    while inside:
-        behind = _read_member(text, position, inside)
-        if behind is None:
-            return root, len(text)
-        position = behind
-    return root, position
+    try:
+        return *_decoder.raw_decode(text, start), 0
+    except (ValueError, RecursionError):
+        tokens, end, unclosed = _mended(text, start)
+        try:
+            return _decoder.decode(" ".join(tokens)), end, unclosed
+        except ValueError:
+            raise _Broken from None
 
 
-def _read_member(text: str, position: int, inside: list[_Node]) -> int | None:
-    """Read a member or a closing bracket into the innermost node; what stands behind it, or None where the text ends.
+def _mended(text: str, start: int) -> tuple[list[str], int, int]:
+    """The object's tokens without a comma too many before a bracket, and closed where the text ends before it.
 
-    A value is taken only where it is whole: a string with its closing quote, a number with what parts it from the next.
+    Whether they are JSON is left to the decoder.
     """
-    node, key = inside[-1], ""
-    closing = _CLOSING.match(text, position)
-    if closing is not None:
-        if (closing[1] == "}") != node.is_object:
+    tokens: list[str] = []
+    closers: list[str] = []
+    end = start
+    while (token := _TOKEN.match(text, end)) is not None:
+        said, end = token[1], token.end()
+        if said in "{[":
+            closers.append("}" if said == "{" else "]")
+        elif said in "}]":
+            if tokens[-1] == ",":
+                tokens.pop()
+            if closers.pop() != said:
+                raise _Broken
+        tokens.append(said)
+        if len(closers) > DEEPEST:
             raise _Broken
-        inside.pop().closed = True
-        return _behind_separator(text, closing.end()) if inside else closing.end()
-    if node.is_object:
-        found = _KEY.match(text, position)
-        if found is None:
-            _expect_end(text, position)
-            return None
-        key, position = _text(found[1]), found.end()
-    value = _VALUE.match(text, position)
-    if value is None:
-        _expect_end(text, position)
-        return None
-    bracket, string, literal = value.groups()
-    if bracket is not None:
-        if len(inside) == DEEPEST:
+        if not closers:
+            return tokens, end, 0
+    if text[end:].strip():
+        raise _Broken
+    _drop_tail(tokens, in_object=closers[-1] == "}")
+    return tokens + closers[::-1], len(text), len(closers)
+
+
+def _drop_tail(tokens: list[str], *, in_object: bool) -> None:
+    """Drop what is not whole at the end: a string without its quote, a number that may go on, a key without a value.
+
+    Raises:
+        _Broken: it does not stand where JSON may have it.
+    """
+    if tokens[-1] not in _MARKS and not _WHOLE_STRING.fullmatch(tokens[-1]):
+        tokens.pop()
+        if tokens[-1] not in "{[:,":
             raise _Broken
-        inside.append(_Node(bracket))
-        node.members.append((key, inside[-1]))
-        return value.end()
-    node.members.append((key, _text(string) if string is not None else None if literal == "null" else literal))
-    return _behind_separator(text, value.end())
-
-
-def _behind_separator(text: str, position: int) -> int:
-    separator = _SEPARATOR.match(text, position)
-    if separator is None:
-        raise _Broken
-    return separator.end()
-
-
-def _expect_end(text: str, position: int) -> None:
-    """Let pass only what begins as JSON would and goes on to the end of the text."""
-    if _CUT.match(text, position) is None:
-        raise _Broken
-
-
-def _text(quoted: str) -> str:
-    """What a JSON string says; half a surrogate pair, which UTF-8 cannot hold, is replaced."""
-    if "\\" not in quoted:
-        return quoted[1:-1]
-    return str(json.loads(quoted)).encode("utf-8", "replace").decode()
+    if tokens[-1] == ":":
+        tokens.pop()
+        in_object = True
+        if not _WHOLE_STRING.fullmatch(tokens[-1]) or tokens[-2] not in "{,":
+            raise _Broken
+    if in_object and tokens[-1] not in _MARKS and tokens[-2] in "{,":
+        tokens.pop()
+    if tokens[-1] == ",":
+        tokens.pop()

@@ -1,46 +1,34 @@
-"""An answer's text -> a label of the set, or not. Never a guess: no fuzzy match, no nearest label."""
+"""A completion's content -> the label of the set that is the model's answer, or none.
+
+A label is what the model answered. The whole answer is read, in this order: letter for letter; without wrapping (see
+forms.py); without case; word for word. What is more than a label is prose, and nothing is fished out of prose. Only
+where the answer marks its label itself (see marks.py), what is so marked is read in the same order.
+"""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-_WORD = re.compile(r"\w+")
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-# An answer with one of these speaks of a label without giving it ("not billing", "neither of them").
-_DENIALS = frozenset({"not", "no", "nor", "neither", "never", "none", "cannot", "isn", "doesn", "don", "t", "without"})
-LONGEST_SEARCHED = 400
-"""Characters of an answer in which a label is looked for; what is longer is prose, not a label."""
+from batchjob.task import forms
+from batchjob.task.marks import SEVERAL, marked
+from batchjob.task.thoughts import spoken
 
-
-def fold(text: str) -> str:
-    """Text as it is compared: NFKC, case folded, outer white space, quotes and punctuation gone, runs of space one."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    start, end = 0, len(folded)
-    while start < end and unicodedata.category(folded[start])[0] in "PS":
-        start += 1
-    while end > start and unicodedata.category(folded[end - 1])[0] in "PS":
-        end -= 1
-    return folded[start:end].strip()
+_MOST_WRAPPING = 200
+"""Characters an answer may have beside its label; what is longer is prose, and need not be looked at closely."""
+_SIGNS = "-*•+#>1"
+"""With which a line may begin for its form's sake. Where a label does so too, they are not taken off."""
 
 
-def _words(text: str) -> tuple[str, ...]:
-    """The words of a text; `_` and `-` part words, so that `card arrival` is read as `card_arrival`."""
-    return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold().replace("_", " ")))
+class Match(NamedTuple):
+    """The label an answer gives."""
+
+    label: str
+    near: bool  # it was not the label letter for letter; thoughts and outer white space are no part of an answer
 
 
-def _unambiguous(pairs: Iterable[tuple[object, str]]) -> dict[object, str]:
-    """The pairs as a dict, without the keys that more than one label has."""
-    found: dict[object, str] = {}
-    shared: set[object] = set()
-    for key, label in pairs:
-        if key in found or key in shared or not key:
-            shared.add(key)
-            found.pop(key, None)
-        else:
-            found[key] = label
-    return found
+_Table = dict[str, str]
+"""A form -> the label that has it, or SEVERAL."""
 
 
 class LabelSet:
@@ -48,43 +36,67 @@ class LabelSet:
 
     def __init__(self, labels: Iterable[str]) -> None:
         self.labels = tuple(labels)
-        self._exact = {label: label for label in self.labels}
-        self._folded = _unambiguous((fold(label), label) for label in self.labels)
-        self._spelled = _unambiguous((_words(label), label) for label in self.labels)
-        self._longest = max((len(_words(label)) for label in self.labels), default=0)
+        self._exact = {label: Match(label, near=False) for label in self.labels}
+        self._longest = max((len(label) for label in self.labels), default=0) + _MOST_WRAPPING
+        self._like_thoughts = any(spoken(label) != label for label in self.labels)
+        self._prefixes = not any(label.lstrip()[:1] in _SIGNS for label in self.labels)
+        self._unwrapped = self._table(str)
+        self._folded = self._table(str.casefold)
+        self._worded = self._table(forms.by_words)
+        for words in [form for form in self._worded if _is_list(form, self._folded)]:
+            self._worded[words] = self._folded.get(words, SEVERAL)
 
-    def match(self, answer: str) -> str | None:
+    def read(self, answer: str, *, exact_only: bool = False) -> Match | None:
         """The label an answer gives, or None where it gives none or more than one.
 
-        In this order: letter for letter; without case, quotes and outer punctuation; word for word; and as the only
-        label that stands in the answer as whole words, where no word of denial stands beside it.
+        Args:
+            exact_only: take it letter for letter or not at all, as of an answer that may not be whole.
         """
-        if answer in self._exact:
-            return answer
-        answer = _THINKING.sub("", answer, count=1)
-        found = self._exact.get(answer.strip()) or self._folded.get(fold(answer))
-        if found is not None or len(answer) > LONGEST_SEARCHED:
+        found = self._exact.get(answer) or self._exact.get(answer.strip())
+        if found is not None:
             return found
-        words = _words(answer)
-        return self._spelled.get(words) or self._only_one_in(words)
+        said = spoken(answer)
+        if said is None or (self._like_thoughts and said != answer):
+            return None  # where `</think>` is a label, nobody can tell whether it ends a thought
+        said = said.strip()
+        found = self._exact.get(said)
+        if found is not None or exact_only:
+            return found
+        label = self._named_by(said) or marked(said, self._named_by)
+        return Match(label, near=True) if label else None
 
-    def _only_one_in(self, words: tuple[str, ...]) -> str | None:
-        """The single label among the words; a label inside a longer label's words does not count."""
-        found: set[str] = set()
-        rest: list[str] = []
-        position = 0
-        while position < len(words):
-            length = self._longest_at(words, position)
-            if length:
-                found.add(self._spelled[words[position : position + length]])
-            else:
-                rest.append(words[position])
-            position += length or 1
-        if len(found) != 1 or not _DENIALS.isdisjoint(rest):
+    def _named_by(self, text: str) -> str | None:
+        """The label that a text is, if it is nothing more; SEVERAL where more than one label may be meant."""
+        text = text.strip()
+        if text in self._exact:
+            return text
+        if len(text) > self._longest:
             return None
-        return found.pop()
+        layers = list(forms.layers(text, prefixes=self._prefixes))
+        for table, form in ((self._unwrapped, str), (self._folded, str.casefold), (self._worded, forms.by_words)):
+            for layer in layers:
+                if form(layer) in table:
+                    return table[form(layer)]
+        return None
 
-    def _longest_at(self, words: tuple[str, ...], position: int) -> int:
-        """How many words the longest label beginning at this position has; 0 where none begins."""
-        longest = min(self._longest, len(words) - position)
-        return next((n for n in range(longest, 0, -1) if words[position : position + n] in self._spelled), 0)
+    def _table(self, form: Callable[[str], str]) -> _Table:
+        """The labels by their form, as they are and without their own wrapping."""
+        table: _Table = {}
+        for label in self.labels:
+            for text in _spellings(label):
+                key = form(text)
+                table[key] = label if table.get(key, label) == label else SEVERAL
+        table.pop("", None)
+        return table
+
+
+def _spellings(label: str) -> set[str]:
+    """A label as it is, and without its own wrapping or `?`; but not what has no letters: `(8)` is not `8`."""
+    *_, core = layers = list(forms.layers(label, prefixes=False))
+    spellings = {layers[0], core, core.removesuffix("?").rstrip()}
+    return {text for text in spellings if text == layers[0] or any(letter.isalpha() for letter in text)}
+
+
+def _is_list(words: str, labels: _Table) -> bool:
+    """Whether each of several words is a label by itself, so that they may be meant as two: `yes no`."""
+    return " " in words and all(word in labels for word in words.split())

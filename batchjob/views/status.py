@@ -10,7 +10,7 @@ from batchjob.model import Problem, Snapshot, Usage, Value
 from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.settings.config import JobConfig
-from batchjob.states import JobState, Outcome, Source, State
+from batchjob.states import JobState, Matched, Outcome, Source, State
 
 BUSY = (JobState.INGESTING, JobState.RUNNING)
 """States of a job that a process is working on."""
@@ -32,6 +32,13 @@ class Rows(Value, frozen=True):
         return self.pending + self.in_flight
 
 
+class Matches(Value, frozen=True):
+    """How the labels of the model were read from its answers."""
+
+    exact: int  # letter for letter
+    near: int  # all others; the answers are kept
+
+
 class Requests(Value, frozen=True):
     """Requests that are over, by outcome. `sent` counts those that left this machine."""
 
@@ -41,7 +48,7 @@ class Requests(Value, frozen=True):
     answered: int
     lost: int
     resent: int  # lost ones that went out again
-    resent_as_new: int  # of these, under a new key, because their body was not the same any more
+    resent_as_new: int  # of these, those under a new key, because their body had changed
 
 
 class Cost(Value, frozen=True):
@@ -97,6 +104,7 @@ class Status(Value, frozen=True):
     ingested: bool  # the whole input is in the work table
     labels: dict[str, int]
     sources: dict[str, int]
+    matched: Matches
     requests: Requests
     paid_twice_at_most: int
     usage: Usage
@@ -152,6 +160,7 @@ def status_of(snapshot: Snapshot) -> Status:
         ingested=job.ingested,
         labels=tally.get("label", {}),
         sources={str(source): tally.get("source", {}).get(source, 0) for source in Source},
+        matched=Matches(**{str(how): tally.get("matched", {}).get(how, 0) for how in Matched}),
         requests=_requests(requests),
         paid_twice_at_most=requests.get("resent", 0),
         usage=Usage(**{name: tally.get("usage", {}).get(name, 0) for name in Usage.__struct_fields__}),

@@ -26,6 +26,7 @@ def summary_lines(
         _rows_line(status.rows, ingested=status.ingested),
         *_label_lines(status.labels),
         *_fallback_lines(status.sources[Source.FALLBACK]),
+        *_near_lines(status.matched.near),
         *(f"  {error.count:,} {error.kind}: {advice(error.kind)}" for error in status.errors),
         *_request_lines(status),
     ]
@@ -54,6 +55,14 @@ def _label_lines(labels: dict[str, int]) -> list[str]:
 
 def _fallback_lines(taken: int) -> list[str]:
     return [f"fallback  {counted(taken, 'row')}, whose answer was none of the labels"] if taken else []
+
+
+def _near_lines(near: int) -> list[str]:
+    return (
+        [f"near      {counted(near, 'label')} not letter for letter as the model wrote it; the answers are kept"]
+        if near
+        else []
+    )
 
 
 def _request_lines(status: Status) -> list[str]:

@@ -10,11 +10,11 @@
 -- Views come first: SQLite 3.40 leaves the free list out of quick_check where a view is the last thing made.
 
 CREATE VIEW requests AS
-SELECT job.name AS job, number_of(one.id) AS request, one.rows, one.purpose, one.model, one.outcome, one.status,
+SELECT job.name AS job, one.id AS request_id, run_of(one.id) AS run, one.rows, one.purpose, one.model, one.outcome, one.status,
     strftime('%Y-%m-%dT%H:%M:%fZ', one.sent_at, 'unixepoch') AS sent_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', one.ended_at, 'unixepoch') AS ended_at,
     one.client_key, one.provider_id, one.input_tokens, one.cached_input_tokens, one.output_tokens,
-    one.reasoning_tokens, one.cost_picousd / 1e12 AS usd, one.error_kind, one.error, one.id
+    one.reasoning_tokens, one.cost_picousd / 1e12 AS usd, one.error_kind, one.error
 FROM (
     SELECT id, rows, purpose, model, outcome, status, sent_at, ended_at, client_key, provider_id, input_tokens,
         cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd, error_kind, error FROM request
@@ -25,11 +25,11 @@ FROM (
 
 CREATE VIEW labelled AS
 SELECT job.name AS job, number_of(row.id) AS row, input.key AS id, input.text, row.label, row.source, row.state,
-    row.error_kind || coalesce(': ' || row.error, '') AS error, request.model,
+    row.error_kind || coalesce(': ' || row.error, '') AS error, row.matched, request.id AS request_id, request.model,
     strftime('%Y-%m-%dT%H:%M:%fZ', request.ended_at, 'unixepoch') AS ended_at,
     request.cost_picousd / 1e12 / json_array_length(request.rows) AS usd
 FROM row JOIN input ON input.id = row.id JOIN job ON job.id = job_of(row.id)
-    LEFT JOIN request ON request.id = row.request_id;
+    LEFT JOIN request ON request.id = row.request_id AND row.origin IS NULL;  -- of a label without a request: none
 
 CREATE VIEW label_counts AS
 SELECT job.name AS job, tally.name AS label, tally.n AS rows

@@ -1,1 +1,1 @@
-"""What becomes of one request."""
+"""Tests of an exchange: one request from claim to conclusion."""

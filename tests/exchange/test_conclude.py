@@ -36,3 +36,11 @@ def test_after_a_429_everybody_waits_and_its_row_no_longer_than_they() -> None:
 @pytest.mark.parametrize(("answer", "remembered"), [("yes", ("yes", False)), ("perhaps", ("no", True))])
 def test_a_fallback_is_remembered_as_one(answer: str, remembered: tuple[str, bool]) -> None:
     assert concluded(Answered(answer)).settle.remember == (Remembered(KEY, *remembered),)
+
+
+@pytest.mark.parametrize(("finish_reason", "label"), [("stop", "yes"), ("something_new", "no")])
+def test_of_an_answer_that_may_not_be_whole_only_the_label_itself_counts(finish_reason: str, label: str) -> None:
+    (nearly,) = concluded(Answered("YES", finish_reason)).settle.rows
+    assert nearly.label == label
+    (exact,) = concluded(Answered("yes", finish_reason)).settle.rows
+    assert exact.label == "yes"

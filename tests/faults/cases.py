@@ -390,6 +390,12 @@ in_vain("tool calls in place of content", completion(None, finish="tool_calls", 
 in_vain("a label off the list", completion("gamma"), "off_list", says="--fallback")
 in_vain("two labels", completion("alpha or beta"), "off_list")
 in_vain("a denial", completion("not alpha"), "off_list")
+in_vain("a label in a sentence", completion("The label is alpha."), "off_list")
+in_vain("a thought without an end", completion("<think>alpha, I would say"), "off_list")
+in_vain("half an answer, and a finish_reason nobody knows", completion("Alpha.", finish="odd"), "off_list")
+in_vain("finish_reason MAX_TOKENS", completion("alpha", finish="MAX_TOKENS"), "truncated_answer")
+in_vain("finish_reason sensitive", completion("alpha", finish="sensitive"), "filtered_answer")
+in_vain("finish_reason content_filter: X", completion("", finish="content_filter: X"), "filtered_answer")
 in_vain("an answer that begins with a label and goes on for 7 MB", completion("alpha " + "x" * 7_000_000), "off_list")
 in_vain("lone surrogates", b'{"choices": [{"message": {"content": "\\ud800\\udc00\\ud800"}}]}', "off_list", tokens=20)
 in_vain("a NUL in it", completion("gam\0ma"), "off_list")
@@ -523,6 +529,24 @@ def _chunked(x: Exchange) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
 
 
+def _out_of_order(x: Exchange) -> bytes:
+    answer = json.loads(right()(x))
+    wrong = {"index": 1, "message": {"content": "gamma"}, "finish_reason": "stop"}
+    return json.dumps({**answer, "choices": [wrong, {**answer["choices"][0], "index": 0}]}).encode()
+
+
+def _deltas(x: Exchange, *, end: bool = True) -> bytes:
+    answer = json.loads(right()(x))
+    said = answer["choices"][0]["message"]["content"]
+    events = [{"choices": [{"index": 0, "delta": {"content": part}}]} for part in (said[:2], said[2:])]
+    events += [
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": answer["usage"]},
+    ]
+    lines = [f"data: {json.dumps(event)}\r\n\r\n" for event in (events if end else events[:1])]
+    return "".join([": ping\n\n", *lines, "data: [DONE]\n\n" if end else ""]).encode()
+
+
 odd("content type text/html", built(lambda x: http(right()(x), type="text/html")))
 odd("no content type", built(lambda x: http(right()(x), type="")))
 odd("status 201", built(lambda x: http(right()(x), 201)))
@@ -549,7 +573,15 @@ odd(
     "the label with control characters around it",
     content(lambda label: f"\x1b[1m\t{label}\x07"),
 )
-odd("the label in a sentence", content(lambda label: f"The label is {label}."))
+odd("the label in bold below a blank line", content(lambda label: f"Let me see.\n\n**{label}**"))
+odd("the label behind a tag nobody opened", content(lambda label: f"alpha or beta?\n</think>\n\n{label}"))
+odd("JSON whose reason names another label", content(lambda label: f'{{"label": "{label}", "reason": "not gamma"}}'))
+odd("a finish_reason nobody knows", built(lambda x: http(right(finish="odd")(x))))
+odd("a single choice with index 1", built(lambda x: http(right()(x).replace(b'"index": 0', b'"index": 1'))))
+odd("choices out of order", built(lambda x: http(_out_of_order(x))))
+odd("a stream of one whole answer", built(lambda x: http(b"data: " + right()(x) + b"\n\ndata: [DONE]\n\n")))
+odd("a stream of deltas", built(lambda x: http(_deltas(x), type="text/event-stream")))
+odd("an answer with the end of a stream behind it", built(lambda x: http(right()(x) + b"\n\ndata: [DONE]\n\n")))
 odd("the label behind its thinking", content(lambda label: f"<think>alpha or beta?</think>\n{label}"))
 odd("chunked", built(_chunked))
 odd("byte by byte", _dripped)
@@ -611,16 +643,21 @@ def lost(fault: str, act: Act, kind: str, **more: Any) -> None:
             state=DONE,
             exit=0,
             most=4,
-            same_key=True,
             says="paid twice, at most: 1",
-            **common,
+            **{"same_key": True, **common},
         )
     )
     flags = (*more.get("flags", ()), "--on-unconfirmed", "hold")
-    common.update(flags=flags)
+    common.update(flags=flags, same_key=None)
     CASES.append(
         Case(fault=f"{fault}, hold", does=HOLDS, state=UNCONFIRMED, exit=4, most=3, says="may have been paid", **common)
     )
+
+
+def _choice_error() -> bytes:
+    answer = json.loads(completion("alpha"))
+    answer["choices"][0]["error"] = {"code": 502, "message": "Provider returned error"}
+    return json.dumps(answer).encode()
 
 
 async def _dripped_forever(x: Exchange) -> None:
@@ -654,6 +691,12 @@ async def _reset_unanswered(x: Exchange) -> None:
 
 IMPATIENT = ("--timeout", "0.4")
 
+for _reason in ("error", "insufficient_system_resource", "abort"):
+    lost(
+        f"finish_reason {_reason}", raw(http(completion("alpha", finish=_reason))), "broken_off_answer", same_key=False
+    )
+lost("a choice with an error in it", raw(http(_choice_error())), "broken_off_answer", same_key=False)
+lost("a stream that breaks off", built(lambda x: http(_deltas(x, end=False))), "garbled_answer")
 lost("closed without an answer", _closed_unanswered, "connection_lost")
 lost("reset without an answer", _reset_unanswered, "connection_lost")
 lost("reset in the body", _reset_in_the_body, "garbled_answer")

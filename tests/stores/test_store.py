@@ -251,6 +251,12 @@ async def test_what_a_dead_run_had_out_is_lost_at_its_worst_case(bench: Bench, h
     assert [row.row.number for row in await bench.store.unheard_rows(after=0, limit=9)] == ([1, 2] if hold else [])
 
 
+async def test_rows_of_the_job_itself_are_unheard_of_whatever_is_asked_now(bench: Bench) -> None:
+    await bench.claim(1)
+    assert await bench.again(hold=True, task=TaskRecord("moved", "the same at another address", b"{}")) == 1
+    assert [row.row.number for row in await bench.store.unheard_rows(after=0, limit=9)] == [1]
+
+
 async def test_a_request_that_outlives_its_run_is_left_alone(bench: Bench) -> None:
     request = await bench.claim(1, outlives_run=True)
     assert await bench.again(hold=True) == 0

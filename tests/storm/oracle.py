@@ -14,7 +14,7 @@ from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
-UNUSABLE = frozenset({"null", "empty", "length", "off_list", "refusal"})
+UNUSABLE = frozenset({"null", "empty", "length", "off_list", "prose", "refusal"})
 """Faults of the sandbox whose answers are paid and give no label: the user may buy another."""
 ROUNDING_USD = 1e-9
 """USD by which sums of floats may differ."""

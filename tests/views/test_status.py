@@ -50,13 +50,14 @@ def test_every_state_and_every_outcome_has_its_key() -> None:
 def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
     document = msgspec.json.decode(msgspec.json.encode(status_of(snapshot())))
     assert " ".join(document) == (
-        "job name state reason rows ingested labels sources requests paid_twice_at_most usage cost saved rules "
+        "job name state reason rows ingested labels sources matched requests paid_twice_at_most usage cost saved rules "
         "verified rate pacing errors started_at updated_at pid"
     )
     inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
     assert inner == {
         "rows": ["total", "pending", "in_flight", "done", "failed", "unconfirmed"],
         "sources": ["model", "duplicate", "cache", "rule", "fallback", "human"],
+        "matched": ["exact", "near"],
         "requests": ["sent", "not_sent", "rejected", "answered", "lost", "resent", "resent_as_new"],
         "usage": ["input_tokens", "cached_input_tokens", "output_tokens"],
         "cost": ["usd", "known", "unknown_requests", "lost_usd_at_most", "prices"],

@@ -24,6 +24,7 @@ COUNTED = {
     "row": "SELECT job_of(id), state, count(*) FROM row GROUP BY 1, 2",
     "label": "SELECT job_of(id), label, count(*) FROM row WHERE label IS NOT NULL GROUP BY 1, 2",
     "source": "SELECT job_of(id), source, count(*) FROM row WHERE source IS NOT NULL GROUP BY 1, 2",
+    "matched": "SELECT job_of(id), matched, count(*) FROM row WHERE matched IS NOT NULL GROUP BY 1, 2",
     "rule": "SELECT job_of(id), origin, count(*) FROM row WHERE source = 'rule' GROUP BY 1, 2",
     "error": "SELECT job_of(id), error_kind, count(*) FROM row WHERE state IN ('failed', 'unconfirmed') GROUP BY 1, 2",
     "request": (
@@ -43,7 +44,7 @@ COUNTED = {
         f" WHERE outcome = 'answered' AND cost_picousd IS NULL GROUP BY 1"
     ),
 }
-"""Kind of counter -> the query that counts anew: job, name, n. What belongs to no job is counted under none."""
+"""Kind of counter -> the query that counts again: job, name, n. What belongs to no job has no job here."""
 
 
 class SqliteCheck(SqliteReader):

@@ -1,8 +1,8 @@
 """A group of writes as one statement.
 
-The queries of GROUP become a trigger on a view that holds nothing; to insert a record into the view carries them all
-out. So a group costs one step of SQLite, transaction and flush included. Python's lock is free during a step and
-fought for between two: a stand-in that took as long in nine steps as in one cost a third of the rows/s.
+The queries of GROUP become a trigger on an empty view. To insert one record into the view carries them all out, so a
+group costs one step of SQLite, transaction and flush included. Python's lock is free during a step, and threads compete
+for it between two: a stand-in that took as long in nine steps as in one cost a third of the rows/s.
 """
 
 from __future__ import annotations
@@ -139,20 +139,17 @@ class Group:
     def _add_claim(self, claim: Claim) -> None:
         rows, base, repeats = claim.rows, self._base, claim.repeats
         numbers = str(rows[0]) if len(rows) == 1 else ",".join(map(str, rows))
-        self._given["add_intents"].append(
-            (
-                claim.request_id,
-                claim.client_key,
-                claim.body_digest,
-                f"[{numbers}]",
-                claim.purpose,
-                claim.model,
-                claim.at,
-                int(claim.outlives_run),
-                claim.cost,
-                repeats.request_id if repeats else None,
-            )
+        intent = (
+            claim.request_id,
+            claim.client_key,
+            claim.body_digest,
+            f"[{numbers}]",
+            claim.purpose,
+            claim.model,
+            claim.at,
         )
+        more = (int(claim.outlives_run), claim.cost, repeats.request_id if repeats else None)
+        self._given["add_intents"].append((*intent, *more) if repeats or claim.cost is not None else (*intent, more[0]))
         if claim.purpose is not Purpose.LABEL:
             return
         claimed = self._given["claim_rows"]
@@ -168,20 +165,11 @@ class Group:
         usage, cost = settle.usage, settle.cost
         tokens = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) if usage else _NO_TOKENS
         rests_on = None if cost is None else "worst_case" if settle.outcome is Outcome.LOST else "price"
-        self._given["settle_requests"].append(
-            (
-                settle.request_id,
-                settle.at,
-                settle.outcome,
-                settle.status,
-                settle.provider_id,
-                *tokens,
-                cost,
-                rests_on,
-                settle.error_kind,
-                settle.error,
-            )
-        )
+        over = settle.request_id, settle.at, settle.outcome, settle.status, settle.provider_id, *tokens
+        failed = settle.error_kind is not None
+        # What is missing at the end of an array is NULL to SQLite, and takes no time to be read.
+        more = (cost, rests_on, settle.error_kind, settle.error) if failed else (cost, rests_on) if rests_on else ()
+        self._given["settle_requests"].append((*over, *more))
         self._settled.append(settle)
         self._add_results(settle.rows, settle.request_id)
         for known in settle.remember:
@@ -212,6 +200,9 @@ class Group:
             if label is not None:
                 tally["label", label] += n
                 tally["source", source or Source.MODEL] += n
+        for matched, n in Counter([result.matched for result in self._results]).items():
+            if matched is not None:
+                tally["matched", matched] += n
         for result in self._results:
             if result.source is Source.RULE:
                 tally["rule", result.origin or ""] += 1
@@ -256,7 +247,8 @@ Record = Callable[[int, int, RowResult], tuple[Any, ...]]
 
 
 def _answered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
-    return row, request, result.attempts, result.paid, result.label, result.source, result.answer
+    labelled = row, request, result.attempts, result.paid, result.label, result.source, result.matched
+    return labelled if result.answer is None else (*labelled, result.answer)
 
 
 def _unanswered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """The labels remembered: those of the last seconds in an inbox, all others in the order of their keys.
 
-A key has no order, so each label put in its place writes a page of the database. Some thousands put in together, in
-the order of their keys, share pages: that took 13 us of processor time a label down to 4. The inbox is a table too,
-so nothing is lost with the process.
+Keys come in no order, so each label put in its place alone writes a page of the database. Some thousands put in
+together, in the order of their keys, share pages: 4 us of processor time a label instead of 13. The inbox is a table
+too, so nothing is lost with the process.
 """
 
 from __future__ import annotations

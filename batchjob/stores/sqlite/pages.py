@@ -103,9 +103,9 @@ def _page_of(records: list[Any]) -> Page:
     for request, group in groupby(records, itemgetter(0)):
         first, *others = group
         found = [_row(record) for record in (first, *others)]
-        model, key, digest = first[8:]
+        model, key, digest, broken_off = first[8:]
         if key:
-            parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest)))
+            parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest, bool(broken_off))))
         else:
             rows += found
     return Page(tuple(parcels), tuple(rows))

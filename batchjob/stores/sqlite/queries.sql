@@ -38,12 +38,12 @@ FROM json_each(:rows) AS given CROSS JOIN intent ON intent.id = given.value ->> 
 DELETE FROM intent WHERE id IN (SELECT value ->> 0 FROM json_each(:rows));
 
 -- name: complete
--- in_flight -> done: [row, request, attempts, paid, label, source, answer].
+-- in_flight -> done: [row, request, attempts, paid, label, source, matched, answer].
 UPDATE row SET state = 'done', task_id = :task, attempts = given.attempts, paid = given.paid, label = given.label,
-    source = given.source, answer = given.answer, put_back = 0
+    source = given.source, matched = given.matched, answer = given.answer, put_back = 0
 FROM (
     SELECT value ->> 0 AS id, value ->> 1 AS request, value ->> 2 AS attempts, value ->> 3 AS paid,
-        value ->> 4 AS label, value ->> 5 AS source, value ->> 6 AS answer
+        value ->> 4 AS label, value ->> 5 AS source, value ->> 6 AS matched, value ->> 7 AS answer
     FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
@@ -175,7 +175,8 @@ ORDER BY row.id LIMIT :limit;
 -- name: returned_rows
 -- Pending rows that were out before, or put back; those of one request together, a lost request's with its key.
 SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back,
-    request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest
+    request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest,
+    request.error_kind IS 'broken_off_answer'
 FROM row INDEXED BY row_returned CROSS JOIN input ON input.id = row.id
     LEFT JOIN request ON request.id = row.request_id
 WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first AND row.id <= :last
@@ -183,15 +184,15 @@ WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first A
 ORDER BY row.request_id, row.id LIMIT :limit;
 
 -- name: unheard_rows
--- Rows that went out and were not heard of, of all jobs that ask the same: those that are held or failed; of the other
--- jobs also those that are out, or to go out again. The ids are sorted before their texts are looked up.
+-- Rows that went out and were not heard of: those of the job itself that are held or failed, whatever was asked; of
+-- other jobs that ask the same, also those that are out or to go out again. Ids are sorted before texts are looked up.
 WITH alike AS (
     SELECT other.id FROM run JOIN task AS own ON own.id = run.task_id JOIN task AS other USING (question)
     WHERE run.id = :run
 ), unheard AS (
     SELECT row.id FROM row INDEXED BY row_problem CROSS JOIN request ON request.id = row.request_id
     WHERE row.state IN ('failed', 'unconfirmed') AND request.outcome = 'lost'
-        AND request.task_id IN (SELECT id FROM alike)
+        AND (job_of(row.id) = :job OR request.task_id IN (SELECT id FROM alike))
     UNION ALL
     SELECT row.id FROM row INDEXED BY row_returned CROSS JOIN request ON request.id = row.request_id
     WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND job_of(row.id) <> :job AND request.outcome = 'lost'

@@ -1,7 +1,7 @@
 """The work table in SQLite: one connection writes, one transaction a group, flushed before it counts.
 
 A whole transaction is one call to aiosqlite's thread. So it is never cancelled in the middle, nobody else's statement
-gets into it, and a group of rows pays for one hand-over between threads instead of one a statement.
+gets into it, and a group of rows costs one hand-over between threads, not one a statement.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from batchjob.stores.sqlite.records import find_job, job_from_record, select_job
 
 T = TypeVar("T")
 GO_ON = Control()
-"""One process alone works on a database: nobody else can have a word for it."""
+"""Only one process works on a database, so there is never anybody who could stop it."""
 
 _encode = msgspec.json.encode
 
