@@ -55,7 +55,7 @@ storm-large: $(READY)
 failpoints: $(READY)
 	$(BIN)/python -m pytest -m storm -n 2 tests/test_failpoints.py
 
-# Each defect of tests/mutations.py must turn a test red; ONLY picks by name.
+# Each defect of tests/defects.py must turn a test red; ONLY picks by a part of the name.
 mutations: $(READY)
 	$(BIN)/python tests/mutations.py $(ONLY)
 

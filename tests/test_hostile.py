@@ -147,6 +147,28 @@ def test_an_export_that_is_read_for_one_line_ends_quietly(batchjob: BatchJob) ->
         assert ended.stderr.strip() == "0", more
 
 
+# ---------------------------------------------------------------- a foreign hand
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER foreign_hand AFTER UPDATE ON row BEGIN DELETE FROM input; END",
+        "ALTER TABLE tally ADD COLUMN foreign_hand INTEGER",
+        "DROP INDEX row_problem",
+    ],
+)
+def test_a_database_with_a_trigger_or_a_changed_table_is_left_alone(batchjob: BatchJob, statement: str) -> None:
+    many_rows(batchjob, 3)
+    with sqlite3.connect(batchjob.folder / "batchjob.db") as db:
+        db.execute(statement)
+    db.close()
+    for command in (("status",), ("resume",), ("export", "-o", "-")):
+        ended = batchjob(*command)
+        assert ended.code == 1
+        assert "has other tables than this version of batchjob makes, so it is left alone" in ended.err
+
+
 # ---------------------------------------------------------------- several at once
 
 PATIENT = "import batchjob.stores.sqlite.lock as lock; lock.TRIES = 300"

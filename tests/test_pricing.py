@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from batchjob.errors import SettingError
 from batchjob.model import Usage
+from batchjob.money.budget import Budget
 from batchjob.money.cost import PICO, KnownPrice, cost_picousd, usd, worst_case_picousd
 from batchjob.money.prices import load_prices, parse_prices, price_for
 from batchjob.settings.config import SANDBOX_URL, Price
@@ -138,6 +139,19 @@ def test_a_price_too_small_for_a_picodollar_is_not_rounded_to_nothing() -> None:
     found = price_for("", "m", {"m": Price(input=1e-9, output=1e-9)})
     assert found is not None
     assert found.input == found.output == 1
+
+
+# ---------------------------------------------------------------- a budget
+
+
+def test_an_answer_that_tells_no_usage_keeps_its_worst_case() -> None:
+    budget = Budget({}, allowance=100)
+    budget.reserve(60)
+    budget.correct(60, None)
+    assert budget.affords(40)
+    assert not budget.affords(41)
+    budget.correct(60, 10)
+    assert budget.affords(90)
 
 
 # ---------------------------------------------------------------- the list

@@ -355,12 +355,14 @@ def test_routes_send_each_script_to_its_model(bench: Callable[..., Bench]) -> No
     assert set(models.values()) == {"toy", "han-model"}
 
 
-def test_a_pilot_is_continued_without_paying_for_its_rows_again(bench: Callable[..., Bench]) -> None:
+@pytest.mark.parametrize("command", ["start", "resume"])
+def test_a_pilot_is_continued_without_paying_for_its_rows_again(bench: Callable[..., Bench], command: str) -> None:
     at = bench()
     name = at.write(many_texts(60))
     at.start(name, "--limit", "15")
     assert at.billed == 15
-    at.start(name)
+    given = (name, *at.base) if command == "start" else ()
+    assert at.batchjob(command, *given).code == 0
     assert at.billed == 60
     assert at.status()["state"] == "finished"
 
@@ -384,6 +386,23 @@ def test_the_budget_holds_across_kills_and_resumes(bench: Callable[..., Bench]) 
     assert at.status()["state"] == "over_budget"
     assert at.batchjob("resume", "--budget", "5").code == 0
     assert at.status()["rows"]["done"] == 900
+
+
+def test_many_requests_in_flight_keep_the_budget_together(bench: Callable[..., Bench]) -> None:
+    at = bench("--latency", "0.1-0.1")
+    (at.batchjob.folder / "job.toml").write_text(PRICED)
+    at.start(at.write(many_texts(400)), "--concurrency", "60", "--budget", "0.02", code=5)
+    spent = sum(line["input_tokens"] * 2e-6 + line["output_tokens"] * 8e-6 for line in at.lines())
+    assert 0.01 < spent <= 0.02
+
+
+def test_a_lost_request_is_in_the_cost_at_its_worst_case(bench: Callable[..., Bench]) -> None:
+    at = bench("--fault", "dropped=1.0")
+    (at.batchjob.folder / "job.toml").write_text(PRICED)
+    at.start(at.write(["change my pin"]), "--max-attempts", "2", code=4)
+    (first, second) = at.lines()
+    most = sum(line["input_tokens"] * 2e-6 + line["output_tokens"] * 8e-6 for line in (first, second))
+    assert at.status()["cost"]["lost_usd_at_most"] >= most > 0
 
 
 def test_a_budget_without_a_price_is_refused_before_anything_is_sent_or_made(bench: Callable[..., Bench]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import random
 import re
 import sqlite3
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,6 @@ from batchjob.stores.sqlite.check import SqliteCheck
 from tests.powercut.disk import MODES, Disk, PowerCut
 from tests.powercut.workload import dump, steps
 
-PRAGMAS = re.findall(r'"(PRAGMA \w+ = \w+)"', inspect.getsource(sqlite._connect))
-"""Those the store itself opens its connection with."""
 CHECKPOINTS = (4000, 100, 20)
 """Pages of log after which it is copied into the database: the store's own number, and some that a cut meets often."""
 NAME = "/job.db"
@@ -38,17 +37,33 @@ class Found(NamedTuple):
     differences: int  # counters that are not what they count
 
 
-def test_the_store_names_its_pragmas_where_this_test_looks_for_them() -> None:
-    names = [pragma.split()[1] for pragma in PRAGMAS]
-    assert names == ["journal_mode", "synchronous", "wal_autocheckpoint", "temp_store"]
+@cache
+def pragmas() -> dict[str, str]:
+    """Those the store itself opens its connection with, in their order."""
+    said: list[str] = []
+
+    class Heard(sqlite3.Connection):
+        def execute(self, query: str, *values: object) -> sqlite3.Cursor:
+            said.append(query)
+            return super().execute(query, *values)
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Heard))
+        sqlite._connect(Path(folder) / "job.db").close()
+    found = [named for query in said if (named := re.fullmatch(r"PRAGMA (\w+) = (\w+)", query))]
+    return {named[1]: named[2] for named in found if named[1] not in ("application_id", "user_version")}
+
+
+def test_these_are_the_pragmas_the_cuts_are_tried_with() -> None:
+    assert list(pragmas()) == ["journal_mode", "synchronous", "wal_autocheckpoint", "temp_store"]
 
 
 def connect(disk: Disk, *, synchronous: str | None, checkpoint: int) -> apsw.Connection:
     """As open_store does it, but alone: the log's index is in memory, since the simulated disk shares none."""
     db = apsw.Connection(NAME, vfs=disk.name)
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    for pragma in PRAGMAS:
-        db.execute(pragma)
+    for name, value in pragmas().items():
+        db.execute(f"PRAGMA {name} = {value}")
     db.execute(f"PRAGMA wal_autocheckpoint = {checkpoint}")
     if synchronous:
         db.execute(f"PRAGMA synchronous = {synchronous}")

@@ -292,6 +292,16 @@ async def test_what_was_sent_again_is_counted_and_apart_where_its_key_is_new(ben
 # ---------------------------------------------------------------- over jobs
 
 
+async def test_rows_of_another_job_are_not_put_back(bench: Bench) -> None:
+    for name in ("job", "other"):
+        request = await bench.claim(1)
+        await bench.store.commit([Settle(request, Outcome.REJECTED, (result(1, Event.FAIL),), 3.0)])
+        if name == "job":
+            bench.run, bench.sent = await make_job(bench.store, "other"), 0
+    assert await bench.store.retry(["bad"], at=4.0) == 1
+    assert bench.rows()[1] == State.FAILED
+
+
 async def test_texts_unheard_of_in_another_job_are_told_to_one_that_asks_the_same(bench: Bench) -> None:
     await bench.claim(1)
     await bench.again()
@@ -330,4 +340,6 @@ async def test_labels_are_remembered_over_jobs_and_processes_the_latest_wins(ben
     assert (await bench.store.cached_labels([first]))[first].label == "else"
     assert await bench.store.forget_labels(before=3.5) == 1
     assert await bench.store.forget_labels(before=None) == 1
+    assert await bench.store.cached_labels([first, second]) == {}
+    await bench.again()
     assert await bench.store.cached_labels([first, second]) == {}

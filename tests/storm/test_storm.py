@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from defects import DEFECTS, Defect, copied, why_not
 
 from storm.harness import LLMOCK, MODES, Blow, Llmock, Plan, Told, World, plan_storm, storm
 
@@ -22,7 +23,6 @@ pytestmark = [pytest.mark.storm, pytest.mark.timeout(7200)]
 KILLS = int(os.environ.get("KILLS", "100"))
 SEED = int(os.environ.get("SEED", "1"))
 MODE = os.environ.get("MODE", "")
-ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = {
     "storms": 7,
     "kills": 7,
@@ -115,114 +115,16 @@ def test_somebody_elses_endpoint_has_the_same_story_in_its_journal(tmp_path: Pat
 
 # ---------------------------------------------------------------- would it have been noticed?
 
-DEFECTS = {
-    "the claim is committed after the request": (
-        "await self._commits.submit(claim)\n        heard = await self._endpoint.send(body, key)",
-        "heard = await self._endpoint.send(body, key)\n        await self._commits.submit(claim)",
-        "resend",
-        "sent without a claim",
-    ),
-    "a resent request has a new key": (
-        "key = parcel.lost.client_key if parcel.lost else ",
-        "key = ",
-        "idempotent",
-        "paid twice",
-    ),
-    "hold sends again all the same": (
-        "State.UNCONFIRMED if hold else State.PENDING",
-        "State.PENDING",
-        "hold",
-        "paid twice",
-    ),
-    "what is sent again is not counted": (
-        'self._tally["request", "resent"] += 1',
-        "pass",
-        "resend",
-        "paid twice",
-    ),
-    # Not lost, for the label cache still has them; but they are counted twice.
-    "a restart puts done rows back": (
-        'lost = {"rows": _encode(requests)',
-        "db.execute(\"UPDATE row SET state = 'pending', label = NULL, source = NULL WHERE state = 'done'\")\n"
-        '            lost = {"rows": _encode(requests)',
-        "resend",
-        "row counters",
-    ),
-    "a counter drifts": (
-        'self._tally["row", State.PENDING] += len(chunk.rows)',
-        'self._tally["row", State.PENDING] += len(chunk.rows) + 1',
-        "resend",
-        "row counters",
-    ),
-    "usage is counted twice": (
-        '"input_tokens"] += usage.input_tokens',
-        '"input_tokens"] += 2 * usage.input_tokens',
-        "resend",
-        "usage",
-    ),
-    "labels land on the wrong row": (
-        "label = terms.labels.match(answer)",
-        "label = terms.labels.labels[row.number % len(terms.labels.labels)]",
-        "resend",
-        "label: row",
-    ),
-    "nobody is refused": ("if self._taken():", "if True:", "resend", "second runner"),
-    "labels that were bought are not looked up": (
-        "found = await self._store.cached_labels(wanted) if wanted else {}",
-        "found: dict[Key, Remembered] = {}",
-        "duplicates",
-        "billed after its commit",
-    ),
-    "texts that begin alike are the same": (
-        "state.update(normalise(text).encode(",
-        "state.update(normalise(text)[:9].encode(",
-        "duplicates",
-        "label: row",
-    ),
-    "another job's labels are bought again": (
-        "if not (self._config.dedupe if own else self._config.cache):",
-        "if not own:",
-        "cache",
-        "billed after its commit",
-    ),
-    "a held row is asked again although its text has a label": (
-        "if known:\n                self._settle(known)",
-        "if not known and False:\n                self._settle(known)",
-        "duplicates, hold",
-        "billed after its commit",
-    ),
-    "what a dead run had reserved is free again": (
-        'tally["cost", "lost"] += sum(cost for _, cost in requests)',
-        "pass",
-        "budget",
-        "cost: lost requests",
-    ),
-    "every run has the whole budget": ("spent=await store.spent_picousd()", "spent=0", "budget", "over the budget"),
-    "a verification looks like any request": (
-        'purpose = "verify" if claim.verify else "label"',
-        'purpose = "label"',
-        "verify",
-        "paid twice",
-    ),
-    "every row is verified": ("self._chance() < sample", "self._chance() < 1", "verify", "verify: "),
-}
-"""A defect -> what is replaced by what, in which mode it is looked for, what the oracle says of it."""
+NOTICED = [one for one in DEFECTS if one.storm]
 
 
-@pytest.mark.parametrize("defect", DEFECTS)
-def test_the_oracle_objects_to_a_defect(tmp_path: Path, defect: str) -> None:
-    right, wrong, mode, expected = DEFECTS[defect]
-    copy = tmp_path / "copy"
-    shutil.copytree(ROOT / "batchjob", copy / "batchjob", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "migrations", copy / "migrations")
-    sources = [path for path in (copy / "batchjob").rglob("*.py") if right in path.read_text()]
-    assert len(sources) == 1, "the line this defect is made from is no longer there, once"
-    text = sources[0].read_text()
-    assert text.count(right) == 1
-    sources[0].write_text(text.replace(right, wrong))
+@pytest.mark.parametrize("one", NOTICED, ids=lambda one: one.name)
+def test_the_oracle_objects_to_a_defect(tmp_path: Path, one: Defect) -> None:
+    assert why_not(one) == ""
+    copy = copied(tmp_path / "copy", ("batchjob", "migrations"), one)
     kills = tuple(Blow("kill", "request", 0.1 + 0.05 * n, rival=n == 1) for n in range(4))
-    plan = Plan(SEED, mode, 1000, ".csv", 20, (0.02, 0.05), kills)
+    plan = Plan(SEED, one.storm.mode, one.storm.rows, ".csv", 20, (0.02, 0.05), kills)
     command = (sys.executable, "-c", "from batchjob.cli import main; main()")
     with World(tmp_path / "job", plan, command=command, environment={"PYTHONPATH": str(copy)}) as world:
         told = storm(world)
-    assert [said for said in told.objections if expected in said], told.objections
+    assert [said for said in told.objections if one.storm.objection in said], told.objections

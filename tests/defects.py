@@ -1,0 +1,1152 @@
+"""Defects, each a few lines that change the program by name.
+
+tests/mutations.py puts each into a copy of the package, and one of its `tests` must turn red. The storm
+(tests/storm/test_storm.py) does so with those that name a `storm`, and its oracle must object.
+
+A defect is a function with @defect. It is given its module when that has just been imported, in every process that
+uses the copy, and before anyone else has taken a name from it. It changes the module with `put` and `cut`, which raise
+Gone where what they are to change is no longer there. So this file imports nothing of the package at its top.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.abc
+import importlib.util
+import inspect
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONCLUDE = "tests/exchange/test_conclude.py"
+CRASH = "tests/test_crash.py"
+KILLED = f"{CRASH}::test_a_job_killed_three_times_has_every_label_once_and_no_bill_it_does_not_name"
+FAILS = "tests/test_failpoints.py::test_a_job_that_fails_there_ends_as_if_it_had_not"
+BUDGET = "tests/test_failpoints.py::test_a_budget_is_kept_also_by_a_job_that_is_killed"
+FAULTS = "tests/test_faults.py"
+FAULT = f"{FAULTS}::test_fault_ends_as_the_table_says"
+KEY_AGAIN = f"{FAULTS}::test_a_key_is_used_again_until_a_failure_was_answered"
+CLIENT = "tests/test_client.py"
+DECISIONS = "tests/test_decisions.py"
+DISK = "tests/test_disk.py"
+HOSTILE = "tests/test_hostile.py"
+IDENTITY = "tests/task/test_identity.py"
+LIFE = "tests/stores/test_life_of_rows.py"
+PACING = "tests/test_pacing.py"
+PRICING = "tests/test_pricing.py"
+SAVING = "tests/test_saving.py"
+STORE = "tests/stores/test_store.py"
+
+
+class Storm(NamedTuple):
+    """In which mode of the storm a defect is looked for, a part of what the oracle says of it, and of how many rows."""
+
+    mode: str
+    objection: str
+    rows: int = 1000
+
+
+class Defect(NamedTuple):
+    """What is wrong, in which module, what makes it so, and who must tell."""
+
+    name: str
+    module: str  # of the package, without its name
+    patch: Callable[[Any], None]
+    tests: tuple[str, ...]
+    storm: Storm | None
+
+
+DEFECTS: list[Defect] = []
+
+
+def defect(
+    name: str, module: str, *tests: str, storm: tuple[str, str] | tuple[str, str, int] | None = None
+) -> Callable[[Callable[[Any], None]], None]:
+    """The function that follows puts this defect into this module."""
+
+    def keep(patch: Callable[[Any], None]) -> None:
+        DEFECTS.append(Defect(name, module, patch, tests, storm and Storm(*storm)))
+
+    return keep
+
+
+# ---------------------------------------------------------------- how one is put in
+
+
+class Gone(Exception):
+    """What a defect changes is not there, or no longer what it was."""
+
+
+_undo: list[Callable[[], None]] = []
+
+
+def put(owner: Any, name: str, new: Any) -> Any:
+    """Put something in the place of what has this name ("Class.method") in a module, class or dict; what was there.
+
+    Raises:
+        Gone: nothing has this name, or the new one takes other arguments. A defect that is only a crash proves nothing.
+    """
+    told = ".".join(filter(None, (getattr(owner, "__name__", ""), name)))
+    *path, last = name.split(".")
+    for part in path:
+        owner = _found(owner, part, told)
+    old = _found(owner, last, told)
+    if inspect.isfunction(old) and not _fits(new, old):
+        raise Gone(f"{told} takes {inspect.signature(old)}, and what the defect puts there {inspect.signature(new)}")
+    change = owner.__setitem__ if isinstance(owner, dict) else lambda key, value: setattr(owner, key, value)
+    change(last, new)
+    _undo.append(lambda: change(last, old))
+    return old
+
+
+def cut(owner: Any, name: str, piece: str, instead: str = "") -> None:
+    """Take a piece, which is there once, out of a text that has this name."""
+    text = _found(owner, name, name)
+    if text.count(piece) != 1:
+        raise Gone(f"{piece!r} is {text.count(piece)} times in {name}")
+    put(owner, name, text.replace(piece, instead))
+
+
+def _found(owner: Any, name: str, told: str) -> Any:
+    held = owner if isinstance(owner, dict) else vars(owner)
+    if name not in held:
+        raise Gone(f"there is no {told}")
+    return held[name]
+
+
+def _fits(new: Any, old: Any) -> bool:
+    """Whether it takes the same arguments, or any."""
+    taken, wanted = [
+        [(each.name, each.kind) for each in inspect.signature(function).parameters.values()] for function in (new, old)
+    ]
+    return taken == wanted or inspect.Parameter.VAR_POSITIONAL in [kind for _, kind in taken]
+
+
+def why_not(one: Defect) -> str:
+    """Why a defect cannot be put in; "" where it can. Nothing of it stays."""
+    try:
+        one.patch(importlib.import_module(f"batchjob.{one.module}"))
+    except Exception as error:  # a name that is gone may show as anything
+        return str(error) if isinstance(error, Gone) else f"{type(error).__name__}: {error}"
+    finally:
+        while _undo:
+            _undo.pop()()
+    return ""
+
+
+def copied(folder: Path, names: Sequence[str], one: Defect | None) -> Path:
+    """A copy of these files and folders, `batchjob` among them, with the defect in its package."""
+    folder.mkdir()
+    for name in names:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / name)
+    if one is not None:
+        shutil.copy(__file__, folder / "batchjob" / "_defects.py")
+        with (folder / "batchjob" / "__init__.py").open("a") as package:
+            package.write(f"\nfrom batchjob._defects import put_in\n\nput_in({one.name!r})\n")
+    return folder
+
+
+def put_in(name: str) -> None:
+    """Patch the module of this defect when it is imported. Called by the copy of the package."""
+    sys.meta_path.insert(0, _Patching(next(one for one in DEFECTS if one.name == name)))
+
+
+class _Patching(importlib.abc.MetaPathFinder):
+    """Finds one module, once, and has it patched when it has been loaded."""
+
+    def __init__(self, one: Defect) -> None:
+        self._defect = one
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> Any:
+        if fullname != f"batchjob.{self._defect.module}":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        assert spec is not None
+        assert spec.loader is not None
+        load = spec.loader.exec_module
+
+        def load_and_patch(module: ModuleType) -> None:
+            load(module)
+            self._defect.patch(module)
+
+        spec.loader.exec_module = load_and_patch
+        return spec
+
+
+async def nothing(self: Any) -> None:
+    """In the place of a method that is not carried out."""
+
+
+# ---------------------------------------------------------------- claim, send, conclude
+
+
+@defect(
+    "the claim is committed after the request",
+    "run.group_commit",
+    f"{FAILS}[request.after_last_byte=kill@1]",
+    storm=("resend", "sent without a claim"),
+)
+def _(commit: Any) -> None:
+    from batchjob.endpoints.chat import ChatEndpoint
+
+    kept: dict[str, Callable[[], Any]] = {}
+
+    def keep_claims(self: Any, write: Any) -> Any:
+        if not isinstance(write, commit.Claim):
+            return submit(self, write)
+        kept[write.client_key] = lambda: submit(self, write)
+        done = self._loop.create_future()
+        done.set_result(None)
+        return done
+
+    async def send_and_claim(self: Any, body: bytes, client_key: str) -> Any:
+        reply = await send(self, body, client_key)
+        await kept.pop(client_key)()
+        return reply
+
+    submit = put(commit, "GroupCommit.submit", keep_claims)
+    send = put(ChatEndpoint, "send", send_and_claim)
+
+
+@defect(
+    "a request that goes out again has a new idempotency key",
+    "exchange.exchange",
+    f"{KILLED}[idempotent]",
+    storm=("idempotent", "paid twice"),
+)
+def _(exchange: Any) -> None:
+    put(exchange, "client_key", lambda prefix, request_id, lost, body_digest: f"{prefix}-{request_id}")
+
+
+@defect(
+    "a body that changed keeps its old key",
+    "exchange.exchange",
+    "tests/exchange/test_keys.py::test_a_lost_request_keeps_its_key_only_while_its_body_is_the_same",
+)
+def _(exchange: Any) -> None:
+    put(
+        exchange,
+        "client_key",
+        lambda prefix, request_id, lost, body_digest: lost.client_key if lost else f"{prefix}-{request_id}",
+    )
+
+
+@defect(
+    "a key that brings half an answer is used again",
+    "exchange.exchange",
+    f"{FAULT}[lost-finish-reason-error]",
+)
+def _(exchange: Any) -> None:
+    def whole_or_not(prefix: str, request_id: int, lost: Any, body_digest: int) -> str:
+        whole = lost and exchange.LostRequest(lost.request_id, lost.client_key, lost.body_digest)
+        return str(client_key(prefix, request_id, whole, body_digest))
+
+    client_key = put(exchange, "client_key", whole_or_not)
+
+
+@defect(
+    "a lost parcel is put back without its key",
+    "exchange.conclude",
+    f"{KEY_AGAIN}[lost-lost]",
+    storm=("idempotent, faults", "paid twice"),
+)
+def _(conclude: Any) -> None:
+    part = put(conclude, "_part", lambda parcel, results, places, lost=None: part(parcel, results, places))
+
+
+@defect(
+    "a key is used again after an answered failure",
+    "exchange.conclude",
+    f"{DECISIONS}::test_a_key_is_kept_until_a_failure_was_answered",
+    f"{KEY_AGAIN}[lost-500]",
+)
+def _(conclude: Any) -> None:
+    still = put(conclude, "still_lost", lambda exchange, decision: still(exchange, decision) or exchange.parcel.lost)
+
+
+@defect(
+    "any answer is taken for a label",
+    "task.labels",
+    f"{FAULT}[paid-and-of-no-use-a-label-off-the-list]",
+    f"{FAULT}[paid-and-of-no-use-two-labels]",
+)
+def _(labels: Any) -> None:
+    put(labels, "LabelSet.read", lambda self, answer, *, exact_only=False: labels.Match(answer, near=False))
+
+
+@defect(
+    "an answer that may not be whole is read like any other",
+    "exchange.rows",
+    f"{CONCLUDE}::test_of_an_answer_that_may_not_be_whole_only_the_label_itself_counts",
+)
+def _(rows: Any) -> None:
+    read = put(rows, "read_answer", lambda row, answer, terms, *, exact_only=False: read(row, answer, terms))
+
+
+@defect(
+    "a thought is taken for an answer",
+    "task.thoughts",
+    "tests/task/test_thoughts.py::test_what_stands_behind_the_last_thought_is_the_answer",
+    "tests/task/test_labels.py::test_what_an_answer_says_itself_is_read",
+)
+def _(thoughts: Any) -> None:
+    put(thoughts, "spoken", lambda content: content)
+
+
+@defect(
+    "labels land on the wrong row",
+    "exchange.rows",
+    f"{KILLED}[resend]",
+    storm=("resend", "label: row"),
+)
+def _(rows: Any) -> None:
+    def wrong(row: Any, answer: str, terms: Any, *, exact_only: bool = False) -> Any:
+        labels = terms.labels.labels
+        return read(row, labels[row.number % len(labels)], terms)
+
+    read = put(rows, "read_answer", wrong)
+
+
+@defect(
+    "every row is verified",
+    "exchange.conclude",
+    f"{SAVING}::test_a_sample_of_shared_labels_is_verified_alone",
+    storm=("verify", "verify: "),
+)
+def _(conclude: Any) -> None:
+    to_verify = put(conclude, "_to_verify", lambda over, model, share, chance: to_verify(over, model, 1.0, chance))
+
+
+@defect(
+    "a verification looks like any request",
+    "stores.sqlite.group",
+    f"{SAVING}::test_a_sample_of_shared_labels_is_verified_alone",
+    storm=("verify", "paid twice"),
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "add_intents", "value ->> 4", "'label'")
+
+
+@defect(
+    "what is sent again is not counted",
+    "exchange.exchange",
+    f"{KILLED}[resend]",
+    f"{CRASH}::test_a_second_ctrl_c_leaves_at_once_and_what_was_out_is_counted",
+    storm=("resend", "paid twice"),
+)
+def _(exchange: Any) -> None:
+    from msgspec.structs import replace
+
+    claim = put(exchange, "Exchange.claim", lambda self, at: replace(claim(self, at), repeats=None))
+
+
+@defect(
+    "after an error a row goes out again at once",
+    "exchange.conclude",
+    f"{CONCLUDE}::test_after_an_error_a_row_waits_longer_each_time",
+)
+def _(conclude: Any) -> None:
+    put(conclude, "_wait", lambda parcel, decision, chance: 0.0)
+
+
+@defect(
+    "a parcel that should wait goes out at once",
+    "run.supply",
+    "tests/run/test_supply.py",
+)
+def _(supply: Any) -> None:
+    put_back = put(supply, "Supply.put_back", lambda self, parcel, due: put_back(self, parcel, 0.0))
+
+
+@defect(
+    "a fallback is remembered as if the model had said it",
+    "exchange.conclude",
+    f"{CONCLUDE}::test_a_fallback_is_remembered_as_one",
+)
+def _(conclude: Any) -> None:
+    def as_said(parcel: Any, results: Any) -> Any:
+        return tuple(conclude.Remembered(one.key, one.label, False) for one in remembered(parcel, results))
+
+    remembered = put(conclude, "_remembered", as_said)
+
+
+# ---------------------------------------------------------------- pace
+
+
+@defect(
+    "a pause that the endpoint asked for is not made",
+    "pace.pacer",
+    f"{PACING}::test_retry_after_is_followed_exactly_and_never_early",
+)
+def _(pacer: Any) -> None:
+    put(pacer, "Pacer._wait", lambda self, seconds, now, why: None)
+
+
+@defect(
+    "an outage is not noticed",
+    "pace.health",
+    f"{DECISIONS}::test_an_outage_is_noticed_after_twenty_in_a_row_and_probed_ever_more_rarely",
+    f"{FAULTS}::test_rows_survive_an_outage_in_the_middle_of_the_job",
+)
+def _(health: Any) -> None:
+    put(health, "Health.bad", lambda self, signal, row, now: True)
+
+
+@defect(
+    "a job whose rows all fail alike goes on",
+    "pace.health",
+    f"{DECISIONS}::test_the_job_stops_at_five_rows_alike_before_any_label_and_at_twenty_after_one",
+    f"{FAULTS}::test_what_stopped_the_job_once_mended_labels_every_row",
+)
+def _(health: Any) -> None:
+    put(health, "AlikeFailures.failed", lambda self, kind, row: False)
+
+
+# ---------------------------------------------------------------- money
+
+
+@defect(
+    "no budget is reserved",
+    "money.budget",
+    f"{SAVING}::test_many_requests_in_flight_keep_the_budget_together",
+)
+def _(budget: Any) -> None:
+    def add_what_it_cost(self: Any, reserved: int, cost: int | None) -> None:
+        self._held += reserved if cost is None else cost
+
+    put(budget, "Budget.reserve", lambda self, cost: None)
+    put(budget, "Budget.correct", add_what_it_cost)
+
+
+@defect(
+    "what a dead run had reserved is free again",
+    "stores.sqlite.group",
+    BUDGET,
+    storm=("budget", "cost: lost requests"),
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "dead_requests", "coalesce(intent.cost_picousd, 0)", "0")
+
+
+@defect("every run has the whole budget", "stores.sqlite.store", BUDGET, storm=("budget", "over the budget"))
+def _(store: Any) -> None:
+    async def all_of_it(self: Any, limit: int | None) -> tuple[int, int | None]:
+        return 0, limit
+
+    put(store, "SqliteStore.draw", all_of_it)
+
+
+@defect(
+    "a lost request costs nothing",
+    "exchange.conclude",
+    f"{SAVING}::test_a_lost_request_is_in_the_cost_at_its_worst_case",
+)
+def _(conclude: Any) -> None:
+    def cheap(exchange: Any, reply: Any, decision: Any) -> int | None:
+        return 0 if decision.outcome is conclude.Outcome.LOST else cost_of(exchange, reply, decision)
+
+    cost_of = put(conclude, "cost_of", cheap)
+
+
+@defect(
+    "an answer without a usage is free",
+    "money.budget",
+    f"{PRICING}::test_an_answer_that_tells_no_usage_keeps_its_worst_case",
+)
+def _(budget: Any) -> None:
+    correct = put(budget, "Budget.correct", lambda self, reserved, cost: correct(self, reserved, cost or 0))
+
+
+@defect(
+    "the worst case is too low",
+    "exchange.question",
+    "tests/exchange/test_question.py",
+)
+def _(question: Any) -> None:
+    def half(self: Any, parcel: Any) -> int | None:
+        cost = worst_case(self, parcel)
+        return cost and cost // 2
+
+    worst_case = put(question, "Questions.worst_case", half)
+
+
+# ---------------------------------------------------------------- the work table
+
+
+def weaker(store: Any, synchronous: str) -> None:
+    """The store's connection with another PRAGMA synchronous."""
+
+    def connect_weaker(path: Path) -> Any:
+        connection = connect(path)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        return connection
+
+    connect = put(store, "_connect", connect_weaker)
+
+
+@defect("commits are flushed at checkpoints only (synchronous = NORMAL)", "stores.sqlite.store", "tests/powercut")
+def _(store: Any) -> None:
+    weaker(store, "NORMAL")
+
+
+@defect("commits are never flushed (synchronous = OFF)", "stores.sqlite.store", "tests/powercut")
+def _(store: Any) -> None:
+    weaker(store, "OFF")
+
+
+@defect(
+    "a lost request is cut in two at the end of a page",
+    "stores.sqlite.pages",
+    "tests/test_many_rows.py::test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page",
+)
+def _(pages: Any) -> None:
+    def no_more(self: Any, request: int, after: int, last_request: int, limit: int) -> dict[str, int]:
+        return values(self, request, after, last_request, max(limit, 0))  # -1, no limit: the rest of a request
+
+    values = put(pages, "Pages._values", no_more)
+
+
+@defect(
+    "a retry sends rows that were never tried too",
+    "stores.sqlite.pages",
+    f"{STORE}::test_a_run_may_want_only_what_was_put_back_or_only_the_first_rows",
+)
+def _(pages: Any) -> None:
+    def all_rows(self: Any, job_id: int, *, before: int, fresh: bool, up_to: int | None) -> None:
+        init(self, job_id, before=before, fresh=True, up_to=up_to)
+
+    init = put(pages, "Pages.__init__", all_rows)
+
+
+@defect(
+    "a second writer is let in",
+    "stores.sqlite.lock",
+    f"{CRASH}::test_a_second_runner_is_refused_by_name_and_may_start_when_the_first_is_dead",
+    storm=("resend", "second runner"),
+)
+def _(lock: Any) -> None:
+    put(lock, "WriterLock._taken", lambda self: True)
+
+
+@defect(
+    "hold sends again all the same",
+    "stores.sqlite.store",
+    f"{KILLED}[hold]",
+    LIFE,
+    storm=("hold", "paid twice"),
+)
+def _(store: Any) -> None:
+    recover = put(store, "SqliteStore._recover", lambda self, db, *, hold, at: recover(self, db, hold=False, at=at))
+
+
+# Not lost, for the label cache still has them; but they are counted twice.
+@defect("a restart puts done rows back", "stores.sqlite.store", LIFE, storm=("resend", "row counters"))
+def _(store: Any) -> None:
+    def put_done_back(self: Any, db: Any, *, hold: bool, at: float) -> int:
+        db.execute("UPDATE row SET state = 'pending', label = NULL, source = NULL WHERE state = 'done'")
+        return recover(self, db, hold=hold, at=at)
+
+    recover = put(store, "SqliteStore._recover", put_done_back)
+
+
+@defect(
+    "a restart takes a request that outlives its run for lost",
+    "stores.sqlite.group",
+    f"{STORE}::test_a_request_that_outlives_its_run_is_left_alone",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "dead_requests", " AND intent.outlives_run = 0")
+
+
+@defect("rows in a wrong state are passed over in silence", "stores.sqlite.group", LIFE)
+def _(group: Any) -> None:
+    put(group, "UNGUARDED", frozenset(group.GROUP))
+
+
+@defect(
+    "an answer settles rows of another request",
+    "stores.sqlite.group",
+    f"{STORE}::test_a_request_cannot_settle_the_row_of_another",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "complete", " AND row.request_id = given.request")
+
+
+@defect(
+    "a chunk of the input that does not follow is taken",
+    "stores.sqlite.group",
+    f"{STORE}::test_rows_that_do_not_follow_are_refused",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "advance_input", " AND job.rows = given.before")
+
+
+@defect(
+    "claims are carried out before results",
+    "stores.sqlite.group",
+    f"{STORE}::test_a_commit_answers_and_does_results_before_claims",
+)
+def _(group: Any) -> None:
+    claims = ("add_intents", "claim_rows")
+    put(group, "GROUP", (*claims, *(name for name in group.GROUP if name not in claims)))
+
+
+@defect("a counter drifts", "stores.sqlite.group", LIFE, storm=("resend", "row counters"))
+def _(group: Any) -> None:
+    def drift(self: Any) -> None:
+        count(self)
+        self._tally["row", group.State.DONE] += sum(result.event is group.Event.COMPLETE for result in self._results)
+
+    count = put(group, "Group._count_results", drift)
+
+
+@defect(
+    "usage is counted twice",
+    "stores.sqlite.group",
+    f"{STORE}::test_the_counters_are_true_and_a_reader_sees_them",
+    storm=("resend", "usage"),
+)
+def _(group: Any) -> None:
+    def count_twice(self: Any) -> None:
+        count(self)
+        self._tally["usage", "input_tokens"] *= 2
+
+    count = put(group, "Group._count_requests", count_twice)
+
+
+@defect(
+    "a row that was put back does not say so",
+    "stores.sqlite.group",
+    f"{STORE}::test_a_row_that_was_put_back_says_so_until_it_is_settled",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "retry", " put_back = 1,")
+
+
+@defect(
+    "a row that was put back says so until it is claimed only",
+    "stores.sqlite.group",
+    f"{STORE}::test_a_row_that_was_put_back_says_so_until_it_is_settled",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "claim_rows", "error_kind = NULL", "put_back = 0, error_kind = NULL")
+
+
+@defect(
+    "a retry puts back the rows of every job",
+    "stores.sqlite.group",
+    f"{STORE}::test_rows_of_another_job_are_not_put_back",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "retry", " AND id > :first AND id <= :last")
+
+
+@defect(
+    "request ids repeat from run to run",
+    "stores.sqlite.ids",
+    f"{STORE}::test_no_two_runs_give_out_the_same_request_ids",
+)
+def _(ids: Any) -> None:
+    put(ids, "first_request_id", lambda run_id: (1 << ids.SHIFT) + 1)
+
+
+@defect(
+    "requests that are in flight are not listed",
+    "stores.sqlite.reader",
+    f"{STORE}::test_what_is_in_flight_is_in_the_ledger_and_so_is_what_is_over",
+    storm=("resend", "sent without a claim"),
+)
+def _(reader: Any) -> None:
+    cut(reader, "REQUESTS", " FROM intent WHERE id", " FROM intent WHERE 0 AND id")
+
+
+@defect(
+    "triggers and tables of a foreign hand are taken for ours",
+    "stores.sqlite.schema",
+    f"{HOSTILE}::test_a_database_with_a_trigger_or_a_changed_table_is_left_alone",
+)
+def _(schema: Any) -> None:
+    put(schema, "_check_tables", lambda connection, path, version: None)
+
+
+@defect(
+    "an export holds on to what it began with",
+    "stores.sqlite.reader",
+    f"{HOSTILE}::test_an_export_that_nobody_reads_does_not_keep_the_log_from_being_reset",
+)
+def _(reader: Any) -> None:
+    def in_one_transaction(self: Any, job: Any) -> Any:
+        self._db.execute("BEGIN")
+        yield from export_rows(self, job)
+
+    export_rows = put(reader, "SqliteReader.export_rows", in_one_transaction)
+
+
+@defect(
+    "the latest job goes by the clock",
+    "stores.sqlite.reader",
+    f"{HOSTILE}::test_with_the_clock_set_back_the_latest_job_is_still_the_one_that_ran_last",
+)
+def _(reader: Any) -> None:
+    def by_the_clock(self: Any, *, unfinished: bool = False) -> Any:
+        if unfinished:
+            return latest(self, unfinished=True)
+        return self.job(self._all("SELECT name FROM job ORDER BY updated_at DESC LIMIT 1")[0][0])
+
+    latest = put(reader, "SqliteReader.latest", by_the_clock)
+
+
+@defect(
+    "a dead job is taken for alive while another runs",
+    "stores.sqlite.reader",
+    "tests/test_commands.py::test_a_dead_job_is_interrupted_also_while_another_runs_in_its_database",
+)
+def _(reader: Any) -> None:
+    put(reader, "_is_on", lambda writer, job: writer is not None)
+
+
+@defect(
+    "a limit holds for the runs that follow",
+    "jobs",
+    f"{SAVING}::test_a_pilot_is_continued_without_paying_for_its_rows_again",
+)
+def _(jobs: Any) -> None:
+    def with_limit(job: Any, changes: dict[str, Any]) -> Any:
+        return jobs.msgspec.structs.replace(settings_for(job, changes), limit=jobs.settings_of(job).limit)
+
+    settings_for = put(jobs, "settings_for", with_limit)
+
+
+@defect(
+    "a job that was made meanwhile is made again",
+    "jobs",
+    f"{HOSTILE}::test_a_job_that_another_process_makes_meanwhile_is_not_made_twice",
+)
+def _(jobs: Any) -> None:
+    from batchjob.stores.sqlite.reader import SqliteReader
+
+    async def without_a_look(store: Any, plan: Any) -> None:
+        names = put(SqliteReader, "names", lambda self: set())
+        await choose_job(store, plan)
+        put(SqliteReader, "names", names)
+
+    choose_job = put(jobs, "_choose_job", without_a_look)
+
+
+# ---------------------------------------------------------------- a disk that is full, or gone
+
+
+@defect(
+    "a database that was taken away is not missed",
+    "stores.sqlite.store",
+    f"{DISK}::test_a_database_that_is_taken_away_under_a_run_stops_it_and_put_back_loses_nothing",
+)
+def _(store: Any) -> None:
+    put(store, "SqliteStore._check_in_place", lambda self: None)
+
+
+@defect(
+    "answers in hand are dropped when the disk is full",
+    "stores.sqlite.store",
+    f"{DISK}::test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it_ends",
+)
+def _(store: Any) -> None:
+    put(store, "SqliteStore.free_reserve", lambda self: None)
+
+
+@defect(
+    "a group does not wait to hear how the one before it fared",
+    "run.group_commit",
+    f"{DISK}::test_a_group_behind_one_that_found_the_disk_full_tells_the_same_and_keeps_its_answers",
+)
+def _(commit: Any) -> None:
+    alone = put(commit, "GroupCommit._commit", lambda self, group, before: alone(self, group, None))
+
+
+# ---------------------------------------------------------------- labels without a request
+
+
+@defect(
+    "labels that were bought are not looked up",
+    "run.supply",
+    f"{SAVING}::test_tomorrows_file_pays_only_for_what_is_new",
+    storm=("cache", "billed after its commit"),
+)
+def _(supply: Any) -> None:
+    async def none_is(self: Any, cases: Any) -> dict[Any, Any]:
+        return {}
+
+    put(supply, "Supply._remembered", none_is)
+
+
+@defect(
+    "a lost row is asked for again although its text has a label",
+    "run.supply",
+    f"{SAVING}::test_a_lost_row_whose_text_another_job_has_a_label_for_gets_it_for_free",
+    storm=("cache, two open", "billed after its commit", 600),  # of them the second kill hits some that both jobs have
+)
+def _(supply: Any) -> None:
+    async def none_is(cases: Any) -> dict[Any, Any]:
+        return {}
+
+    async def ask_anyway(self: Any, lost: Any) -> None:
+        self._remembered = none_is
+        await ask_again(self, lost)
+        del self._remembered
+
+    ask_again = put(supply, "Supply._ask_again", ask_anyway)
+
+
+@defect(
+    "another job's labels are bought again",
+    "shortcuts.known",
+    f"{SAVING}::test_tomorrows_file_pays_only_for_what_is_new",
+    storm=("cache", "billed after its commit"),
+)
+def _(known: Any) -> None:
+    def own_alone(self: Any, case: Any) -> Any:
+        return settle(self, case) if case.found and case.found.job_id == self._terms.job_id else None
+
+    settle = put(known, "Known.settle", own_alone)
+
+
+@defect(
+    "texts that begin alike are the same",
+    "task.texts",
+    f"{SAVING}::test_tomorrows_file_pays_only_for_what_is_new",
+    storm=("duplicates", "label: row"),
+)
+def _(texts: Any) -> None:
+    normalise = put(texts, "normalise", lambda text: normalise(text)[:9])
+
+
+@defect(
+    "a text that was not heard of is asked in another row",
+    "run.twins",
+    f"{SAVING}::test_rows_that_come_after_a_lost_one_with_their_text_are_held_too",
+)
+def _(twins: Any) -> None:
+    def forget_it(self: Any, key: Any, result: Any) -> Any:
+        unheard = dict(self._unheard)
+        found = concluded(self, key, result)
+        self._unheard = unheard
+        return found
+
+    concluded = put(twins, "Twins.concluded", forget_it)
+
+
+@defect(
+    "a text another job lost is asked for a row that was tried before",
+    "run.twins",
+    f"{SAVING}::test_a_row_that_was_refused_once_is_held_too",
+)
+def _(twins: Any) -> None:
+    hold = put(
+        twins,
+        "Twins._hold",
+        lambda self, row, key: None if self._unheard.get(key, (0, ""))[1] else hold(self, row, key),
+    )
+
+
+@defect(
+    "a text that an earlier run lost is asked in another row",
+    "run.supply",
+    f"{SAVING}::test_a_text_that_went_out_and_was_not_heard_of_is_held_in_every_row",
+)
+def _(supply: Any) -> None:
+    put(supply, "Supply._learn_unheard", nothing)
+
+
+@defect(
+    "a text that is held is asked in another row when the question has changed",
+    "stores.sqlite.group",
+    f"{STORE}::test_rows_of_the_job_itself_are_unheard_of_whatever_is_asked_now",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "unheard_rows", group.ids.expand("job_of(row.id) = :job OR "))
+
+
+@defect(
+    "a text that another job has out is asked again",
+    "stores.sqlite.group",
+    f"{STORE}::test_texts_unheard_of_in_another_job_are_told_to_one_that_asks_the_same",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "unheard_rows", "WHERE intent.purpose = 'label'", "WHERE 0")
+
+
+@defect(
+    "all rows with one text wait in memory",
+    "run.twins",
+    f"{SAVING}::test_rows_that_wait_for_another_with_their_text_are_not_all_in_memory",
+)
+def _(twins: Any) -> None:
+    put(twins, "Twins.full", property(lambda self: False))
+
+
+REMEMBERED = f"{STORE}::test_labels_are_remembered_over_jobs_and_processes_the_latest_wins"
+
+
+@defect("labels that came lately never get to their place", "stores.sqlite.memory", REMEMBERED)
+def _(memory: Any) -> None:
+    put(memory, "Memory._merge", lambda self, db: None)
+
+
+@defect("labels that came lately are thrown away", "stores.sqlite.group", REMEMBERED)
+def _(group: Any) -> None:
+    put(group.QUERIES, "merge_inbox", "SELECT 1")
+
+
+@defect("labels that were forgotten come back", "stores.sqlite.group", REMEMBERED)
+def _(group: Any) -> None:
+    put(group.QUERIES, "empty_inbox", "SELECT 1")
+
+
+@defect(
+    "a forecast does not know of the rules",
+    "forecast.work",
+    *[f"tests/test_forecast_agrees.py::test_profile_dry_run_and_run_agree_on_every_row[{seed}]" for seed in range(4)],
+)
+def _(work: Any) -> None:
+    class WithoutRules(work.Walk):  # type: ignore[misc, name-defined]
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self._by_row = [each for each in self._by_row if type(each).__name__ != "ByRule"]
+
+    put(work, "Walk", WithoutRules)
+
+
+@defect(
+    "a forecast does not look labels up",
+    "forecast.work",
+    *[f"tests/test_forecast_agrees.py::test_profile_dry_run_and_run_agree_on_every_row[{seed}]" for seed in range(4)],
+)
+def _(work: Any) -> None:
+    class WithoutCache(work.Walk):  # type: ignore[misc, name-defined]
+        def by_text(self, cases: Any, found: Any) -> Any:
+            return super().by_text(cases, {})
+
+    put(work, "Walk", WithoutCache)
+
+
+# ---------------------------------------------------------------- what a job is known by
+
+
+@defect(
+    "a task forgets a setting that decides",
+    "task.identity",
+    f"{IDENTITY}::test_what_decides_a_label_and_nothing_else_makes_another_task",
+)
+def _(identity: Any) -> None:
+    def forgetful(self: Any) -> str:
+        return str(identity._digest({name: value for name, value in self.settings.items() if name != "fallback"}))
+
+    put(identity, "Task.digest", property(forgetful))
+
+
+@defect(
+    "a question forgets the temperature",
+    "task.identity",
+    f"{IDENTITY}::test_whatever_changes_a_request_changes_the_question_and_nothing_else_does",
+)
+def _(identity: Any) -> None:
+    put(identity, "QUESTION", tuple(name for name in identity.QUESTION if name != "temperature"))
+
+
+@defect(
+    "another model's label is taken",
+    "task.identity",
+    f"{IDENTITY}::test_a_key_is_of_question_model_and_text",
+)
+def _(identity: Any) -> None:
+    of = put(identity, "Keys.of", lambda self, text, model: of(self, text, ""))
+
+
+# ---------------------------------------------------------------- the wire
+
+
+@defect(
+    "a connection is used again at once",
+    "endpoints.fast",
+    f"{FAULTS}::test_a_second_answer_right_behind_the_first_is_not_taken_for_the_next_request",
+)
+def _(fast: Any) -> None:
+    def without_a_rest(self: Any, connection: Any) -> None:
+        rest(self, connection)
+        self._idle.extend(self._resting)
+        self._resting.clear()
+
+    rest = put(fast, "FastTransport._rest", without_a_rest)
+
+
+@defect(
+    "a connection is used again on which another answer has begun",
+    "endpoints.fast",
+    f"{CLIENT}::test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection",
+)
+def _(fast: Any) -> None:
+    put(fast, "_rehearse", lambda connector, request, timeout: None)  # it would notice
+    begun = put(fast, "_has_begun_another", lambda connection: begun(connection) and False)
+
+
+@defect(
+    "a connection is used again whatever came on it",
+    "endpoints.fast",
+    f"{FAULTS}::test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row",
+)
+def _(fast: Any) -> None:
+    def unchecked(self: Any) -> Any:
+        if not self._idle:
+            return None
+        _, connection = self._idle.popleft()
+        fast._expect_answer(connection)
+        return connection
+
+    put(fast, "FastTransport._used_before", unchecked)
+
+
+@defect(
+    "aiohttp's insides are taken as they come",
+    "endpoints.fast",
+    f"{CLIENT}::test_where_aiohttp_is_not_as_expected_the_plain_transport_is_taken",
+)
+def _(fast: Any) -> None:
+    put(fast, "_rehearse", lambda connector, request, timeout: None)
+
+
+@defect(
+    "the plain transport says of what may have been sent that it was not",
+    "endpoints.plain",
+    f"{FAULTS}::test_on_the_plain_transport_a_fault_ends_so_too[lost-reset-without-an-answer]",
+)
+def _(plain: Any) -> None:
+    async def note_nothing(session: Any, context: Any, params: Any) -> None:
+        pass
+
+    put(plain, "_note_connection", note_nothing)
+
+
+@defect(
+    "the plain transport tells a proxy the key",
+    "endpoints.plain",
+    f"{FAULTS}::test_a_proxy_is_not_given_the_key",
+)
+def _(plain: Any) -> None:
+    def tell_all(self: Any, *given: Any, **named: Any) -> None:
+        init(self, *given, **named)
+        self._session.headers.update(self._headers)
+
+    init = put(plain, "PlainTransport.__init__", tell_all)
+
+
+@defect(
+    "an answer of any size is read",
+    "endpoints.transport",
+    f"{FAULT}[paid-and-of-no-use-a-body-of-more-than-8-mib]",
+    f"{FAULTS}::test_a_gzip_bomb_is_read_to_the_cap_and_memory_stays_flat",
+)
+def _(transport: Any) -> None:
+    put(transport, "MOST_BODY_BYTES", 1 << 40)
+
+
+@defect(
+    "an answer may hold the key",
+    "endpoints.chat",
+    f"{FAULT}[the-key-comes-back-in-a-message]",
+    f"{FAULT}[the-key-comes-back-as-x-request-id]",
+    f"{FAULT}[the-key-comes-back-in-an-answer]",
+)
+def _(chat: Any) -> None:
+    put(chat, "ChatEndpoint._blotted", lambda self, answer: (answer.headers, answer.body))
+
+
+# ---------------------------------------------------------------- in and out
+
+
+@defect(
+    "an input that is another one now is read on",
+    "inputs.lines",
+    "tests/test_inputs.py::test_a_changed_byte_before_the_position_is_noticed_and_one_behind_it_is_not",
+    "tests/test_inputs.py::test_a_shorter_input_is_a_changed_one",
+)
+def _(lines: Any) -> None:
+    def skip_anything(self: Any, position: int, digest: str) -> None:
+        with contextlib.suppress(lines.InputChanged):
+            skip(self, position, digest)
+
+    skip = put(lines, "Lines.skip", skip_anything)
+
+
+@defect(
+    "a terminal is told what a file or an endpoint holds, letter for letter",
+    "printable",
+    "tests/test_commands.py::test_nothing_from_a_file_or_endpoint_reaches_the_terminal_unchecked",
+)
+def _(printable: Any) -> None:
+    put(printable, "printable", lambda text: text)
+
+
+@defect(
+    "JSON of any depth is decoded",
+    "inputs.jsonl",
+    f"{HOSTILE}::test_json_deeper_than_any_stack_fails_alone_from_file_to_export",
+)
+def _(jsonl: Any) -> None:
+    def read_deep(line: str) -> Any:
+        with contextlib.suppress(jsonl.msgspec.DecodeError):  # but not RecursionError
+            jsonl._decode(line)
+        return read(line)
+
+    read = put(jsonl, "_read_object", read_deep)
+
+
+@defect(
+    "an export has its name before it is whole",
+    "outputs.target",
+    f"{FAILS}[export.before_rename=kill@1]",
+    f"{FAILS}[export.before_rename=enospc@1]",
+)
+def _(target: Any) -> None:
+    def under_its_name(folder: Path, prefix: str) -> tuple[Path, int]:
+        path = folder / prefix[1:-1]
+        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+    put(target, "_locked_temporary", under_its_name)
+
+
+@defect(
+    "a reader that has gone is an error",
+    "outputs.target",
+    f"{HOSTILE}::test_an_export_that_is_read_for_one_line_ends_quietly",
+)
+def _(target: Any) -> None:
+    @contextlib.contextmanager
+    def complaining(path: str) -> Any:
+        try:
+            with opened(path) as file:
+                yield file
+        except BrokenPipeError as error:
+            raise target._unwritable("stdout", error) from error
+
+    opened = put(target, "opened", complaining)
+
+
+@defect(
+    "an age is below zero",
+    "views.cache",
+    f"{HOSTILE}::test_with_the_clock_set_back_no_age_rate_or_time_left_is_below_zero",
+)
+def _(cache: Any) -> None:
+    put(cache, "_age", lambda seconds: f"{int(seconds // cache.MINUTE)} min")

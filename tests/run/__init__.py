@@ -1,0 +1,1 @@
+"""How a run works through its rows."""
