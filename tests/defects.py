@@ -371,15 +371,15 @@ def _(supply: Any) -> None:
 
 
 @defect(
-    "a fallback is remembered as if the model had said it",
+    "an answer off the list is remembered as a label",
     "exchange.conclude",
-    f"{CONCLUDE}::test_a_fallback_is_remembered_as_one",
+    f"{CONCLUDE}::test_an_answer_off_the_list_is_remembered_as_one",
 )
 def _(conclude: Any) -> None:
-    def as_said(parcel: Any, results: Any) -> Any:
+    def as_label(parcel: Any, results: Any) -> Any:
         return tuple(conclude.Remembered(one.key, one.label, False) for one in remembered(parcel, results))
 
-    remembered = put(conclude, "_remembered", as_said)
+    remembered = put(conclude, "_remembered", as_label)
 
 
 # ---------------------------------------------------------------- pace
@@ -719,14 +719,14 @@ def _(reader: Any) -> None:
 
 @defect(
     "a limit holds for the runs that follow",
-    "jobs",
+    "plans",
     f"{SAVING}::test_a_pilot_is_continued_without_paying_for_its_rows_again",
 )
-def _(jobs: Any) -> None:
+def _(plans: Any) -> None:
     def with_limit(job: Any, changes: dict[str, Any]) -> Any:
-        return jobs.msgspec.structs.replace(settings_for(job, changes), limit=jobs.settings_of(job).limit)
+        return plans.msgspec.structs.replace(settings_for(job, changes), limit=plans.settings_of(job).limit)
 
-    settings_for = put(jobs, "settings_for", with_limit)
+    settings_for = put(plans, "settings_for", with_limit)
 
 
 @defect(
