@@ -27,6 +27,7 @@ AGAIN_FREE = "all workers wait, then it tries again; costs the row no attempt"
 FAILS = "fails this row; the others go on"
 PAID = "keeps the usage; buys no second answer (--max-paid)"
 RESENDS = "sends again with the same idempotency key, counted under paid twice, at most"
+RESENDS_AS_NEW = "sends again with a new idempotency key, counted under paid twice, at most"
 HOLDS = "holds the row until the user decides (--on-unconfirmed hold)"
 TAKES = "takes the label"
 
@@ -639,7 +640,7 @@ def lost(fault: str, act: Act, kind: str, **more: Any) -> None:
     CASES.append(
         Case(
             fault=fault,
-            does=RESENDS,
+            does=RESENDS if more.get("same_key", True) else RESENDS_AS_NEW,
             state=DONE,
             exit=0,
             most=4,
