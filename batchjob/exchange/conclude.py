@@ -40,7 +40,7 @@ class Again(NamedTuple):
 
 
 class Over(NamedTuple):
-    """A row that has its end, and the key of its question, where labels are remembered."""
+    """A row that has its end, and the key by which rows of its job share that, where they do."""
 
     row: Row
     result: RowResult
@@ -80,7 +80,7 @@ def conclude(
     lost = still_lost(exchange, decision)
     results = _results(parcel, reply, decision, terms, lost, counts=counts)
     settle = _settle(exchange, reply, decision, results, at)
-    keys: Sequence[Key | None] = parcel.keys or (None,) * len(parcel.rows)
+    keys: Sequence[Key | None] = parcel.twins or parcel.keys or (None,) * len(parcel.rows)
     if decision is ANSWERED and len(results) == 1 and results[0].event is Event.COMPLETE:  # as nearly always
         return Conclusion(settle, (Over(parcel.rows[0], results[0], keys[0]),), ())
     ends = zip(parcel.rows, results, keys, strict=True)
@@ -154,13 +154,18 @@ def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembe
     """The labels among these results, as the cache takes them."""
     if not parcel.keys or not results:
         return ()
-    return tuple(
-        [
-            Remembered(key, result.label, result.source is Source.FALLBACK)
-            for key, result in zip(parcel.keys, results, strict=True)
+    found = [
+        Remembered(key, result.label, result.source is Source.FALLBACK)
+        for key, result in zip(parcel.keys, results, strict=True)
+        if result.label is not None
+    ]
+    if parcel.twins:
+        found += [
+            Remembered(twin, result.label, result.source is Source.FALLBACK, loose=True)
+            for twin, result in zip(parcel.twins, results, strict=True)
             if result.label is not None
         ]
-    )
+    return tuple(found)
 
 
 def _agreed(reply: Reply, decision: Decision, label: str, terms: Terms) -> bool | None:
@@ -216,7 +221,8 @@ def _part(parcel: Parcel, results: tuple[RowResult, ...], places: list[int], los
         msgspec.structs.replace(parcel.rows[at], attempts=results[at].attempts, paid=results[at].paid) for at in places
     ]
     keys = tuple([parcel.keys[at] for at in places]) if parcel.keys else ()
-    return Parcel(tuple(rows), parcel.model, lost, keys=keys)
+    twins = tuple([parcel.twins[at] for at in places]) if parcel.twins else ()
+    return Parcel(tuple(rows), parcel.model, lost, keys=keys, twins=twins)
 
 
 def _to_verify(over: Sequence[Over], model: str, share: float, chance: Callable[[], float]) -> list[Again]:

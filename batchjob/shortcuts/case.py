@@ -11,14 +11,14 @@ class Terms(Value, frozen=True):
 
     rules: tuple[Rule, ...]
     fallback: str | None
-    dedupe: bool
+    dedupe: bool  # exactly or loosely: which of them, the keys say
     cache: bool
     job_id: int | None  # the job's own; None: it is not made yet
 
     @classmethod
     def of(cls, config: JobConfig, job_id: int | None) -> Terms:
         """Those of a job with these settings."""
-        return cls(config.rules, config.fallback, config.dedupe, config.cache, job_id)
+        return cls(config.rules, config.fallback, config.dedupe != "off", config.cache, job_id)
 
 
 class Case(Value, frozen=True):
@@ -28,4 +28,5 @@ class Case(Value, frozen=True):
     model: str = ""  # that it would be asked of
     route: str = ""  # the name of the route that led to it
     key: Key | None = None  # of what it asks; None: nothing is looked up
+    twin: Key | None = None  # that rows of this job share a label under; another one than `key` where that is loose
     found: Remembered | None = None  # the label remembered under the key

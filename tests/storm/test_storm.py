@@ -174,8 +174,8 @@ DEFECTS = {
         "billed after its commit",
     ),
     "texts that begin alike are the same": (
-        "state.update(normalise(text).encode(",
-        "state.update(normalise(text)[:9].encode(",
+        "state.update(self._form(text).encode(",
+        "state.update(self._form(text)[:9].encode(",
         "duplicates",
         "label: row",
     ),
