@@ -90,6 +90,7 @@ class Parcel(Value, frozen=True):
     lost: LostRequest | None = None
     verifies: str | None = None  # the label its one row has already, which is to be compared
     keys: tuple[Key, ...] = ()  # of the rows, where their labels are remembered
+    twins: tuple[Key, ...] = ()  # and under these, which only rows of the same job have, where it joins texts loosely
 
 
 class Page(Value, frozen=True):
@@ -201,6 +202,7 @@ class Remembered(Value, frozen=True):
     off_list: bool
     job_id: int = 0  # whose request it was
     job: str = ""
+    loose: bool = False  # for rows of that job alone
 
 
 class AddRows(Value, frozen=True):

@@ -824,12 +824,12 @@ def _(known: Any) -> None:
 
 @defect(
     "texts that begin alike are the same",
-    "task.texts",
+    "task.identity",
     f"{SAVING}::test_tomorrows_file_pays_only_for_what_is_new",
     storm=("duplicates", "label: row"),
 )
-def _(texts: Any) -> None:
-    normalise = put(texts, "normalise", lambda text: normalise(text)[:9])
+def _(identity: Any) -> None:
+    of = put(identity, "Keys.of", lambda self, text, model: of(self, text[:9], model))
 
 
 @defect(
@@ -838,9 +838,9 @@ def _(texts: Any) -> None:
     f"{SAVING}::test_rows_that_come_after_a_lost_one_with_their_text_are_held_too",
 )
 def _(twins: Any) -> None:
-    def forget_it(self: Any, key: Any, result: Any) -> Any:
+    def forget_it(self: Any, twin: Any, result: Any) -> Any:
         unheard = dict(self._unheard)
-        found = concluded(self, key, result)
+        found = concluded(self, twin, result)
         self._unheard = unheard
         return found
 
@@ -856,7 +856,7 @@ def _(twins: Any) -> None:
     hold = put(
         twins,
         "Twins._hold",
-        lambda self, row, key: None if self._unheard.get(key, (0, ""))[1] else hold(self, row, key),
+        lambda self, case, twin: None if self._unheard.get(case.key, (0, ""))[1] else hold(self, case, twin),
     )
 
 

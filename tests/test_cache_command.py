@@ -75,7 +75,7 @@ def test_the_size_that_is_told_is_near_the_true_one(labelled: BatchJob) -> None:
     with sqlite3.connect(labelled.folder / "batchjob.db") as db:
         db.execute(
             "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
-            " INSERT OR IGNORE INTO label_cache SELECT random(), random(), 'billing', 0, 1, 1700000000 FROM n"
+            " INSERT OR IGNORE INTO label_cache SELECT random(), random(), 'billing', 0, 1, 1700000000, NULL FROM n"
         )
         db.commit()
         try:

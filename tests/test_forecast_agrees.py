@@ -22,7 +22,7 @@ ROUTE = '[[routes]]\nname = "long"\nmodel = "large"\nmin_length = 24\n'
 def text(chance: random.Random) -> str:
     """A short text, often the same as another but for case, spaces and punctuation; sometimes none."""
     if chance.random() < 0.07:
-        return chance.choice(("", " ", "\t", "\u3000"))
+        return chance.choice(("", " ", "\t", "\u3000", "\u200b", "\ufeff"))
     said = " ".join(chance.choices(WORDS, k=chance.randint(1, 5)))
     return chance.choice((said, said, said.upper(), f" {said}  ", f"{said}.", f"{said}?!"))
 
@@ -58,7 +58,8 @@ def test_profile_dry_run_and_run_agree_on_every_row(batchjob: BatchJob, sandbox:
     chosen = "".join(part for part in (RULE, ROUTE) if chance.random() < 0.6)
     (batchjob.folder / "job.toml").write_text(chosen)
     base = ["--base-url", sandbox(), "--model", "toy", "--labels", "card,refund,other", "--rpm", "0"]
-    base += [flag for flag in ("--no-dedupe", "--no-cache") if chance.random() < 0.25]
+    base += ["--dedupe", chance.choice(("exact", "loose", "off"))]
+    base += ["--no-cache"] if chance.random() < 0.25 else []
     base += ["--fallback", "other"] if chance.random() < 0.5 else []
     base += ["--limit", "40"] if chance.random() < 0.3 else []
     texts = [text(chance) for _ in range(chance.randint(20, 90))]

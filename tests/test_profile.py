@@ -88,12 +88,28 @@ def test_profile_counts_rows_defects_duplicates_scripts_and_languages(batchjob: 
     assert found["rows"] == {"total": 8, "to_label": 6, "blank": 1, "defective": 1}
     assert found["defects"] == {"ragged_row": 1}
     duplicates = found["duplicates"]
-    assert (duplicates["exact"], duplicates["normalised"]) == (1, 2)
-    assert [(found["count"], found["exact"]) for found in duplicates["most_frequent"]] == [(3, True)]
+    assert (duplicates["exact"], duplicates["loose"], found["loose_saves"]) == (1, 2, 1)
+    assert duplicates["alike"] == [["Refund please", "refund  please!"]]
+    assert [(found["count"], found["exact"]) for found in duplicates["most_frequent"]] == [(2, True)]
     assert found["scripts"] == {"Latin": 4, "Han": 1, "Cyrillic": 1}
     assert found["languages"] == {"unknown": 4, "zh": 1, "ru": 1}
-    assert found["settled_by"] == {"request": 4, "rule": 0, "cache": 0, "duplicate": 2, "fallback": 0, "failed": 2}
-    assert found["estimates"][0]["requests"] == 4
+    assert found["settled_by"] == {"request": 5, "rule": 0, "cache": 0, "duplicate": 1, "fallback": 0, "failed": 2}
+    assert found["estimates"][0]["requests"] == 5
+
+
+def test_profile_says_what_loose_would_save_and_shows_pairs_of_what_it_would_join(batchjob: BatchJob) -> None:
+    long = "word " * 40
+    texts = ["tell US", "tell us.", "Tell us!", f"{long}end", f"{long}end!", "the same", "the  same", "alone"]
+    write(batchjob, "id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts)))
+    said = batchjob("profile", "t.csv", *TASK).out
+    assert "1 text stood there before" in said
+    assert re.search(r"^loose +3 texts more but for case or closing .*--dedupe loose.* 3 rows fewer to pay", said, re.M)
+    assert "'tell US' and 'tell us.'" in said
+    assert re.search(r"  'word .*\.\.\..*end' and 'word .*\.\.\..*end!'", said)
+    loosely = profile(batchjob, "t.csv", *TASK, "--dedupe", "loose")
+    assert (loosely["settled_by"]["request"], loosely["loose_saves"]) == (4, None)
+    assert profile(batchjob, "t.csv", *TASK)["settled_by"]["request"] == 4 + 3
+    assert profile(batchjob, "t.csv", *TASK, "--dedupe", "off")["settled_by"]["request"] == 8
 
 
 def test_profile_and_a_dry_run_send_nothing_and_write_nothing(
@@ -166,7 +182,7 @@ def test_profile_counts_the_rows_whose_label_is_in_the_cache_and_adds_nothing_to
 ) -> None:
     write(batchjob)
     batchjob("start", "t.csv", *LABELS, "--sandbox", "--rpm", "0", "--quiet")
-    write(batchjob, "text\nrefund please\nwhere is my card?\nsomething new\n", "u.csv")
+    write(batchjob, "text\nRefund  please\n Where is my card\nsomething new\n", "u.csv")
     found = profile(batchjob, "u.csv", *LABELS, "--sandbox")
     assert (found["settled_by"]["cache"], found["settled_by"]["request"]) == (2, 1)
     assert profile(batchjob, "u.csv", *LABELS, "--sandbox", "--no-cache")["settled_by"]["request"] == 3
@@ -284,7 +300,7 @@ def test_a_dry_run_of_a_new_job_says_its_plan_on_stdout_and_makes_no_job(batchjo
     ended = batchjob("start", "t.csv", *LABELS, "--sandbox", "--dry-run")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("plan      a new job, t, in ")
-    assert "requests  4 with 1 row in each" in ended.out
+    assert "requests  5 with 1 row in each" in ended.out
     assert "nothing was sent or written" in ended.out
     assert files(batchjob) == before
 

@@ -24,7 +24,7 @@ from batchjob.views.numbers import dollars
 @contextlib.contextmanager
 def remembering(db: str, config: JobConfig) -> Iterator[LookUp | None]:
     """The label cache of a database to ask; None where there is no database, or nothing in it to be used."""
-    if not (config.cache or config.dedupe) or not holds_jobs(db):
+    if not (config.cache or config.dedupe != "off") or not holds_jobs(db):
         yield None
         return
     with open_reader(db) as store:
@@ -49,7 +49,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
     own = plan.job if isinstance(plan.job, Job) else None
     prices = prices_of(config)
     with remembering(plan.db, config) as look_up:
-        work = Work(config, plan.source, look_up, job_id=None if own is None else own.id)
+        work = Work(config, plan.source, look_up, job=own)
         for rows in _left(plan.db, config, own):
             work.add(rows)
         for rows in rows_within(plan.chunks or (), config.limit):

@@ -40,7 +40,7 @@ class Again(NamedTuple):
 
 
 class Over(NamedTuple):
-    """A row that has its end, and the key of its question, where labels are remembered."""
+    """A row that has its end, and the key by which rows of its job share that, where they do."""
 
     row: Row
     result: RowResult
@@ -80,7 +80,7 @@ def conclude(
     lost = still_lost(exchange, decision)
     results = _results(parcel, reply, decision, terms, lost, counts=counts)
     settle = _settle(exchange, reply, decision, results, at)
-    keys: Sequence[Key | None] = parcel.keys or (None,) * len(parcel.rows)
+    keys: Sequence[Key | None] = parcel.twins or parcel.keys or (None,) * len(parcel.rows)
     if decision is ANSWERED and len(results) == 1 and results[0].event is Event.COMPLETE:  # as nearly always
         return Conclusion(settle, (Over(parcel.rows[0], results[0], keys[0]),), ())
     ends = zip(parcel.rows, results, keys, strict=True)
@@ -155,15 +155,19 @@ def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembe
     if not parcel.keys or not results:
         return ()
     pairs = zip(parcel.keys, results, strict=True)
-    return tuple([one for key, result in pairs if (one := _remember(key, result)) is not None])
+    found = [one for key, result in pairs if (one := _remember(key, result)) is not None]
+    if parcel.twins:
+        pairs = zip(parcel.twins, results, strict=True)
+        found += [one for twin, result in pairs if (one := _remember(twin, result, loose=True)) is not None]
+    return tuple(found)
 
 
-def _remember(key: Key, result: RowResult) -> Remembered | None:
+def _remember(key: Key, result: RowResult, *, loose: bool = False) -> Remembered | None:
     """A label, or an answer off the list, which others may have a label or a fallback for."""
     if result.source is Source.MODEL and result.label is not None:
-        return Remembered(key, result.label, False)
+        return Remembered(key, result.label, False, loose=loose)
     over = result.event is Event.COMPLETE or (result.event is Event.FAIL and result.error_kind == "off_list")
-    return Remembered(key, result.answer, True) if over and result.answer is not None else None
+    return Remembered(key, result.answer, True, loose=loose) if over and result.answer is not None else None
 
 
 def _agreed(reply: Reply, decision: Decision, label: str, terms: Terms) -> bool | None:
@@ -219,7 +223,8 @@ def _part(parcel: Parcel, results: tuple[RowResult, ...], places: list[int], los
         msgspec.structs.replace(parcel.rows[at], attempts=results[at].attempts, paid=results[at].paid) for at in places
     ]
     keys = tuple([parcel.keys[at] for at in places]) if parcel.keys else ()
-    return Parcel(tuple(rows), parcel.model, lost, keys=keys)
+    twins = tuple([parcel.twins[at] for at in places]) if parcel.twins else ()
+    return Parcel(tuple(rows), parcel.model, lost, keys=keys, twins=twins)
 
 
 def _to_verify(over: Sequence[Over], model: str, share: float, chance: Callable[[], float]) -> list[Again]:

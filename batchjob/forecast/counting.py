@@ -10,6 +10,9 @@ from typing import Any
 
 MOST_TEXTS = 2000
 """Repeated texts counted at a time."""
+MOST_FIRST = 20_000
+"""Texts kept to show which others are like them."""
+SHOWN_PAIRS = 5
 SHOWN_CHARACTERS = 80
 LAST_BUCKET = 15
 """The lengths from 2**14 characters on are shown together."""
@@ -85,6 +88,29 @@ class Frequent:
         """(text, how often it is there, whether that is exact), the most frequent first."""
         for times, missed, text in sorted(self._counts.values(), key=lambda found: -found[0])[:count]:
             yield text, times, not missed
+
+
+class Alike:
+    """Some pairs of different texts that have one loose form, looked for among the first of a file."""
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[str, str]] = []
+        self._first: dict[int, str] = {}  # hash of the loose form -> its first text; "" where a pair is known
+
+    def add(self, loose: int, text: str) -> None:
+        """A text that is seen for the first time, and the hash of its loose form."""
+        first = self._first.get(loose)
+        if first and len(self.pairs) < SHOWN_PAIRS:
+            self.pairs.append((first, _shortened(text)))
+            self._first[loose] = ""
+        elif first is None and len(self._first) < MOST_FIRST:
+            self._first[loose] = _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    """A text with its end, where most that are alike differ."""
+    half = SHOWN_CHARACTERS // 2
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:half]}...{text[3 - half :]}"
 
 
 class Lengths:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from batchjob.forecast.counting import Frequent, HashSet, Lengths
+from batchjob.forecast.counting import Alike, Frequent, HashSet, Lengths
 from batchjob.task.languages import language_of, script_of
-from batchjob.task.texts import normalise
+from batchjob.task.texts import exact_form, loose_form
 
 SEEN_CHARACTERS = 500
 """Of a text, where its script and language are looked for."""
@@ -23,13 +23,14 @@ class Texts:
     """What the texts are like that can be labelled."""
 
     def __init__(self) -> None:
-        self.exact_duplicates = self.duplicates = 0
+        self.exact = self.loose = 0  # texts that stood there before: the same, and the same loosely
         self._frequent = Frequent()
+        self._alike = Alike()
         self._lengths = Lengths()
         self._scripts: Counter[str] = Counter()
         self._languages: Counter[str] = Counter()
-        self._exact = HashSet()
-        self._normal = HashSet()
+        self._exact_forms = HashSet()
+        self._loose_forms = HashSet()
 
     def add(self, text: str) -> None:
         """Look at a text."""
@@ -40,19 +41,22 @@ class Texts:
             seen = text[:SEEN_CHARACTERS]
             self._scripts[script_of(seen) or NO_LETTERS] += 1
             self._languages[language_of(seen) or UNTOLD] += 1
-        self.exact_duplicates += not self._exact.add(hash(text))
-        hash_ = hash(normalise(text))
-        if not self._normal.add(hash_):
-            self.duplicates += 1
-            self._frequent.add(hash_, text)
+        exact, loose = hash(exact_form(text)), hash(loose_form(text))
+        self.loose += not self._loose_forms.add(loose)
+        if self._exact_forms.add(exact):
+            self._alike.add(loose, text)
+        else:
+            self.exact += 1
+            self._frequent.add(exact, text)
 
     def document(self) -> dict[str, Any]:
         """What was found."""
         languages = self._languages + Counter({UNTOLD: self._scripts.total() - self._languages.total()})
         return {
             "duplicates": {
-                "exact": self.exact_duplicates,
-                "normalised": self.duplicates,
+                "exact": self.exact,
+                "loose": self.loose,
+                "alike": self._alike.pairs,
                 "most_frequent": [
                     {"text": text, "count": count, "exact": exact}
                     for text, count, exact in self._frequent.top(SHOWN_TEXTS)

@@ -13,13 +13,13 @@ from typing import Any
 from batchjob.forecast.counting import HashSet
 from batchjob.forecast.packing import Asked
 from batchjob.forecast.texts import Texts
-from batchjob.model import InputRow, InputSource, Key, Remembered, Row, RowResult
+from batchjob.model import InputRow, InputSource, Job, Key, Remembered, Row, RowResult
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
-from batchjob.shortcuts.case import Case, Terms
+from batchjob.shortcuts.case import Case
 from batchjob.states import Source
-from batchjob.task.identity import Keys, Task
-from batchjob.task.routes import Routes
+from batchjob.task.identity import Task, loose_keys
+from batchjob.task.texts import shows_nothing
 
 LookUp = Callable[[Sequence[Key]], dict[Key, Remembered]]
 """The labels remembered under these keys."""
@@ -29,7 +29,7 @@ class Work:
     """What becomes of the rows of an input, counted.
 
     Args:
-        job_id: the job whose rows they are; None: it is not made yet.
+        job: whose rows they are; None: it is not made yet.
         look_up: None: nothing is remembered.
         texts: is shown each text that can be labelled.
 
@@ -44,7 +44,7 @@ class Work:
         look_up: LookUp | None,
         texts: Texts | None = None,
         *,
-        job_id: int | None = None,
+        job: Job | None = None,
     ) -> None:
         self.rows = self.blank = self.failed = 0
         self.settled: Counter[str] = Counter()  # rows without a request, by the source of their label
@@ -55,9 +55,12 @@ class Work:
         self._config = config
         self._look_up = look_up
         self._texts = texts
-        keys = Keys(Task.of(config).question) if config.dedupe or config.cache else None
-        self._walk = Walk(Terms.of(config, job_id), Routes(config.routes, config.model), source, keys)
+        self._walk = Walk(config, source, job)
         self._seen = HashSet()
+        self.loose_saves: int | None = None  # rows fewer to pay for with dedupe = "loose"; None: not asked, or it is
+        if texts is not None and config.dedupe == "exact":
+            self.loose_saves = 0
+            self._loosely, self._loose = HashSet(), loose_keys(Task.of(config).question, "")
 
     @property
     def asked(self) -> int:
@@ -67,7 +70,7 @@ class Work:
     def add(self, rows: Sequence[InputRow]) -> None:
         """Consecutive rows of the input."""
         done, cases = self._walk.by_row([Row(0, text, 0, 0, defect, rest) for _, _, text, rest, defect in rows])
-        keys = [case.key for case in cases if case.key is not None]
+        keys = self._walk.keys(cases)
         known, left = self._walk.by_text(cases, self._look_up(keys) if self._look_up and keys else {})
         self._look_at(rows)
         for result in (*done, *known):
@@ -84,7 +87,7 @@ class Work:
         for _, _, text, _, defect in rows:
             if defect is not None:
                 self.defects[defect.partition(":")[0]] += 1
-            elif not text or text.isspace():
+            elif shows_nothing(text):
                 self.blank += 1
             elif self._texts is not None:
                 self._texts.add(text)
@@ -101,9 +104,11 @@ class Work:
 
     def _ask(self, case: Case) -> None:
         """A row whose text is not remembered: it is asked, unless one before it asks the same."""
-        if self._config.dedupe and case.key is not None and not self._seen.add(case.key[0]):
+        if self._config.dedupe != "off" and case.twin is not None and not self._seen.add(case.twin[0]):
             self.settled[Source.DUPLICATE] += 1
             return
+        if self.loose_saves is not None:
+            self.loose_saves += not self._loosely.add(self._loose.of(case.row.text, case.model)[0])
         if case.model not in self.models:
             self.models[case.model] = Asked(self._config)
         self.models[case.model].add(case.row.text)
@@ -129,4 +134,5 @@ class Work:
                 "fallback": self.settled[Source.FALLBACK],
                 "failed": self.failed,
             },
+            "loose_saves": self.loose_saves,
         }

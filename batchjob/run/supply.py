@@ -11,16 +11,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
 
-from batchjob.model import Job, Key, Parcel, Remembered, RowResult, Skip
+from batchjob.model import Job, Key, LostRequest, Parcel, Remembered, RowResult, Skip
 from batchjob.ports import Store
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.twins import Twins
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
-from batchjob.shortcuts.case import Case, Terms
-from batchjob.task.identity import Keys, Task
+from batchjob.shortcuts.case import Case
 from batchjob.task.prompt import estimate_tokens
-from batchjob.task.routes import Routes
 
 PAGE_ROWS = 512
 UNHEARD_AT_ONCE = 64 * PAGE_ROWS
@@ -47,12 +45,9 @@ class Supply:
         self._rows_per_request, self._request_tokens = config.rows_per_request, config.max_request_tokens
         self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
-        keys = Keys(Task.of(config).question) if config.dedupe or config.cache else None
-        self._walk = Walk(
-            Terms.of(config, job.id, asks_the_same=asks_the_same), Routes(config.routes, config.model), job.source, keys
-        )
+        self._walk = Walk(config, job.source, job, asks_the_same=asks_the_same)
         hold = config.on_unconfirmed == "hold"
-        self._twins = Twins(job.name, dedupe=config.dedupe, cache=config.cache, hold=hold)
+        self._twins = Twins(job.name, dedupe=config.dedupe != "off", cache=config.cache, hold=hold)
         self._knows_unheard = not self._twins.holds
 
         self._ready: dict[str, deque[Case]] = {}  # by model
@@ -89,7 +84,8 @@ class Supply:
         most = self._rows_per_request
         if most == 1:
             case = cases.popleft()
-            return Parcel((case.row,), model, None, None, () if case.key is None else (case.key,))
+            twins = () if case.twin is case.key or case.twin is None else (case.twin,)
+            return Parcel((case.row,), model, None, None, () if case.key is None else (case.key,), twins)
         more_will_come = self.refilling or self.wants_refill or (self.more_input and not self._twins.full)
         if len(cases) < most and more_will_come:
             return None
@@ -168,7 +164,7 @@ class Supply:
         while rows := await self._store.unheard_rows(after=after, limit=UNHEARD_AT_ONCE):
             after = rows[-1].id
             cases = [self._walk.asking(row.row, row.model) for row in rows]
-            self._twins.learn_unheard([(row, case.key) for row, case in zip(rows, cases, strict=True) if case.key])
+            self._twins.learn_unheard(list(zip(rows, cases, strict=True)))
         self._knows_unheard = True
 
     async def _ask_again(self, lost: Sequence[Parcel]) -> None:
@@ -180,8 +176,7 @@ class Supply:
             if not unknown:
                 self._skip(known)
                 continue
-            keys = tuple([case.key for case in cases if case.key is not None])
-            self._whole.append(Parcel(parcel.rows, parcel.model, parcel.lost, keys=keys))
+            self._whole.append(_parcel(cases, parcel.model, parcel.lost))
             for case in cases:
                 self._twins.lead(case)
 
@@ -199,7 +194,7 @@ class Supply:
         self._skip(done)
 
     async def _remembered(self, cases: Sequence[Case]) -> dict[Key, Remembered]:
-        keys = [case.key for case in cases if case.key is not None]
+        keys = self._walk.keys(cases)
         return await self._store.cached_labels(keys) if keys else {}
 
     def _skip(self, results: Sequence[RowResult]) -> None:
@@ -213,6 +208,7 @@ def _length(item: tuple[str, deque[Case]]) -> int:
     return len(item[1])
 
 
-def _parcel(cases: Sequence[Case], model: str) -> Parcel:
+def _parcel(cases: Sequence[Case], model: str, lost: LostRequest | None = None) -> Parcel:
     keys = tuple([case.key for case in cases if case.key is not None])
-    return Parcel(tuple([case.row for case in cases]), model, keys=keys)
+    twins = tuple([case.twin for case in cases if case.twin is not None and case.twin is not case.key])
+    return Parcel(tuple([case.row for case in cases]), model, lost, keys=keys, twins=twins)

@@ -27,6 +27,8 @@ class _Leader:
 class Twins:
     """The texts of a run that are on their way, and those that may have been paid for without an answer.
 
+    Rows of the job know each other by `Case.twin`; what other jobs sent is known by `Case.key` alone, which is exact.
+
     Args:
         dedupe, cache, hold: the job's settings; under `hold` a text that may have been paid for is not asked again.
     """
@@ -38,7 +40,7 @@ class Twins:
         self._leaders: dict[Key, _Leader] = {}
         self._over: list[Key] = []  # leaders that have their result
         self._following = 0
-        self._unheard: dict[Key, tuple[int, str]] = {}  # texts to hold -> the row, and its job, they went out in
+        self._unheard: dict[Key | None, tuple[int, str]] = {}  # texts to hold -> the row they went out in, and its job
 
     @property
     def full(self) -> bool:
@@ -47,15 +49,16 @@ class Twins:
 
     def meet(self, case: Case) -> RowResult | bool:
         """The row's result by another one with its text; True: it waits for that one; False: it is to ask itself."""
-        if case.key is None:
+        twin = case.twin
+        if twin is None:
             return False
-        if result := self._hold(case.row, case.key):
+        if self._unheard and (result := self._hold(case, twin)):
             return result
         if not self._dedupe:
             return False
-        leader = self._leaders.get(case.key)
+        leader = self._leaders.get(twin)
         if leader is None:
-            self._leaders[case.key] = _Leader(case.row.number)
+            self._leaders[twin] = _Leader(case.row.number)
             return False
         if leader.result is not None:
             return like(case.row, leader.result, leader.number, self._job)
@@ -65,20 +68,20 @@ class Twins:
 
     def lead(self, case: Case) -> None:
         """A lost row asks again in any case; others with its text wait for it."""
-        if case.key is not None and self._dedupe:
-            self._leaders.setdefault(case.key, _Leader(case.row.number))
+        if case.twin is not None and self._dedupe:
+            self._leaders.setdefault(case.twin, _Leader(case.row.number))
 
-    def concluded(self, key: Key, result: RowResult) -> list[RowResult]:
+    def concluded(self, twin: Key, result: RowResult) -> list[RowResult]:
         """A row has its end: what the rows with the same text have by that."""
         lost = result.event is Event.LOSE or (result.event is Event.FAIL and result.known_by is not None)
         if lost and self.holds and self._dedupe:
-            self._unheard[key] = result.number, ""
-        leader = self._leaders.get(key)
+            self._unheard[twin] = result.number, ""
+        leader = self._leaders.get(twin)
         if leader is None or leader.number != result.number:
             return []
         leader.result = result
         self._following -= len(leader.followers)
-        self._over.append(key)
+        self._over.append(twin)
         return [like(row, result, leader.number, self._job) for row in leader.followers]
 
     def take_over(self) -> list[Key]:
@@ -86,27 +89,28 @@ class Twins:
         over, self._over = self._over, []
         return over
 
-    def forget(self, keys: Sequence[Key]) -> None:
+    def forget(self, twins: Sequence[Key]) -> None:
         """From here on the cache knows these."""
-        for key in keys:
-            del self._leaders[key]
+        for twin in twins:
+            del self._leaders[twin]
 
     # ------------------------------------------------------------ texts that may have been paid for
 
-    def learn_unheard(self, rows: Sequence[tuple[Unheard, Key]]) -> None:
+    def learn_unheard(self, rows: Sequence[tuple[Unheard, Case]]) -> None:
         """Rows whose answer was never seen, and what they ask."""
-        for row, key in rows:
+        for row, case in rows:
             if self._dedupe and not row.job:
-                self._unheard[key] = row.row.number, ""
+                self._unheard[case.twin] = row.row.number, ""
             elif self._cache and row.job:
-                self._unheard.setdefault(key, (row.row.number, row.job))
+                self._unheard.setdefault(case.key, (row.row.number, row.job))
 
-    def _hold(self, row: Row, key: Key) -> RowResult | None:
+    def _hold(self, case: Case, twin: Key) -> RowResult | None:
         """A row waits for the user with the one its text went out in; if that is another job's, only until put back."""
-        if key not in self._unheard or key in self._leaders:
+        found = self._unheard.get(twin) or self._unheard.get(case.key)
+        if found is None or twin in self._leaders:
             return None
-        number, job = self._unheard[key]
-        if job and row.put_back:
+        number, job = found
+        if job and case.row.put_back:
             return None
         where = f"row {number} of job {job}" if job else f"row {number}"
-        return held(row, f"the same text as {where}, whose answer was never seen")
+        return held(case.row, f"the same text as {where}, whose answer was never seen")

@@ -234,8 +234,13 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         Because("the second answer is only counted"),
     ] = 0.0
     dedupe: Annotated[
-        bool, About("money", "Pay once for texts that are the same."), Because("the same text has the same label")
-    ] = True
+        Literal["exact", "loose", "off"],
+        About(
+            "money",
+            "Pay once for texts that are the same; loose: also where only case or closing .!? differ.",
+        ),
+        Because("it says which rows share an answer, not what is asked"),
+    ] = "exact"
     cache: Annotated[
         bool,
         About("money", "Use the labels that earlier jobs with this task have paid for."),

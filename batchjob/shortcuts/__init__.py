@@ -11,13 +11,14 @@ from typing import Protocol
 
 import msgspec
 
-from batchjob.model import InputSource, Key, Remembered, Row, RowResult
+from batchjob.model import InputSource, Job, Key, Remembered, Row, RowResult
+from batchjob.settings.config import JobConfig
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.shortcuts.known import Known
 from batchjob.shortcuts.reread import Reread
 from batchjob.shortcuts.rules import ByRule
 from batchjob.shortcuts.unsendable import Unsendable
-from batchjob.task.identity import Keys
+from batchjob.task.identity import Keys, Task, loose_keys
 from batchjob.task.routes import Routes, columns_of
 
 
@@ -42,16 +43,23 @@ class Walk:
     """ORDER, ready for the rows of a job: `by_row`, then a look-up of keys, then `by_text`.
 
     Args:
-        keys: None where nothing is looked up, because neither duplicates nor the cache are to be used.
+        job: None where it is not made yet.
+        asks_the_same: as when the answers that are kept were given.
+
+    Raises:
+        SettingError: a rule or a route cannot be used.
     """
 
-    def __init__(self, terms: Terms, routes: Routes, source: InputSource, keys: Keys | None) -> None:
+    def __init__(self, config: JobConfig, source: InputSource, job: Job | None, *, asks_the_same: bool = True) -> None:
+        terms = Terms.of(config, None if job is None else job.id, asks_the_same=asks_the_same)
         made = [shortcut(terms) for shortcut in ORDER]
         self._by_row = [shortcut for shortcut in made if not shortcut.looks_up]
         self._by_text = [shortcut for shortcut in made if shortcut.looks_up]
-        self._routes = routes
+        self._routes = Routes(config.routes, config.model)
         self._source = source
-        self._keys = keys
+        question = Task.of(config).question
+        self._keys = Keys(question) if terms.dedupe or terms.cache else None
+        self._loose = loose_keys(question, "" if job is None else job.uid) if config.dedupe == "loose" else None
 
     def by_row(self, rows: Iterable[Row]) -> tuple[list[RowResult], list[Case]]:
         """The results of rows that need no look-up, and the others with their model and key."""
@@ -71,7 +79,15 @@ class Walk:
         if model is None:
             columns = columns_of(self._source, row.rest) if self._routes.needs_columns else None
             model, route = self._routes.choose(row.text, columns)
-        return Case(row, model, route, None if self._keys is None else self._keys.of(row.text, model))
+        key = None if self._keys is None else self._keys.of(row.text, model)
+        return Case(row, model, route, key, key if self._loose is None else self._loose.of(row.text, model))
+
+    def keys(self, cases: Sequence[Case]) -> list[Key]:
+        """What is to be looked up for these rows."""
+        keys = [case.key for case in cases if case.key is not None]
+        if self._loose is not None:
+            keys += [case.twin for case in cases if case.twin is not None]
+        return keys
 
     def by_text(self, cases: Sequence[Case], found: dict[Key, Remembered]) -> tuple[list[RowResult], list[Case]]:
         """The results of rows whose text is known, and the others; `found` is what is remembered under their keys."""
@@ -80,17 +96,19 @@ class Walk:
         done: list[RowResult] = []
         left: list[Case] = []
         for case in cases:
-            result = self.known(case, None if case.key is None else found.get(case.key))
+            result = self._known(case, case.key, found)
+            if result is None and case.twin is not case.key:
+                result = self._known(case, case.twin, found)
             if result is not None:
                 done.append(result)
             else:
                 left.append(case)
         return done, left
 
-    def known(self, case: Case, found: Remembered | None) -> RowResult | None:
-        """The result of a row by what is remembered of its text."""
-        told = msgspec.structs.replace(case, found=found) if found is not None else case
-        return _settled(told, self._by_text)
+    def _known(self, case: Case, key: Key | None, found: dict[Key, Remembered]) -> RowResult | None:
+        """The result of a row by what is remembered under a key."""
+        one = None if key is None else found.get(key)
+        return None if one is None else _settled(msgspec.structs.replace(case, found=one), self._by_text)
 
 
 def _settled(case: Case, shortcuts: Sequence[Shortcut]) -> RowResult | None:

@@ -12,7 +12,7 @@ class Terms(Value, frozen=True):
     labels: tuple[str, ...]
     rules: tuple[Rule, ...]
     fallback: str | None
-    dedupe: bool
+    dedupe: bool  # exactly or loosely: which of them, the keys say
     cache: bool
     job_id: int | None  # the job's own; None: it is not made yet
     asks_the_same: bool = True  # as when the answers that are kept were given
@@ -20,7 +20,8 @@ class Terms(Value, frozen=True):
     @classmethod
     def of(cls, config: JobConfig, job_id: int | None, *, asks_the_same: bool = True) -> Terms:
         """Those of a job with these settings."""
-        return cls(config.labels, config.rules, config.fallback, config.dedupe, config.cache, job_id, asks_the_same)
+        dedupe = config.dedupe != "off"
+        return cls(config.labels, config.rules, config.fallback, dedupe, config.cache, job_id, asks_the_same)
 
 
 class Case(Value, frozen=True):
@@ -30,4 +31,5 @@ class Case(Value, frozen=True):
     model: str = ""  # that it would be asked of
     route: str = ""  # the name of the route that led to it
     key: Key | None = None  # of what it asks; None: nothing is looked up
+    twin: Key | None = None  # that rows of this job share a label under; another one than `key` where that is loose
     found: Remembered | None = None  # the label remembered under the key

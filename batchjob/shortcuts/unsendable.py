@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchjob.model import RowResult
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.states import Event, Source
+from batchjob.task.texts import shows_nothing
 
 
 class Unsendable:
@@ -20,7 +21,7 @@ class Unsendable:
         if row.defect is not None:
             kind, _, message = row.defect.partition(": ")
             return RowResult(row.number, Event.REJECT, error_kind=kind, error=message)
-        if row.text and not row.text.isspace():
+        if "!" <= row.text[:1] <= "~" or not shows_nothing(row.text):  # nearly all begin with such a character
             return None
         if self._fallback is not None:
             return RowResult(row.number, Event.ASSIGN, label=self._fallback, source=Source.FALLBACK)

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from batchjob.model import Key, TaskRecord, Value
 from batchjob.settings.config import JobConfig, deciding
-from batchjob.task.texts import normalise
+from batchjob.task.texts import exact_form, loose_form
 
-READING = 1
-"""The version of how answers are read: another one must not take over labels that this one read."""
+READING = 2
+"""The version of how answers are read, and of which texts are the same: another one must not take over labels that were
+remembered by this one."""
 
 QUESTION = ("base_url", "labels", "prompt", "temperature")
 """The settings a request's body and address come from, besides the model, which each row may have another of."""
@@ -83,18 +84,29 @@ def _digest(settings: Mapping[str, Any]) -> str:
 
 
 class Keys:
-    """The keys of one question: whatever changes the question changes every key, so no label outlives it."""
+    """The keys of one question: whatever changes the question changes every key, so no label outlives it.
 
-    def __init__(self, question: str) -> None:
+    Args:
+        form: what texts that have one key have in common.
+    """
+
+    def __init__(self, question: str, form: Callable[[str], str] = exact_form) -> None:
         self._question = f"{READING} {question}".encode()
+        self._form = form
         self._of_model: dict[str, hashlib.blake2b] = {}
 
     def of(self, text: str, model: str) -> Key:
         """The key of a text's label when this model is asked."""
         state = self._of_model.get(model)
         if state is None:
-            state = self._of_model[model] = hashlib.blake2b(model.encode() + b"\0", key=self._question, digest_size=16)
+            asked = f"{len(model)} {model} ".encode()  # its length, so that no text can go on with it
+            state = self._of_model[model] = hashlib.blake2b(asked, key=self._question, digest_size=16)
         state = state.copy()
-        state.update(normalise(text).encode("utf-8", "surrogatepass"))
+        state.update(self._form(text).encode("utf-8", "surrogatepass"))
         high, low = _unpack(state.digest())
         return high, low
+
+
+def loose_keys(question: str, job: str) -> Keys:
+    """The keys under which the rows of one job (its uid) know each other loosely; no other job has them."""
+    return Keys(f"{question} loose {job}", loose_form)

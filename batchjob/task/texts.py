@@ -1,18 +1,34 @@
-"""Texts that are the same."""
+"""Texts that are the same, and texts that show nothing."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+_INVISIBLE = (
+    r"\s\x00-\x1f\x7f-\x9f\xad"  # white space, control characters, the soft hyphen
+    "\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # joiners, Hangul fillers, variation selectors
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"  # of width zero, directions, the blank of Braille
+    "\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_shown = re.compile(f"[^{_INVISIBLE}]").search
 
-def normalise(text: str) -> str:
-    """A text as it is compared with others: NFKC, case folded, runs of white space one space, no closing punctuation.
+
+def shows_nothing(text: str) -> bool:
+    """Whether a text has no character that can be seen: only blanks, control, format and other invisible ones."""
+    return _shown(text) is None
+
+
+def exact_form(text: str) -> str:
+    """What texts that are the same have in common: Unicode's NFC, outer white space off, runs of it one space."""
+    return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
+
+
+def loose_form(text: str) -> str:
+    """What texts have in common that are the same but for case and closing `.`, `!` and `?`.
 
     What would be nothing then, such as "?!", stays as it is.
     """
-    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    folded = " ".join(folded.casefold().split())
-    end = len(folded)
-    while end and (folded[end - 1] == " " or unicodedata.category(folded[end - 1])[0] == "P"):
-        end -= 1
-    return folded[:end] or folded
+    folded = exact_form(exact_form(text).casefold())
+    return folded.rstrip(".!? ") or folded

@@ -48,13 +48,14 @@ class SettledBy(Value, frozen=True):
 
 
 class WorkFound(Value, frozen=True):
-    """How many rows there are, and what becomes of them."""
+    """How many rows there are, and what becomes of them; and how many fewer would be paid for with dedupe = "loose"."""
 
     rows: InputRows
     defects: dict[str, int]
     rules: dict[str, int]
     routes: dict[str, int]
     settled_by: SettledBy
+    loose_saves: int | None
 
 
 class Repeated(Value, frozen=True):
@@ -66,10 +67,11 @@ class Repeated(Value, frozen=True):
 
 
 class Duplicates(Value, frozen=True):
-    """Texts that stood there before: letter for letter, and when normalised."""
+    """Texts that stood there before: the same (dedupe = "exact"), and the same loosely, with pairs that only are so."""
 
     exact: int
-    normalised: int
+    loose: int
+    alike: tuple[tuple[str, str], ...]
     most_frequent: tuple[Repeated, ...]
 
 
@@ -166,7 +168,7 @@ def profile_lines(profile: Profile, config: JobConfig, columns: int | None) -> l
     return [
         _input_line(profile.source, profile.limit),
         *rows_lines(profile.work),
-        *_duplicate_lines(profile.texts.duplicates),
+        *_duplicate_lines(profile.texts.duplicates, profile.work.loose_saves),
         *_length_lines(profile.texts.characters, columns or USUAL_COLUMNS),
         *_shares_line("scripts", profile.texts.scripts),
         *_shares_line("language", profile.texts.languages),
@@ -183,17 +185,16 @@ def _input_line(source: InputSource, limit: int | None) -> str:
     return f"input     {where} ({source.format}): text column {source.text_column}, {named}{first}"
 
 
-def _duplicate_lines(duplicates: Duplicates) -> Iterator[str]:
-    exact, normalised = duplicates.exact, duplicates.normalised
-    if not normalised:
-        yield "repeated  no text stands there twice"
-        return
-    yield (
-        f"repeated  {counted(normalised, 'text')} stood there before: {exact:,} letter for letter, "
-        f"{normalised - exact:,} but for case, spaces or closing punctuation"
-    )
+def _duplicate_lines(duplicates: Duplicates, saves: int | None) -> Iterator[str]:
+    repeated = counted(duplicates.exact, "text") if duplicates.exact else "no text"
+    yield f"repeated  {repeated} stood there before"
     for found in duplicates.most_frequent:
         yield f"  {'' if found.exact else 'at least '}{found.count:,} x {printable(found.text)!r}"
+    more = duplicates.loose - duplicates.exact
+    if more:
+        fewer = "" if saves is None else f", {counted(saves, 'row')} fewer to pay for"
+        yield f"loose     {counted(more, 'text')} more but for case or closing . ! ?: --dedupe loose joins them{fewer}"
+        yield from (f"  {printable(one)!r} and {printable(other)!r}" for one, other in duplicates.alike)
 
 
 def _length_lines(characters: Characters, columns: int) -> Iterator[str]:

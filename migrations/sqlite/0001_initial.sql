@@ -190,7 +190,8 @@ CREATE TABLE label_cache (
     label TEXT NOT NULL,         -- or the answer, as far as it is kept, where it is none of the labels
     off_list INTEGER NOT NULL CHECK (off_list IN (0, 1)),
     job_id INTEGER NOT NULL,     -- whose request it was
-    at INTEGER NOT NULL
+    at INTEGER NOT NULL,
+    loose INTEGER                -- 1: for rows of that job alone, whose texts are the same loosely
 ) STRICT;
 
 -- Those of the last seconds, in the order they came; moved into label_cache some thousands at a time, in its order.
@@ -202,5 +203,6 @@ CREATE TABLE label_cache_inbox (
     label TEXT NOT NULL,
     off_list INTEGER NOT NULL,
     job_id INTEGER NOT NULL,
-    at INTEGER NOT NULL
+    at INTEGER NOT NULL,
+    loose INTEGER
 ) STRICT;

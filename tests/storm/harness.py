@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,7 @@ class Mode(NamedTuple):
     start: tuple[str, ...] = ()
     extra: str = "printed"  # bills beyond one a question: as many as printed, none, or as were lost (see Oracle)
     copies: int = 1  # rows that ask the same question, each in its own writing
+    loose: bool = False  # in one that is only loosely the same
     second: str = ""  # another job in the same database over half the texts: begun when the first is "done", or "open"
     budget: bool = False  # one that grows from blow to blow
     verify: float = 0.0  # the --verify-sample
@@ -66,6 +68,7 @@ _MANY = ("--rows-per-request", "8")
 _VERIFY = 0.2
 _VERIFIED = (*_MANY, "--verify-sample", str(_VERIFY))
 _ONCE = ("--idempotent",)
+_LOOSE = ("--dedupe", "loose")
 
 MODES = {
     "resend": Mode(),
@@ -83,6 +86,9 @@ MODES = {
     "duplicates, idempotent": Mode(sandbox=_ONCE, copies=5, extra="none"),
     "duplicates, faults": Mode(sandbox=_FAULTY, copies=5),
     "duplicates, many rows": Mode(run=_MANY, copies=5),
+    "loose": Mode(run=_LOOSE, copies=5, loose=True),
+    "loose, hold": Mode(run=(*_LOOSE, *_HOLD), copies=5, loose=True, extra="none"),
+    "loose, many rows, hold": Mode(run=(*_LOOSE, *_MANY, *_HOLD), copies=5, loose=True, extra="none"),
     "cache": Mode(second="done"),
     "cache, idempotent": Mode(sandbox=_ONCE, second="done", extra="none"),
     "cache, hold": Mode(run=_HOLD, second="done", copies=2, extra="none"),
@@ -273,7 +279,9 @@ class Llmock:
 # ---------------------------------------------------------------- the job
 
 
-def make_rows(count: int, *, copies: int = 1, first: int = 0) -> tuple[list[tuple[str, str]], dict[str, str]]:
+def make_rows(
+    count: int, *, copies: int = 1, first: int = 0, loose: bool = False
+) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """(key, text) of rows that ask so many questions from the `first` on, and text -> question where they differ.
 
     Questions are the example texts, again and again, each with its number so that no two are alike. Each stands there
@@ -281,11 +289,12 @@ def make_rows(count: int, *, copies: int = 1, first: int = 0) -> tuple[list[tupl
     """
     with (EXAMPLES / "tickets.csv").open(newline="", encoding="utf-8") as file:
         examples = [row["text"] for row in csv.DictReader(file)]
+    writings = LOOSE_WRITINGS if loose else WRITINGS
     asked = [_question(examples, n) for n in range(first, first + max(count // copies, 1))]
-    texts = [WRITINGS[n // len(asked) % len(WRITINGS)](asked[n % len(asked)]) for n in range(count)]
+    texts = [writings[n // len(asked) % len(writings)](asked[n % len(asked)]) for n in range(count)]
     if copies > 1:
         random.Random(count).shuffle(texts)
-    questions = {write(question): question for question in asked for write in WRITINGS} if copies > 1 else {}
+    questions = {write(question): question for question in asked for write in writings} if copies > 1 else {}
     return [(f"R-{first + n:05}", text) for n, text in enumerate(texts)], questions
 
 
@@ -300,13 +309,14 @@ def _question(examples: Sequence[str], n: int) -> str:
 
 WRITINGS: tuple[Callable[[str], str], ...] = (
     str,
-    str.upper,
     lambda text: f"  {text.replace(' ', '   ')} ",
-    lambda text: f"{text}!",
-    lambda text: text.replace("a", "ａ"),
+    lambda text: text.replace(" ", "\t"),
+    lambda text: unicodedata.normalize("NFD", text) + "\u00a0",
     str,
 )
-"""What makes no difference: case, white space, closing punctuation, the width of a letter; and none at all."""
+"""What makes no difference: white space, Unicode's form; and none at all."""
+LOOSE_WRITINGS = (*WRITINGS[:2], str.upper, lambda text: f"{text}!", lambda text: f"{text.title()} ?!")
+"""And what makes none loosely: case and closing marks."""
 
 
 def write_input(path: Path, rows: Sequence[tuple[str, str]]) -> None:
@@ -361,7 +371,10 @@ class World:
         """One more job, which is at work from now on; half of its texts are the last half of the job before."""
         plan, mode = self.plan, self.mode
         rows, questions = make_rows(
-            plan.rows, copies=mode.copies, first=len(self.works) * plan.rows // mode.copies // 2
+            plan.rows,
+            copies=mode.copies,
+            first=len(self.works) * plan.rows // mode.copies // 2,
+            loose=mode.loose,
         )
         sources = ["model", *(["duplicate"] if mode.copies > 1 else []), *(["cache"] if mode.second else [])]
         before = self.works[-1].oracle if self.works else None

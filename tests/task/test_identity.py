@@ -13,7 +13,7 @@ from batchjob.model import Parcel, Row
 from batchjob.money.budget import Budget
 from batchjob.settings.config import JobConfig, deciding, merge
 from batchjob.settings.declared import Setting, declared
-from batchjob.task.identity import QUESTION, Keys, Task
+from batchjob.task.identity import QUESTION, Keys, Task, loose_keys
 from batchjob.task.labels import LabelSet
 
 PLAIN = {"base_url": "https://host/v1", "model": "m", "labels": ["b", "a"]}
@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
     "prices": {"m": {"input": 1, "output": 1}},
     "on_unconfirmed": "hold",
     "log_format": "json",
+    "dedupe": "loose",
     "base_url": "https://other/v1",
     "max_attempts": 7,
     "max_paid": 7,
@@ -121,3 +122,15 @@ def test_a_key_is_of_question_model_and_text() -> None:
     assert keys.of("a text", "m") == Keys("q").of("a text", "m")
     found = {keys.of("a text", "m"), keys.of("a text", "n"), keys.of("b text", "m"), Keys("r").of("a text", "m")}
     assert len(found) == 4
+
+
+def test_texts_that_differ_in_a_nul_or_in_half_a_character_have_keys_of_their_own() -> None:
+    texts = ["a", "a\0", "a\0b", "a\0c", "\ud800", "\ud801", "\ufffd", "a\0\0", "\0a"]
+    assert len({Keys("q").of(text, model) for text in texts for model in ("m", "m\0a", "m\0")}) == 3 * len(texts)
+
+
+def test_loosely_only_rows_of_one_job_have_one_key() -> None:
+    here, there = loose_keys("q", "here"), loose_keys("q", "there")
+    assert here.of("Yes!", "m") == here.of("yes", "m")
+    found = {here.of("yes", "m"), there.of("yes", "m"), Keys("q").of("yes", "m"), here.of("yes", "n")}
+    assert len(found | {loose_keys("r", "here").of("yes", "m")}) == 5

@@ -173,7 +173,8 @@ class Group:
         self._settled.append(settle)
         self._add_results(settle.rows, settle.request_id)
         for known in settle.remember:
-            self._given["remember"].append((*known.key, known.label, int(known.off_list), int(settle.at)))
+            label = (*known.key, known.label, int(known.off_list), int(settle.at))
+            self._given["remember"].append((*label, 1) if known.loose else label)
         self.remembered += settle.remember
 
     def _add_skip(self, skip: Skip) -> None:

@@ -119,9 +119,9 @@ FROM (SELECT value ->> 0 AS id, value ->> 1 AS request FROM json_each(:rows)) AS
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: remember
--- Labels for whoever asks the same again: [id, code, label, off_list, at].
-INSERT INTO label_cache_inbox (id, code, label, off_list, job_id, at)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4 FROM json_each(:rows);
+-- Labels for whoever asks the same again: [id, code, label, off_list, at, loose].
+INSERT INTO label_cache_inbox (id, code, label, off_list, job_id, at, loose)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4, value ->> 5 FROM json_each(:rows);
 
 -- name: beat
 -- A sign of life of the run: [at, rows_per_second, pacing].
@@ -280,13 +280,17 @@ SELECT inbox.id, code, label, off_list, job_id, coalesce(job.name, '')
 FROM label_cache_inbox AS inbox LEFT JOIN job ON job.id = inbox.job_id ORDER BY number;
 
 -- name: merge_inbox
-INSERT INTO label_cache (id, code, label, off_list, job_id, at)
-SELECT id, code, label, off_list, job_id, at FROM label_cache_inbox WHERE true ORDER BY id, number
+INSERT INTO label_cache (id, code, label, off_list, job_id, at, loose)
+SELECT id, code, label, off_list, job_id, at, loose FROM label_cache_inbox WHERE true ORDER BY id, number
 ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, off_list = excluded.off_list,
-    job_id = excluded.job_id, at = excluded.at;
+    job_id = excluded.job_id, at = excluded.at, loose = excluded.loose;
 
 -- name: empty_inbox
 DELETE FROM label_cache_inbox;
+
+-- name: count_older
+-- How many were remembered before a time, each once.
+SELECT count(*) FROM label_cache WHERE at < :before AND loose IS NULL;
 
 -- name: forget_all
 -- No label is remembered any more.

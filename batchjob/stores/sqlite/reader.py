@@ -290,8 +290,8 @@ REQUESTS = (
 CACHE_BY_JOB = (
     "SELECT job.name, count(*), sum(off_list), min(at), max(at), sum(length(CAST(label AS BLOB)))"
     " FROM ("
-    "  SELECT job_id, label, off_list, at FROM label_cache"
+    "  SELECT job_id, label, off_list, at FROM label_cache WHERE loose IS NULL"
     "  UNION ALL SELECT job_id, label, off_list, max(at) FROM label_cache_inbox AS new"
-    "  WHERE NOT EXISTS (SELECT 1 FROM label_cache WHERE id = new.id) GROUP BY id"
+    "  WHERE loose IS NULL AND NOT EXISTS (SELECT 1 FROM label_cache WHERE id = new.id) GROUP BY id"
     " ) AS cache LEFT JOIN job ON job.id = cache.job_id GROUP BY cache.job_id ORDER BY cache.job_id"
 )

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -249,8 +250,14 @@ class SqliteStore:
     async def forget_labels(self, *, before: float | None) -> int:
         """See ports.Store.forget_labels."""
         await self._read(self._memory.open)
-        query, values = ("forget_all", {}) if before is None else ("forget_older", {"before": before})
-        return await self._write(lambda db: db.execute(QUERIES[query], values).rowcount)
+        query, older = ("forget_all", inf) if before is None else ("forget_older", before)
+
+        def work(db: sqlite3.Connection) -> int:
+            count: int = db.execute(QUERIES["count_older"], {"before": older}).fetchone()[0]
+            db.execute(QUERIES[query], {"before": older})
+            return count
+
+        return await self._write(work)
 
     # ------------------------------------------------------------ after a crash, and put back
 
