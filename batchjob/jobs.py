@@ -18,15 +18,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from batchjob.errors import BatchjobError, InputChanged, JobBusy, JobError
+from batchjob.errors import BatchjobError, JobBusy, JobError
+from batchjob.exports import export
+from batchjob.files import real_path
+from batchjob.guard import check_run
 from batchjob.inputs import open_input
+from batchjob.intake import rest_of, rest_of_input
 from batchjob.logs import Logger
 from batchjob.model import Chunk, Ending, InputSource, Job
 from batchjob.money.budget import Budget
 from batchjob.money.cost import picousd
 from batchjob.money.prices import prices_of
 from batchjob.outputs import open_output
-from batchjob.ports import Endpoint, Reader, Store, StoreReader
+from batchjob.ports import Endpoint, Reader, Store
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.run.online import Runner
 from batchjob.settings.config import SANDBOX_URL, JobConfig, check, merge
@@ -35,7 +39,6 @@ from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader, open_store
 from batchjob.task.identity import Task
 from batchjob.task.routes import check_routes
-from batchjob.views.export import RowTable
 
 # ---------------------------------------------------------------- plans
 
@@ -91,13 +94,17 @@ def complete(config: JobConfig) -> JobConfig:
     return config
 
 
-def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> Plan:
+def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False, beside: Sequence[str] = ()) -> Plan:
     """Go on with the job of this input and task, or make one; `new` makes one in any case.
+
+    Args:
+        beside: files that the settings were read from, which the job must not write over.
 
     Raises:
         BatchjobError: settings, input or database cannot be used; the text says which and what to do.
     """
     complete(config)
+    check_run(db, config, [path], beside)
     reader = open_input(
         path,
         format=config.format,
@@ -115,7 +122,8 @@ def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> P
     # The first chunk is read before anything is made, so that a bad input leaves nothing.
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
-    made = NewJob(_free_name(db, config, reader.source.path), reader.source)
+    source = msgspec.structs.replace(reader.source, beside=tuple(map(real_path, beside)))
+    made = NewJob(_free_name(db, config, source.path), source)
     return Plan(db, made, config, chain((first,), chunks), before=known[0] if known and not new else None)
 
 
@@ -130,7 +138,9 @@ def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
     """
     with open_reader(db) as reader:
         job = reader.job(name) if name else reader.latest(unfinished=True)
-    return Plan(db, job, settings_for(job, changes), _rest_of_input(job))
+    config = settings_for(job, changes)
+    check_run(db, config, job.source.paths, job.source.beside)
+    return Plan(db, job, config, rest_of_input(job))
 
 
 def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
@@ -155,7 +165,9 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             f"no row of job {job.name!r} failed, but {held:,} are unconfirmed: they may have been paid. "
             f"To send them again: batchjob retry {job.name} --kind unconfirmed"
         )
-    return Plan(db, job, settings_for(job, changes), None, retry_kinds=chosen)
+    config = settings_for(job, changes)
+    check_run(db, config, job.source.paths, job.source.beside)
+    return Plan(db, job, config, None, retry_kinds=chosen)
 
 
 def settings_of(job: Job) -> JobConfig:
@@ -172,7 +184,7 @@ def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
     return complete(merge(before, changes))
 
 
-# ---------------------------------------------------------------- which job, and what is left of its input
+# ---------------------------------------------------------------- which job
 
 
 def _jobs_of(db: str, input_path: str) -> list[Job]:
@@ -215,56 +227,6 @@ def _free_name(db: str, config: JobConfig, input_path: str) -> str:
     with open_reader(db) as store:
         taken = store.names()
     return next(name for name in chain((stem,), (f"{stem}-{n}" for n in count(2))) if name not in taken)
-
-
-def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
-    """What is left to ingest of a job's input, None where nothing is.
-
-    Raises:
-        InputChanged: the input is not the one the job began with.
-        JobError: the job names its rows by another column.
-    """
-    if reader.source.id_column != job.source.id_column:
-        raise JobError(
-            f"job {job.name!r} knows its rows by {job.source.id_column or 'their number'}, not by "
-            f"{reader.source.id_column or 'their number'}: to label them anew add --new"
-        )
-    same = (reader.source.size, reader.source.mtime_ns) == (job.source.size, job.source.mtime_ns)
-    if job.ingested and same and reader.source.size is not None:
-        return None
-    chunks = reader.chunks(position=job.position, digest=job.digest, number=job.rows + 1, chunk_rows=CHUNK_ROWS)
-    first = next(chunks)
-    if not job.ingested:
-        return chain((first,), chunks)
-    if first.rows:
-        raise InputChanged(
-            f"{job.source.path} has grown since job {job.name!r} read it (first {job.position:,} bytes are the same). "
-            f"To label it as a new job: add --new"
-        )
-    return None
-
-
-def _rest_of_input(job: Job) -> Iterator[Chunk] | None:
-    source = job.source
-    if job.ingested:
-        return None
-    if source.path == "-":
-        raise JobError(
-            f"job {job.name!r} was reading stdin and has {job.rows:,} rows of it: pipe the same input again, "
-            f"with the same options, into: batchjob start - --name {job.name}"
-        )
-    if not Path(source.path).exists():
-        raise JobError(
-            f"the input of job {job.name!r}, {source.path}, is gone and was not read to its end: put it back"
-        )
-    reader = open_input(
-        source.path,
-        format=source.format,
-        encoding=source.encoding,
-        id_column=source.id_column,
-        text_column=source.text_column,
-    )
-    return rest_of(reader, job)
 
 
 # ---------------------------------------------------------------- a run
@@ -328,7 +290,7 @@ async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unat
         await store.close()
     if config.output:
         with open_reader(plan.db) as reader:
-            export(reader, reader.job(plan.name), config.output)
+            export(reader, reader.job(plan.name), config.output, what="--output")
     return Ended(ending, time.monotonic() - began, runner.requests)
 
 
@@ -404,28 +366,3 @@ async def _endpoint(config: JobConfig, key: str | None, log: Logger) -> AsyncIte
                 "transport_plain", meaning="a connection for each request, which is slower", why=endpoint.slowed
             )
         yield endpoint
-
-
-# ---------------------------------------------------------------- what came of it
-
-
-def export(
-    reader: StoreReader,
-    job: Job,
-    output: str,
-    *,
-    format: str | None = None,
-    details: bool = False,
-    safe: Callable[[str], str] | None = None,
-) -> tuple[int, int]:
-    """Write a job's rows with their labels, in input order; how many have a label, and how many there are.
-
-    Args:
-        output: a path, or "-" for stdout.
-        format: a key of outputs.FORMATS; None: by the path's suffix.
-        details: also attempts, request ID, raw answer and tokens of each row.
-        safe: is applied to every cell. What an endpoint said is made harmless in any case.
-    """
-    table = RowTable(job, details=details, safe=safe)
-    total = open_output(output, format).write(table.header, table.rows(reader.export_rows(job)))
-    return table.labelled, total

@@ -32,6 +32,12 @@ class InputSource(Value, frozen=True):
     text_column: str
     size: int | None  # bytes on disk; None for stdin
     mtime_ns: int | None
+    beside: tuple[str, ...] = ()  # the other files the job was begun with: of labels, prompt and settings
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every file that rows come from."""
+        return (self.path,)
 
 
 class Chunk(Value, frozen=True):

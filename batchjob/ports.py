@@ -220,6 +220,10 @@ class StoreReader(Protocol):
         """The jobs with this input, the latest first."""
         ...
 
+    def unread(self) -> list[Job]:
+        """The jobs whose input is not read to its end."""
+        ...
+
     def snapshot(self, name: str | None = None) -> Snapshot:
         """A job as it stands at one instant; the latest where no name is given."""
         ...

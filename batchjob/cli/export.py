@@ -6,10 +6,8 @@ import sys
 
 import click
 
-from batchjob import jobs
 from batchjob.cli.options import database, db_option, job_argument
-from batchjob.model import RequestRecord
-from batchjob.outputs import open_output
+from batchjob.exports import export, export_requests
 from batchjob.printable import neutral_cell, printable
 from batchjob.stores import open_reader
 
@@ -39,9 +37,9 @@ def command(
     with open_reader(database(db)) as reader:
         found = reader.job(job) if job else reader.latest()
         if requests:
-            open_output(output, format_).write(RequestRecord._fields, reader.requests(found))
+            export_requests(reader, found, output, format=format_)
             return 0
-        labelled, total = jobs.export(reader, found, output, format=format_, details=details, safe=safe)
+        labelled, total = export(reader, found, output, format=format_, details=details, safe=safe)
     if labelled < total or not found.ingested:
         more = "" if found.ingested else " read so far"
         click.echo(f"{labelled:,} of {total:,} rows{more} have a label; the others say why not in `state`", err=True)

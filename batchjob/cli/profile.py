@@ -44,9 +44,10 @@ def command(input: str, db: str | None, config: str | None, as_json: bool, **fla
 
     Takes the options of start. Nothing is sent and nothing written; labels, model and endpoint may be left out.
     """
-    settings, _, written = gather_settings(config, flags)
+    gathered = gather_settings(config, flags)
+    settings = gathered.settings
     usable(settings)
-    path = database(db, configured=written)
+    path = database(db, configured=gathered.db)
     reader = open_input(
         input,
         format=settings.format,

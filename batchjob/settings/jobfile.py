@@ -6,13 +6,16 @@ import difflib
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from batchjob.errors import SettingError
+from batchjob.files import real_path
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import BEFORE, START, About, Because, Decides, Setting, declared
+
+DEFAULT_CONFIG = Path("job.toml")
 
 FILES = {
     "labels": Setting(
@@ -81,7 +84,14 @@ def settings() -> Iterator[Setting]:
             yield FILES[setting.name]
 
 
-def read_job_toml(path: Path) -> dict[str, Any]:
+class Read(NamedTuple):
+    """Settings as they were written somewhere, and the files with values of theirs, by their real paths."""
+
+    settings: dict[str, Any]
+    files: tuple[str, ...]
+
+
+def read_job_toml(path: Path) -> Read:
     """The settings in a job.toml, as written there; a key that is unknown is refused with the nearest known one."""
     try:
         written = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -95,12 +105,13 @@ def read_job_toml(path: Path) -> dict[str, Any]:
             nearest = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else f" Known keys: {', '.join(sorted(known))}."
             raise SettingError(f"{path}: unknown key {key!r}.{hint}")
-    return resolve_files(written, base=path.parent, origin=str(path))
+    found, files = resolve_files(written, base=path.parent, origin=str(path))
+    return Read(found, (real_path(str(path)), *files))
 
 
-def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> dict[str, Any]:
+def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
     """Replace labels_file and prompt_file by what the files hold; relative paths start from base."""
-    found = dict(given)
+    found, files = dict(given), []
     for setting, file in FILES.items():
         key = file.name
         named = found.pop(key, None)
@@ -108,12 +119,13 @@ def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> dict[str
             continue
         if setting in found:
             raise SettingError(f"{origin}: give {setting} or {key}, not both")
+        files.append(real_path(str(base / str(named))))
         try:
-            text = (base / str(named)).read_text(encoding="utf-8-sig")
+            text = Path(files[-1]).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{origin}: cannot read the {key} {named}: {error}") from None
         found[setting] = parse_labels_file(text, str(named)) if setting == "labels" else text
-    return found
+    return Read(found, tuple(files))
 
 
 def parse_labels_file(text: str, origin: str) -> list[str]:

@@ -54,16 +54,23 @@ def header(job: Job, *, details: bool) -> list[str]:
     """
     source = job.source
     ours = RESULT_COLUMNS + (DETAIL_COLUMNS if details else ())
-    theirs = source.columns if source.id_column else ("id", *source.columns)
-    taken = set(ours) | set(theirs)
-    names: list[str] = []
+    if source.id_column is None:
+        ours = ("id", *ours)
+        return ["id", *_free_names(source.columns, ours), *ours[1:]]
+    return [*_free_names(source.columns, ours), *ours]
+
+
+def _free_names(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
+    """The input's columns, none named like one of ours or like another: an export may be labelled again and again."""
+    taken = {*theirs, *ours}
+    names = []
     for name in theirs:
-        while name in ours or (name == "id" and source.id_column is None and names):
-            name = f"input_{name}"
-            if name not in taken:
-                break
+        if name in ours:
+            while name in taken:
+                name = f"input_{name}"
+            taken.add(name)
         names.append(name)
-    return [*names, *ours]
+    return names
 
 
 def _cells_of(job: Job, *, details: bool) -> Any:

@@ -14,6 +14,7 @@ from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
 from batchjob.model import CacheShare, InputRow, Job, Key, Problem, Remembered, Snapshot
 from batchjob.stores.sqlite import ids, schema
+from batchjob.stores.sqlite.files import check_sides
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
 from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
@@ -28,16 +29,18 @@ def _is_on(writer: dict[str, Any] | None, job: str) -> bool:
 
 
 class SqliteReader:
-    """See ports.StoreReader.
+    """See ports.StoreReader. The path is a real one: absolute, no links.
 
     Raises:
         JobError: there is no database at this path.
+        SettingError: one of its side files is a link, or has a second name.
         StoreError: it is not batchjob's, newer than this program, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise JobError(f"there is no database {path}: begin a job with batchjob start INPUT, or name it with --db")
+        check_sides(path)
         self.path = path
         self._inbox: dict[Key, Remembered] | None = None
         try:
@@ -54,7 +57,7 @@ class SqliteReader:
         return str(self.path)
 
     def _open(self) -> sqlite3.Connection:
-        address = self.path.resolve().as_uri()
+        address = self.path.as_uri()
         db = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None, timeout=5)
         try:
             db.execute("SELECT 1 FROM sqlite_schema").fetchone()
@@ -129,9 +132,13 @@ class SqliteReader:
             for record in self._all(select_jobs("WHERE job.input_path = ? ORDER BY job.id DESC"), (path,))
         ]
 
+    def unread(self) -> list[Job]:
+        """The jobs whose input is not read to its end."""
+        return [job_from_record(record) for record in self._all(select_jobs("WHERE job.ingested = 0"))]
+
     def snapshot(self, name: str | None = None) -> Snapshot:
         """A job as it stands at one instant; the latest where no name is given."""
-        writer = writer_of(self.path.resolve())
+        writer = writer_of(self.path)
         self._db.execute("BEGIN")
         try:
             job = self.job(name) if name is not None else self.latest()
@@ -150,7 +157,7 @@ class SqliteReader:
             self._db.execute("COMMIT")
         started, beat, ended, rate, pacing = runs[0] if runs else (None, updated, updated, None, "")
         # Asked again, because the run may have begun between the first question and the transaction.
-        writer = writer or (writer_of(self.path.resolve()) if ended is None else None)
+        writer = writer or (writer_of(self.path) if ended is None else None)
         alive = ended is None and _is_on(writer, job.name)
         return Snapshot(
             job=job,
@@ -166,7 +173,7 @@ class SqliteReader:
 
     def overview(self) -> list[Snapshot]:
         """Every job, the oldest first, with the counters of its rows alone: two questions, however many jobs."""
-        writer = writer_of(self.path.resolve())
+        writer = writer_of(self.path)
         self._db.execute("BEGIN")
         try:
             rows: dict[int, dict[str, int]] = {}
@@ -184,7 +191,7 @@ class SqliteReader:
             )
         finally:
             self._db.execute("COMMIT")
-        writer = writer or writer_of(self.path.resolve())
+        writer = writer or writer_of(self.path)
         overview = []
         for *record, updated, started, beat, ended in found:
             job = job_from_record(tuple(record))
