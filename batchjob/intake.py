@@ -7,10 +7,25 @@ from itertools import chain
 from pathlib import Path
 
 from batchjob.errors import InputChanged, JobError
-from batchjob.inputs import open_input
+from batchjob.inputs import open_input, reopen_input
 from batchjob.model import Chunk, Job
 from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
+from batchjob.settings.config import JobConfig
+
+
+def open_as_set(path: str, config: JobConfig) -> Reader:
+    """An input, opened as the settings say; see `inputs.open_input`."""
+    return open_input(
+        path,
+        format=config.format,
+        encoding=config.encoding,
+        id_column=config.id_column,
+        text_column=config.text_column,
+        delimiter=config.delimiter,
+        skip_lines=config.skip_lines,
+        header_row=config.header_row,
+    )
 
 
 def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
@@ -18,12 +33,17 @@ def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
 
     Raises:
         InputChanged: the input is not the one the job began with.
-        JobError: the job names its rows by another column.
+        JobError: the job names its rows by another column, or was read in another way.
     """
     if reader.source.id_column != job.source.id_column:
         raise JobError(
             f"job {job.name!r} knows its rows by {job.source.id_column or 'their number'}, not by "
             f"{reader.source.id_column or 'their number'}: to label them anew add --new"
+        )
+    if reader.source.layout != job.source.layout:
+        raise JobError(
+            f"job {job.name!r} was read with another --delimiter, --skip-lines or header row: give what was given then,"
+            f" or to label the rows anew add --new"
         )
     same = (reader.source.size, reader.source.mtime_ns) == (job.source.size, job.source.mtime_ns)
     if job.ingested and same and reader.source.size is not None:
@@ -53,11 +73,4 @@ def rest_of_input(job: Job) -> Iterator[Chunk] | None:
         raise JobError(
             f"the input of job {job.name!r}, {source.path}, is gone and was not read to its end: put it back"
         )
-    reader = open_input(
-        source.path,
-        format=source.format,
-        encoding=source.encoding,
-        id_column=source.id_column,
-        text_column=source.text_column,
-    )
-    return rest_of(reader, job)
+    return rest_of(reopen_input(source, source.path), job)

@@ -22,8 +22,7 @@ from batchjob.errors import BatchjobError, JobBusy, JobError
 from batchjob.exports import export
 from batchjob.files import real_path
 from batchjob.guard import check_run
-from batchjob.inputs import open_input
-from batchjob.intake import rest_of, rest_of_input
+from batchjob.intake import open_as_set, rest_of, rest_of_input
 from batchjob.logs import Logger
 from batchjob.model import Chunk, Ending, InputSource, Job
 from batchjob.money.budget import Budget
@@ -105,13 +104,7 @@ def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False, besi
     """
     complete(config)
     check_run(db, config, [path], beside)
-    reader = open_input(
-        path,
-        format=config.format,
-        encoding=config.encoding,
-        id_column=config.id_column,
-        text_column=config.text_column,
-    )
+    reader = open_as_set(path, config)
     task = Task.of(config)
     known = _jobs_of(db, reader.source.path)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
@@ -165,7 +158,8 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             f"no row of job {job.name!r} failed, but {held:,} are unconfirmed: they may have been paid. "
             f"To send them again: batchjob retry {job.name} --kind unconfirmed"
         )
-    config = settings_for(job, changes)
+    # A limit of the last run holds on: no row behind it has been asked for.
+    config = settings_for(job, {"limit": settings_of(job).limit, **changes})
     check_run(db, config, job.source.paths, job.source.beside)
     return Plan(db, job, config, None, retry_kinds=chosen)
 

@@ -41,7 +41,9 @@ def command(input: str, db: str | None, config: str | None, new: bool, dry_run: 
         return show_plan(plan, _what_changed(plan))
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
-    elif plan.changed and plan.before is not None:
+        return run(plan)
+    say(*(f"{input}: {said}" for said in plan.source.said))
+    if plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
         say(*_what_changed(plan), f"  {paid_again(plan, first, before)}")

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from batchjob.errors import SettingError
 from batchjob.files import real_path
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import BEFORE, START, About, Because, Decides, Setting, declared
+from batchjob.settings.labelsfile import parse_labels_file
 
 DEFAULT_CONFIG = Path("job.toml")
 
@@ -126,14 +125,3 @@ def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
             raise SettingError(f"{origin}: cannot read the {key} {named}: {error}") from None
         found[setting] = parse_labels_file(text, str(named)) if setting == "labels" else text
     return Read(found, tuple(files))
-
-
-def parse_labels_file(text: str, origin: str) -> list[str]:
-    """Labels from a file: a JSON array of strings, or one label a line (blank lines and # comments are left out)."""
-    if text.lstrip().startswith("["):
-        try:
-            return msgspec.json.decode(text.encode(), type=list[str])
-        except msgspec.DecodeError as error:
-            raise SettingError(f"{origin} starts like a JSON array of labels, but is not one: {error}") from None
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
-from batchjob.model import CacheShare, InputRow, Job, Key, Problem, Remembered, Snapshot
+from batchjob.model import CacheShare, InputRow, Job, Key, Notice, Problem, Remembered, Snapshot
 from batchjob.stores.sqlite import ids, schema
 from batchjob.stores.sqlite.files import check_sides
 from batchjob.stores.sqlite.lock import writer_of
@@ -78,7 +78,7 @@ class SqliteReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
@@ -152,6 +152,7 @@ class SqliteReader:
                 (job.id,),
             )
             updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
+            warnings = tuple(notice.what for notice in self._noticed(job.id) if notice.kind == "warning")
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.execute("COMMIT")
@@ -164,6 +165,7 @@ class SqliteReader:
             alive=alive,
             tally=tally,
             examples=examples,
+            warnings=warnings,
             started_at=started,
             updated_at=max(updated, beat),
             rows_per_second=rate if alive else None,
@@ -210,6 +212,14 @@ class SqliteReader:
             )
         return overview
 
+    def noticed(self, job: Job) -> list[Notice]:
+        """What was noticed while its input was read, in that order."""
+        return self._noticed(job.id)
+
+    def _noticed(self, job_id: int) -> list[Notice]:
+        query = "SELECT kind, what FROM notice WHERE job_id = ? ORDER BY number"
+        return [Notice(*record) for record in self._all(query, (job_id,))]
+
     def problems(self, job: Job, kind: str, limit: int) -> list[Problem]:
         """The first failed or unconfirmed rows of an error kind."""
         return self._problems(job.id, kind, limit)
@@ -217,11 +227,16 @@ class SqliteReader:
     def _problems(self, job_id: int, kind: str, limit: int) -> list[Problem]:
         return [Problem(*record) for record in self._all(PROBLEMS, (kind, *ids.row_range(job_id), limit))]
 
-    def export_rows(self, job: Job) -> Iterator[tuple[Any, ...]]:
+    def export_rows(self, job: Job, *, only: str | None = None, asked: int | None = None) -> Iterator[tuple[Any, ...]]:
         """See ports.StoreReader.export_rows."""
         last, end = ids.row_range(job.id)
+        which = "" if only is None else f" AND {ONLY.get(only, OF_KIND)}"
+        behind = "" if asked is None else f" AND {ASKED}"
+        query = EXPORT_ROWS.format(which=which + behind)
+        values = {"end": end, "limit": PAGE_ROWS, "kind": only}
+        values["asked"] = None if asked is None else ids.row_id(job.id, asked)
         while True:
-            page = self._all(EXPORT_ROWS, (last, end, PAGE_ROWS))
+            page = self._all(query, {**values, "last": last})
             failpoints.reach("export.after_page")
             yield from page
             if len(page) < PAGE_ROWS:
@@ -280,8 +295,17 @@ EXPORT_ROWS = ids.expand(
     " row.error, row.origin, row.answer, row.attempts, request.provider_id, request.rows, request.input_tokens,"
     " request.cached_input_tokens, request.output_tokens, request.cost_picousd"
     " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.request_id"
-    " WHERE row.id > ? AND row.id <= ? ORDER BY row.id LIMIT ?"
+    " WHERE row.id > :last AND row.id <= :end{which} ORDER BY row.id LIMIT :limit"
 )
+ONLY = {
+    "done": "row.state = 'done'",
+    "failed": "row.state = 'failed'",
+    "unconfirmed": "row.state = 'unconfirmed'",
+    "pending": "row.state IN ('pending', 'in_flight')",
+    "near": "row.matched = 'near'",
+}
+OF_KIND = "row.state IN ('failed', 'unconfirmed') AND row.error_kind = :kind"
+ASKED = "(row.id <= :asked OR row.state <> 'pending' OR row.request_id IS NOT NULL)"
 UNFINISHED_ROWS = ids.expand(
     "SELECT number_of(row.id), input.line, input.key, input.text, input.rest, input.defect"
     " FROM row CROSS JOIN input ON input.id = row.id"
