@@ -1,6 +1,5 @@
-"""Jobs as functions: run a plan, say how a job stands and what failed, export what came of it.
+"""A plan, carried out: input, store, endpoint and the loop of a run are put together here.
 
-The parts are put together here: input, store, endpoint and the loop of a run. plans.py finds out what there is to do.
 Nothing here parses a command, prints, hears a signal or tunes the process; the command line, a notebook or a page does,
 and calls this.
 """
@@ -17,20 +16,19 @@ from typing import NamedTuple
 import msgspec
 
 from batchjob.errors import BatchjobError, JobBusy
+from batchjob.exports import export
 from batchjob.logs import Logger
 from batchjob.model import Ending, Job
 from batchjob.money.budget import Budget
 from batchjob.money.cost import KnownPrice, picousd
 from batchjob.money.prices import prices_of
-from batchjob.outputs import open_output
 from batchjob.plans import Plan
-from batchjob.ports import Endpoint, Store, StoreReader
+from batchjob.ports import Endpoint, Store
 from batchjob.run.online import Runner
 from batchjob.settings.config import SANDBOX_URL, JobConfig
 from batchjob.states import JobState
 from batchjob.stores import open_reader, open_store
 from batchjob.task.identity import Task
-from batchjob.views.export import RowTable
 
 # ---------------------------------------------------------------- a run
 
@@ -94,7 +92,7 @@ async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unat
         await store.close()
     if config.output:
         with open_reader(plan.db) as reader:
-            export(reader, reader.job(plan.name), config.output)
+            export(reader, reader.job(plan.name), config.output, what="--output")
     return Ended(ending, time.monotonic() - began, runner.requests)
 
 
@@ -178,28 +176,3 @@ async def _endpoint(config: JobConfig, key: str | None, log: Logger) -> AsyncIte
                 "transport_plain", meaning="a connection for each request, which is slower", why=endpoint.slowed
             )
         yield endpoint
-
-
-# ---------------------------------------------------------------- what came of it
-
-
-def export(
-    reader: StoreReader,
-    job: Job,
-    output: str,
-    *,
-    format: str | None = None,
-    details: bool = False,
-    safe: Callable[[str], str] | None = None,
-) -> tuple[int, int]:
-    """Write a job's rows with their labels, in input order; how many have a label, and how many there are.
-
-    Args:
-        output: a path, or "-" for stdout.
-        format: a key of outputs.FORMATS; None: by the path's suffix.
-        details: also attempts, request ID, raw answer and tokens of each row.
-        safe: is applied to every cell. What an endpoint said is made harmless in any case.
-    """
-    table = RowTable(job, details=details, safe=safe)
-    total = open_output(output, format).write(table.header, table.rows(reader.export_rows(job)))
-    return table.labelled, total

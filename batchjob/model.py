@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,15 @@ as JSON text (an array in header order, or an object for JSONL); defect says why
 (`kind: sentence`), or is None."""
 
 
+class Layout(Value, frozen=True):
+    """How the rows of a table stand in its file: what was given, or found out when the job began."""
+
+    delimiter: str = ","
+    quoting: Literal["doubled", "backslash", "none"] = "doubled"  # how a quote is written inside of quotes
+    skip_lines: int = 0  # above the header
+    header_row: bool = True
+
+
 class InputSource(Value, frozen=True):
     """Where a job's rows come from, as far as it is known before reading: enough to open it again."""
 
@@ -32,6 +41,22 @@ class InputSource(Value, frozen=True):
     text_column: str
     size: int | None  # bytes on disk; None for stdin
     mtime_ns: int | None
+    layout: Layout | None = None  # None: the format says it all
+    schema: str = ""  # the types of its columns, where the format has them: see inputs.parquet
+    said: tuple[str, ...] = ()  # what was found out about it and a person should know
+    beside: tuple[str, ...] = ()  # the other files the job was begun with: of labels, prompt and settings
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every file that rows come from."""
+        return (self.path,)
+
+
+class Notice(NamedTuple):
+    """Something that was noticed while the input was read."""
+
+    kind: Literal["column", "warning"]
+    what: str  # a column that the header, or the first object, has not; or a sentence
 
 
 class Chunk(Value, frozen=True):
@@ -42,6 +67,7 @@ class Chunk(Value, frozen=True):
     position: int  # bytes of the decoded stream (unzipped, UTF-8) consumed so far
     digest: str  # SHA-256 of those bytes, hex
     complete: bool  # nothing follows
+    noticed: tuple[Notice, ...] = ()
 
 
 # ---------------------------------------------------------------- what is worked on
@@ -405,3 +431,4 @@ class Snapshot(Value, frozen=True):
     rows_per_second: float | None
     pacing: str
     writer_pid: int | None
+    warnings: tuple[str, ...] = ()  # what is odd in its input

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from batchjob.errors import InputChanged, JobError
+from batchjob.errors import JobError
+from batchjob.files import real_path
 from batchjob.forecast.work import Work
-from batchjob.inputs import open_input
+from batchjob.guard import check_run
+from batchjob.intake import open_as_set, rest_of, rest_of_input
 from batchjob.model import Chunk, InputSource, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader
@@ -81,20 +83,18 @@ def complete(config: JobConfig) -> JobConfig:
     return config
 
 
-def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> Plan:
+def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False, beside: Sequence[str] = ()) -> Plan:
     """Go on with the job of this input and task, or make one; `new` makes one in any case.
+
+    Args:
+        beside: files that the settings were read from, which the job must not write over.
 
     Raises:
         BatchjobError: settings, input or database cannot be used; the text says which and what to do.
     """
     complete(config)
-    reader = open_input(
-        path,
-        format=config.format,
-        encoding=config.encoding,
-        id_column=config.id_column,
-        text_column=config.text_column,
-    )
+    check_run(db, config, [path], beside)
+    reader = open_as_set(path, config)
     config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
     task = Task.of(config)
     known = _jobs_of(db, reader.source.path)
@@ -106,7 +106,8 @@ def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> P
     # The first chunk is read before anything is made, so that a bad input leaves nothing.
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
-    made = NewJob(_free_name(db, config, reader.source.path), reader.source)
+    source = msgspec.structs.replace(reader.source, beside=tuple(map(real_path, beside)))
+    made = NewJob(_free_name(db, config, source.path), source)
     before = known[0] if known and not new else None
     plan = Plan(db, made, config, chain((first,), chunks), before=before)
     return plan if before is None else plan._replace(refusal=_refusal(plan, before, first))
@@ -142,7 +143,9 @@ def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
     """
     with open_reader(db) as reader:
         job = reader.job(name) if name else reader.latest(unfinished=True)
-    return Plan(db, job, settings_for(job, changes), _rest_of_input(job))
+    config = settings_for(job, changes)
+    check_run(db, config, job.source.paths, job.source.beside)
+    return Plan(db, job, config, rest_of_input(job))
 
 
 def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
@@ -167,7 +170,10 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             f"no row of job {job.name!r} failed, but {held:,} are unconfirmed: they may have been paid. "
             f"To send them again: batchjob retry {job.name} --kind unconfirmed"
         )
-    before, config = settings_of(job), settings_for(job, changes)
+    before = settings_of(job)
+    # A limit of the last run holds on: no row behind it has been asked for.
+    config = settings_for(job, {"limit": before.limit, **changes})
+    check_run(db, config, job.source.paths, job.source.beside)
     same = _asks(before) == _asks(config)
     tried = job.ingested and not snapshot.tally.get("row", {}).get(State.PENDING, 0)
     if not same and not tried:
@@ -197,7 +203,7 @@ def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
     return complete(merge(before, changes))
 
 
-# ---------------------------------------------------------------- which job, and what is left of its input
+# ---------------------------------------------------------------- which job
 
 
 def _jobs_of(db: str, input_path: str) -> list[Job]:
@@ -240,53 +246,3 @@ def _free_name(db: str, config: JobConfig, input_path: str) -> str:
     with open_reader(db) as store:
         taken = store.names()
     return next(name for name in chain((stem,), (f"{stem}-{n}" for n in count(2))) if name not in taken)
-
-
-def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
-    """What is left to ingest of a job's input, None where nothing is.
-
-    Raises:
-        InputChanged: the input is not the one the job began with.
-        JobError: the job names its rows by another column.
-    """
-    if reader.source.id_column != job.source.id_column:
-        raise JobError(
-            f"job {job.name!r} knows its rows by {job.source.id_column or 'their number'}, not by "
-            f"{reader.source.id_column or 'their number'}: to label them anew add --new"
-        )
-    same = (reader.source.size, reader.source.mtime_ns) == (job.source.size, job.source.mtime_ns)
-    if job.ingested and same and reader.source.size is not None:
-        return None
-    chunks = reader.chunks(position=job.position, digest=job.digest, number=job.rows + 1, chunk_rows=CHUNK_ROWS)
-    first = next(chunks)
-    if not job.ingested:
-        return chain((first,), chunks)
-    if first.rows:
-        raise InputChanged(
-            f"{job.source.path} has grown since job {job.name!r} read it (first {job.position:,} bytes are the same). "
-            f"To label it as a new job: add --new"
-        )
-    return None
-
-
-def _rest_of_input(job: Job) -> Iterator[Chunk] | None:
-    source = job.source
-    if job.ingested:
-        return None
-    if source.path == "-":
-        raise JobError(
-            f"job {job.name!r} was reading stdin and has {job.rows:,} rows of it: pipe the same input again, "
-            f"with the same options, into: batchjob start - --name {job.name}"
-        )
-    if not Path(source.path).exists():
-        raise JobError(
-            f"the input of job {job.name!r}, {source.path}, is gone and was not read to its end: put it back"
-        )
-    reader = open_input(
-        source.path,
-        format=source.format,
-        encoding=source.encoding,
-        id_column=source.id_column,
-        text_column=source.text_column,
-    )
-    return rest_of(reader, job)

@@ -17,6 +17,7 @@ from batchjob.model import (
     InputSource,
     Job,
     Key,
+    Notice,
     Page,
     Problem,
     Remembered,
@@ -220,6 +221,10 @@ class StoreReader(Protocol):
         """The jobs with this input, the latest first."""
         ...
 
+    def unread(self) -> list[Job]:
+        """The jobs whose input is not read to its end."""
+        ...
+
     def snapshot(self, name: str | None = None) -> Snapshot:
         """A job as it stands at one instant; the latest where no name is given."""
         ...
@@ -232,8 +237,18 @@ class StoreReader(Protocol):
         """The first failed or unconfirmed rows of an error kind."""
         ...
 
-    def export_rows(self, job: Job) -> Iterator[tuple[Any, ...]]:
-        """Every row of the job in input order, as ExportRow has them (plain tuples: a million are made)."""
+    def noticed(self, job: Job) -> list[Notice]:
+        """What was noticed while its input was read, in that order."""
+        ...
+
+    def export_rows(self, job: Job, *, only: str | None = None, asked: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """The rows of the job in input order, as ExportRow has them (plain tuples: a million are made).
+
+        Args:
+            only: rows in this state (pending: or in flight), `near` for those whose label was so matched, or of this
+                error kind.
+            asked: rows behind this number are left out where nothing was done about them.
+        """
         ...
 
     def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:

@@ -1,5 +1,7 @@
 """What a file or an endpoint said, made fit for a terminal or a spreadsheet."""
 
+from __future__ import annotations
+
 import re
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -7,6 +9,8 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet may take for a formula (OWASP, "CSV Injection")."""
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NO_NUMBER = re.compile(r"[+-]?0\d[\d.]*|\d{16,}|\d+[eE]\d+", re.ASCII)
+"""Digits that are none of a number: leading zeros, more than a spreadsheet keeps, 12E3 as a name."""
 
 
 def printable(text: str) -> str:
@@ -21,3 +25,8 @@ def neutral_cell(value: str) -> str:
     if value.startswith(FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(value):
         return "'" + value
     return value
+
+
+def spreadsheet_cell(value: str) -> str:
+    """The cell as a spreadsheet will show it: formulas harmless, and digits such as 007 not taken for a number."""
+    return f'="{value}"' if _NO_NUMBER.fullmatch(value) else neutral_cell(value)

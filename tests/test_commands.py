@@ -415,9 +415,9 @@ def test_init_writes_every_setting_with_its_default(batchjob: BatchJob) -> None:
     assert ended.code == 0
     assert ended.out.splitlines()[-1] == "next      batchjob start INPUT"
     written = batchjob.folder / "job.toml"
-    assert read_job_toml(written) == {}
+    assert read_job_toml(written).settings == {}
     written.write_text(uncommented(written.read_text()))
-    settings = read_job_toml(written)
+    settings = read_job_toml(written).settings
     assert set(settings) == {*JobConfig.__struct_fields__, "db"}
     config = merge(settings)
     defaults = {field.name: field.default for field in msgspec.structs.fields(JobConfig)}

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchjob.errors import InputChanged, InputError, SettingError
-from batchjob.inputs import FORMATS, fingerprint, open_input
+from batchjob.inputs import FORMATS, open_input
 from batchjob.inputs import reader as reader_module
 from batchjob.inputs import stream as stream_module
 from batchjob.inputs.reader import StreamReader
@@ -83,11 +83,20 @@ def write_parquet(path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(TABLE), path)
 
 
+def write_xlsx(path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (TABLE[0], *(row.values() for row in TABLE)):
+        book.active.append(list(row))
+    book.save(path)
+
+
 WRITERS = {
     "csv": write_delimited(","),
     "tsv": write_delimited("\t"),
     "jsonl": write_jsonl,
     "parquet": write_parquet,
+    "xlsx": write_xlsx,
 }
 SAMPLES = [*FORMATS, "csv.gz", "tsv.gz", "jsonl.gz", "ndjson"]
 
@@ -110,7 +119,7 @@ def test_every_format_gives_the_same_keys_and_texts_in_order(sample: Path) -> No
 
 
 def test_every_format_keeps_the_other_columns(sample: Path) -> None:
-    named = "csv" not in sample.name and "tsv" not in sample.name
+    named = not sample.name.startswith(("sample.csv", "sample.tsv"))
     assert {row[3] for row in all_rows(read(sample))} == {'{"lang":"xx"}' if named else '["xx"]'}
 
 
@@ -129,11 +138,6 @@ def test_only_the_last_chunk_of_every_format_is_complete(sample: Path) -> None:
     for chunk_rows in (4, 25):
         flags = [chunk.complete for chunk in all_chunks(read(sample), chunk_rows=chunk_rows)]
         assert flags == [False] * (len(flags) - 1) + [True]
-
-
-def test_the_fingerprint_of_every_format_is_that_of_its_last_chunk(sample: Path) -> None:
-    last = all_chunks(read(sample), chunk_rows=9)[-1]
-    assert fingerprint(str(sample), format=None, encoding="utf-8") == (last.position, last.digest)
 
 
 def test_every_format_refuses_to_read_on_behind_something_else(sample: Path) -> None:
@@ -276,11 +280,6 @@ def test_an_unnamed_text_column_is_not_guessed_among_several(tmp_path: Path) -> 
     assert "--text-column NAME" in message
 
 
-@pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_a_csv_with_another_separator_is_not_taken_for_one_column(tmp_path: Path, separator: str) -> None:
-    assert "looks separated by" in refusal(tmp_path / "a.csv", f"id{separator}text\n1{separator}hello\n")
-
-
 def test_duplicate_names_are_refused_and_blank_ones_at_the_end_dropped(tmp_path: Path) -> None:
     assert "two columns are named 'x'" in refusal(tmp_path / "a.csv", "text,x,x\n")
     rows = rows_of(tmp_path / "a.csv", " text ,x,,\na,b,,\n")
@@ -380,7 +379,7 @@ def test_a_line_that_is_no_object_fails_alone_and_keeps_its_beginning(tmp_path: 
 def test_a_first_line_that_is_no_object_means_another_format(tmp_path: Path, first: str) -> None:
     message = refusal(tmp_path / "a.jsonl", first + "\n")
     assert "line 1 is not a JSON object" in message
-    assert "--format" in message
+    assert ("jq -c" if first.startswith("[") else "--format") in message
 
 
 @pytest.mark.parametrize(
@@ -400,7 +399,8 @@ def test_a_first_line_that_is_no_object_means_another_format(tmp_path: Path, fir
 )
 def test_a_text_of_another_type(tmp_path: Path, value: str, text: str, defect: str | None) -> None:
     rows = rows_of(tmp_path / "a.jsonl", f'{{"text":"first"}}\n{{"text":{value}}}\n')
-    assert rows[1] == (2, "2", text, None, defect)
+    kept = None if value.startswith('"') else f'{{"text":{value}}}'  # what the text does not say of itself
+    assert rows[1] == (2, "2", text, kept, defect)
 
 
 def test_numbers_too_long_for_python_fail_alone(tmp_path: Path) -> None:
@@ -411,8 +411,8 @@ def test_numbers_too_long_for_python_fail_alone(tmp_path: Path) -> None:
 def test_a_missing_text_is_a_defect_and_a_missing_id_an_empty_key(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "a.jsonl", '{"id":7,"text":"a"}\n{"x": [1, 2.50]}\n')
     assert rows == [
-        (1, "7", "a", None, None),
-        (2, "", "", '{"x":[1,2.5]}', 'missing_text: no "text" in this object'),
+        (1, "7", "a", '{"id":7}', None),
+        (2, "", "", '{"x":[1, 2.50]}', 'missing_text: no "text" in this object'),
     ]
 
 
@@ -443,13 +443,6 @@ def test_a_given_encoding_is_used_and_resumed_in(tmp_path: Path, encoding: str) 
     first, *_ = all_chunks(reader, chunk_rows=2)
     assert [row[2] for row in first.rows] == ["一", "二"]
     assert [row[2] for row in after(reader, first)] == ["三"]
-
-
-def test_a_fingerprint_of_another_encoding_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"text\n\x81\n")
-    with pytest.raises(InputError, match="at offset 5 is not cp1252"):
-        fingerprint(str(path), format=None, encoding="cp1252")
 
 
 def test_utf_16_without_a_mark_is_taken_for_little_endian(tmp_path: Path) -> None:
@@ -565,7 +558,7 @@ def test_missing_files_directories_and_permissions_each_have_their_sentence(tmp_
 
 def test_an_unknown_suffix_lists_the_known_ones_and_the_option(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.csv, \.tsv, \.jsonl, \.parquet.*--format"):
-        read(tmp_path / "a.xlsx")
+        read(tmp_path / "a.doc")
     with pytest.raises(SettingError, match="format 'xml' is not known"):
         read(tmp_path / "a.csv", format="xml")
 
@@ -661,7 +654,10 @@ def test_parquet_values_become_json_and_nulls_blank_texts(tmp_path: Path) -> Non
 
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"id": [1, 2], "text": ["a", None], "x": [1.5, None]}), path)
-    assert all_rows(read(path)) == [(1, "1", "a", '{"x":1.5}', None), (2, "2", "", '{"x":null}', None)]
+    assert all_rows(read(path)) == [
+        (1, "1", "a", '{"id":1,"x":1.5}', None),
+        (2, "2", "", '{"id":2,"text":null,"x":null}', None),
+    ]
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ from batchjob.printable import neutral_cell
 
 HEADER = ("id", "text", "label")
 ROWS = [("1", "ünï, 中文", "a"), ("2", 'says "hi"\nand\tgoes', None), ("3", "", "b")]
+FLAT = [("1", "ünï, 中文", "a"), ("2", '"says" "hi"', None), ("3", "", "b")]
+"""What TSV has room for."""
 
 
 def write(path: Path, rows: object = ROWS, format: str | None = None) -> int:
@@ -40,7 +42,9 @@ def read_back(path: Path) -> list[tuple[str | None, ...]]:
     text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
     if name in ("jsonl", "ndjson"):
         return [tuple(json.loads(line).values()) for line in text.splitlines()]
-    _, *rows = csv.reader(io.StringIO(text, newline=""), delimiter="," if name == "csv" else "\t")
+    if name == "tsv":
+        return [tuple(cell or None for cell in line.split("\t")) for line in text.split("\n")[1:-1]]
+    _, *rows = csv.reader(io.StringIO(text, newline=""))
     return [tuple(cell or None for cell in row) for row in rows]
 
 
@@ -49,8 +53,9 @@ def test_every_format_comes_back_as_it_went(tmp_path: Path, suffix: str) -> None
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     path = tmp_path / f"out.{suffix}"
-    assert write(path) == 3
-    blank_as_none = [tuple(cell or None for cell in row) for row in ROWS]
+    rows = FLAT if suffix.startswith("tsv") else ROWS
+    assert write(path, rows) == 3
+    blank_as_none = [tuple(cell or None for cell in row) for row in rows]
     assert [tuple(cell or None for cell in row) for row in read_back(path)] == blank_as_none
     assert os.listdir(tmp_path) == [path.name]
 
@@ -73,11 +78,11 @@ cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 
 
 @settings(max_examples=80, deadline=None)
-@given(rows=st.lists(st.tuples(cells, cells, cells), max_size=8), suffix=st.sampled_from(["csv", "tsv"]))
-def test_any_text_comes_back_from_csv_and_tsv_also_with_bare_carriage_returns(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]], suffix: str
+@given(rows=st.lists(st.tuples(cells, cells, cells), max_size=8))
+def test_any_text_comes_back_from_csv_also_with_bare_carriage_returns(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
 ) -> None:
-    path = tmp_path_factory.mktemp("any") / f"out.{suffix}"
+    path = tmp_path_factory.mktemp("any") / "out.csv"
     write(path, rows)
     assert read_back(path) == [tuple(cell or None for cell in row) for row in rows]
 

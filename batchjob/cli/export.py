@@ -6,12 +6,14 @@ import sys
 
 import click
 
-from batchjob import jobs
 from batchjob.cli.options import database, db_option, job_argument
-from batchjob.model import RequestRecord
-from batchjob.outputs import open_output
-from batchjob.printable import neutral_cell, printable
+from batchjob.errors import SettingError
+from batchjob.exports import ONLY, Exported, export, export_requests
+from batchjob.model import Job
+from batchjob.printable import printable
 from batchjob.stores import open_reader
+from batchjob.views.export import column_names
+from batchjob.views.numbers import counted
 
 
 @click.command("export")
@@ -19,14 +21,20 @@ from batchjob.stores import open_reader
 @db_option
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to; - is stdout")
 @click.option("--format", "format_", metavar="NAME", help="csv, tsv, jsonl or parquet  [default: by the suffix]")
+@click.option("--only", metavar="WHICH", help=f"Only these rows: {', '.join(ONLY)} or a kind of error")
+@click.option("--columns", metavar="A,B,C", help="Only these columns, in this order")
+@click.option("--all", "everything", is_flag=True, help="Also rows that were only read, behind a --limit")
 @click.option("--details", is_flag=True, help="Also attempts, request ID, raw answer and tokens of each row")
-@click.option("--spreadsheet", is_flag=True, help="Put ' before cells that a spreadsheet would run as a formula")
+@click.option("--spreadsheet", is_flag=True, help="CSV that Excel opens right: formulas harmless, 007 kept")
 @click.option("--requests", is_flag=True, help="Instead of rows, every request sent: to check the bill against")
 def command(
     job: str | None,
     db: str | None,
     output: str,
     format_: str | None,
+    only: str | None,
+    columns: str | None,
+    everything: bool,
     details: bool,
     spreadsheet: bool,
     requests: bool,
@@ -35,14 +43,36 @@ def command(
 
     Each row of the input stands there once, with its other columns; where there is no label, state and error say why.
     """
-    safe = printable if output == "-" and sys.stdout.isatty() else neutral_cell if spreadsheet else None
+    if requests and (only or columns or everything or details or spreadsheet):
+        raise SettingError("--requests writes requests and no rows: leave the options that choose rows or columns out")
+    safe = printable if output == "-" and sys.stdout.isatty() else None
     with open_reader(database(db)) as reader:
         found = reader.job(job) if job else reader.latest()
         if requests:
-            open_output(output, format_).write(RequestRecord._fields, reader.requests(found))
+            export_requests(reader, found, output, format=format_)
             return 0
-        labelled, total = jobs.export(reader, found, output, format=format_, details=details, safe=safe)
-    if labelled < total or not found.ingested:
-        more = "" if found.ingested else " read so far"
-        click.echo(f"{labelled:,} of {total:,} rows{more} have a label; the others say why not in `state`", err=True)
+        ended = export(
+            reader,
+            found,
+            output,
+            format=format_,
+            details=details,
+            only=only,
+            columns=None if columns is None else column_names(columns),
+            everything=everything,
+            spreadsheet=spreadsheet,
+            safe=safe,
+        )
+    _tell(found, ended, only)
     return 0
+
+
+def _tell(job: Job, ended: Exported, only: str | None) -> None:
+    if only is not None:
+        click.echo(f"{counted(ended.rows, 'row')} {only}", err=True)
+    elif ended.labelled < ended.rows or not job.ingested:
+        more = "" if job.ingested else " read so far"
+        told = f"{ended.labelled:,} of {ended.rows:,} rows{more} have a label; the others say why not in `state`"
+        click.echo(told, err=True)
+    if ended.left_out:
+        click.echo(f"left out: {counted(ended.left_out, 'row')} behind the --limit; --all has them", err=True)

@@ -11,8 +11,11 @@ from typing import Any
 import click
 import msgspec
 
+from batchjob.cli.options import database
 from batchjob.cli.show import show_lines
 from batchjob.errors import BatchjobError
+from batchjob.files import Target
+from batchjob.guard import check_written
 from batchjob.outputs.target import check_target, opened
 from batchjob.settings.declared import GROUPS, Setting, columns
 from batchjob.settings.jobfile import FILES, settings
@@ -33,6 +36,7 @@ def command(file: str, force: bool) -> int:
         if not force and path.is_file():
             raise BatchjobError(f"{file} is there already: add --force to replace it, or name another file")
         check_target(path)
+        check_written(Target("FILE", file, replaced=True), database(None))
     with opened(file) as target:
         target.write(job_toml().encode())
     if file != "-":

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from batchjob.files import real_path
 from batchjob.settings.declared import BEFORE, GROUPS, Group, Setting, spelled
-from batchjob.settings.jobfile import BESIDE, DB, settings
+from batchjob.settings.jobfile import BESIDE, DB, DEFAULT_CONFIG, settings
 
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_CONFIG = Path("job.toml")
 OTHER = "Other"
 LEFT_COLUMNS = 30  # as in click
 
@@ -112,7 +111,7 @@ def database(given: str | None, *, configured: str | None = None) -> str:
     Absolute, with links resolved: the lock lies beside it, and one database must not have two.
     """
     of_environment = next(filter(None, map(os.environ.get, DB.about.env)), None)
-    return str(Path(given or configured or _in_job_toml() or of_environment or DB.default).resolve())
+    return real_path(given or configured or _in_job_toml() or of_environment or str(DB.default))
 
 
 def _in_job_toml() -> str | None:

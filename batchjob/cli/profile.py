@@ -19,8 +19,8 @@ from batchjob.forecast.estimate import outlook
 from batchjob.forecast.suggest import suggested
 from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
-from batchjob.inputs import open_input
-from batchjob.model import InputRow
+from batchjob.intake import open_as_set
+from batchjob.model import Chunk, InputRow
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
@@ -44,16 +44,11 @@ def command(input: str, db: str | None, config: str | None, as_json: bool, **fla
 
     Takes the options of start. Nothing is sent and nothing written; labels, model and endpoint may be left out.
     """
-    settings, _, written = gather_settings(config, flags)
+    gathered = gather_settings(config, flags)
+    settings = gathered.settings
     usable(settings)
-    path = database(db, configured=written)
-    reader = open_input(
-        input,
-        format=settings.format,
-        encoding=settings.encoding,
-        id_column=settings.id_column,
-        text_column=settings.text_column,
-    )
+    path = database(db, configured=gathered.db)
+    reader = open_as_set(input, settings)
     profile = _profile(reader, settings, path, {name for name, value in flags.items() if value is not None})
     if as_json:
         show_document(profile_document(profile))
@@ -68,9 +63,10 @@ def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[s
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     complete = bool(settings.labels and settings.model and settings.base_url)
     texts = Texts()
+    noticed: list[str] = []
     with remembering(path, settings) as look_up:
         work = Work(settings, reader.source, look_up if complete else None, texts)
-        for rows in _watched(rows_within(chunks, settings.limit), quiet=settings.quiet):
+        for rows in _watched(rows_within(_noticing(chunks, noticed), settings.limit), quiet=settings.quiet):
             work.add(rows)
     found = outlook(work, settings, prices)
     chosen = suggested(found, settings, rows=work.asked, given=given)
@@ -80,10 +76,18 @@ def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[s
         work=work_found(work),
         texts=texts_found(texts),
         outlook=found,
+        warnings=tuple(noticed),
         unknown=() if complete or not settings.cache else (CACHE_UNKNOWN,),
         suggested=chosen,
         command=_command_line(click.get_current_context(), settings, chosen),
     )
+
+
+def _noticing(chunks: Iterable[Chunk], warnings: list[str]) -> Iterator[Chunk]:
+    """The chunks; what is odd in their rows is added to the warnings."""
+    for chunk in chunks:
+        warnings += [notice.what for notice in chunk.noticed if notice.kind == "warning"]
+        yield chunk
 
 
 def usable(settings: JobConfig) -> None:

@@ -31,5 +31,5 @@ def command(job: str | None, db: str | None, kinds: tuple[str, ...], **flags: An
     Rows whose answer was never seen may have been paid: they go out again only with --kind unconfirmed. Other labels,
     another model, prompt or fallback hold for these rows alone; answers that are kept are read again first.
     """
-    changes = resolve_files(given(flags), base=Path(), origin="command line")
+    changes = resolve_files(given(flags), base=Path(), origin="command line").settings
     return run(plans.plan_retry(job, changes, db=database(db), kinds=kinds))

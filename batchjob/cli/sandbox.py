@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchjob.cli.options import database
+from batchjob.files import Target
+from batchjob.guard import check_written
+
 if TYPE_CHECKING:
     from batchjob.sandbox.settings import SandboxSettings
 
@@ -89,6 +93,8 @@ def command(**options: Any) -> None:
     """
     from batchjob.sandbox.settings import SandboxSettings
 
+    if options["ledger"]:
+        check_written(Target("--ledger", options["ledger"]), database(None))
     _run(SandboxSettings(**options))
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
 
 from batchjob import plans
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
-from batchjob.cli.options import DEFAULT_CONFIG, GroupedCommand, database, given, setting_options
+from batchjob.cli.options import GroupedCommand, database, given, setting_options
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
 from batchjob.errors import SettingError
 from batchjob.model import Job
 from batchjob.plans import Plan
 from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
-from batchjob.settings.jobfile import read_job_toml, resolve_files
+from batchjob.settings.jobfile import DEFAULT_CONFIG, Read, read_job_toml, resolve_files
 
 
 @click.command("start", cls=GroupedCommand)
@@ -30,38 +30,49 @@ def command(input: str, db: str | None, config: str | None, new: bool, dry_run: 
     INPUT is a .csv, .tsv or .jsonl file, each also .gz, or - for stdin. A job needs labels, and an endpoint and its
     model or --sandbox; each option but --config, --dry-run and --new is also a key of job.toml.
     """
-    settings, where, written = gather_settings(config, flags)
-    plans.complete(settings)
-    if where:
-        say(f"settings from {where}")
+    gathered = gather_settings(config, flags)
+    settings = plans.complete(gathered.settings)
+    if gathered.where:
+        say(f"settings from {gathered.where}")
     if not dry_run:
         require_key(settings.base_url, settings.api_key_env)
-    plan = plans.plan_start(input, settings, db=database(db, configured=written), new=new)
+    path = database(db, configured=gathered.db)
+    plan = plans.plan_start(input, settings, db=path, new=new, beside=gathered.files)
     if dry_run:
         return show_plan(plan, _what_changed(plan))
     if plan.refusal:
         raise SettingError(plan.refusal)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
-    elif plan.changed and plan.before is not None:
+        return run(plan)
+    say(*(f"{input}: {said}" for said in plan.source.said))
+    if plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
         say(*_what_changed(plan), f"  {paid_again(plan, first, before)}")
     return run(plan)
 
 
-def gather_settings(config: str | None, flags: dict[str, Any]) -> tuple[JobConfig, str, str | None]:
-    """The settings of flags, job.toml and environment, whether or not they are enough to label with; the file they came
-    from, if it was not named; its `db`, if any.
-    """
+class Gathered(NamedTuple):
+    """The settings of flags, job.toml and environment, whether or not they are enough to label with."""
+
+    settings: JobConfig
+    where: str  # the job.toml they come from, if nobody named it
+    db: str | None  # that stands in it
+    files: tuple[str, ...]  # all that they were read from
+
+
+def gather_settings(config: str | None, flags: dict[str, Any]) -> Gathered:
+    """What is set."""
     file = Path(config) if config else DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
-    written = read_job_toml(file) if file else {}
+    written = read_job_toml(file) if file else Read({}, ())
     environment = next(({"base_url": url} for name in BASE_URL_VARIABLES if (url := os.environ.get(name))), {})
     typed = resolve_files(given(flags), base=Path(), origin="command line")
-    merged = merge(environment, written, typed)
+    merged = merge(environment, written.settings, typed.settings)
     if merged.sandbox:
         merged = msgspec.structs.replace(merged, base_url=SANDBOX_URL, model=merged.model or "sandbox")
-    return merged, str(file) if file and not config else "", written.get("db")
+    where = str(file) if file and not config else ""
+    return Gathered(merged, where, written.settings.get("db"), written.files + typed.files)
 
 
 def _what_changed(plan: Plan) -> list[str]:

@@ -15,70 +15,95 @@ from pathlib import PurePath
 from typing import Any
 
 from batchjob.errors import InputError, SettingError
-from batchjob.inputs.lines import digest_of
-from batchjob.inputs.reader import ByteStream, StreamReader, Wanted, bad_byte_error
-from batchjob.inputs.stream import BadByte, Stream
+from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
+from batchjob.inputs.recognise import recognised, refuse_foreign
+from batchjob.inputs.stream import Stream
+from batchjob.model import InputSource, Layout
 
 FORMATS = {
     "csv": "batchjob.inputs.delimited",
     "tsv": "batchjob.inputs.delimited",
     "jsonl": "batchjob.inputs.jsonl",
     "parquet": "batchjob.inputs.parquet",
+    "xlsx": "batchjob.inputs.excel",
 }
 """A format's name, which is its suffix too, and the module that reads it. Any of the text formats may be gzipped."""
 
-ALIASES = {"ndjson": "jsonl"}
+ALIASES = {"ndjson": "jsonl", "xls": "xlsx", "xlsb": "xlsx", "xlsm": "xlsx", "ods": "xlsx"}
 """Other suffixes of the same formats."""
+
+TABLES = ("csv", "tsv", "xlsx")
+"""Formats whose header may be missing, or stand further down."""
 
 
 def open_input(
-    path: str, *, format: str | None, encoding: str, id_column: str | None, text_column: str | None
+    path: str,
+    *,
+    format: str | None,
+    encoding: str,
+    id_column: str | None,
+    text_column: str | None,
+    delimiter: str | None = None,
+    skip_lines: int = 0,
+    header_row: bool | None = None,
+    layout: Layout | None = None,
 ) -> StreamReader:
     """The input at a path ("-" is stdin), opened and its header checked. No row has been read.
 
     Args:
-        format: a key of FORMATS; None takes the path's suffix, and for stdin csv or, where it begins with "{", jsonl.
+        format: a key of FORMATS; None takes what the first bytes are, else the path's suffix, and for stdin csv or,
+            where it begins with "{", jsonl.
         encoding: a Python codec; a byte order mark in the input wins over it.
         id_column, text_column: None takes `id` if there; `text`, then `body`, then the only column.
+        delimiter, skip_lines, header_row: of a table in text; None is found out.
+        layout: as it was read before; then nothing is found out.
 
     Raises:
         InputError: it cannot be opened, is empty, or lacks a column.
-        SettingError: the format or the encoding is not known.
+        SettingError: the format or the encoding is not known, or an option has to be given.
     """
     stream: ByteStream | None = None
     if path == "-" and format is None:
-        piped = Stream(path, encoding)
-        format = "jsonl" if piped.first_byte() == b"{" else "csv"
-        stream = piped
+        stream = Stream(path, encoding)
+        format = "jsonl" if stream.head().startswith(b"{") else "csv"
     format = _format_of(path, format)
+    if format not in TABLES and (delimiter or skip_lines or header_row is not None):
+        raise SettingError(f"{path} is {format}, which has no header line and no separator: leave those options out")
     module = _module(format)
     stream = stream or module.open_stream(path, encoding)
-    wanted = Wanted(format=format, encoding=encoding, id_column=id_column, text_column=text_column)
+    if isinstance(stream, Stream):
+        refuse_foreign(stream.head(), stream.name, stream.codec)
+    wanted = Wanted(format, encoding, id_column, text_column, delimiter, skip_lines, header_row, layout)
     reader: StreamReader = module.open_reader(stream, wanted)
     return reader
 
 
-def fingerprint(path: str, *, format: str | None, encoding: str) -> tuple[int, str]:
-    """Length and SHA-256 (hex) of the whole decoded input: position and digest of its last chunk, if it is the same.
-
-    Reads everything, so not for stdin. For asking whether a file with another mtime is still the same input.
+def reopen_input(source: InputSource, path: str) -> StreamReader:
+    """An input as it was opened when its job began, which may lie elsewhere now.
 
     Raises:
-        InputError: it cannot be read to its end.
-        SettingError: the format or the encoding is not known.
+        InputError: it cannot be opened, or is another one.
     """
-    stream: ByteStream = _module(_format_of(path, format)).open_stream(path, encoding)
-    try:
-        return digest_of(stream.blocks())
-    except BadByte as bad:
-        raise bad_byte_error(stream.name, bad) from None
+    return open_input(
+        path,
+        format=source.format,
+        encoding=source.encoding,
+        id_column=source.id_column,
+        text_column=source.text_column,
+        layout=source.layout,
+    )
 
 
 def _format_of(path: str, format: str | None) -> str:
-    if format is not None:
-        if format not in FORMATS:
-            raise SettingError(f"format {format!r} is not known; these are: {', '.join(FORMATS)}")
-        return format
+    if format is not None and format not in FORMATS:
+        raise SettingError(f"format {format!r} is not known; these are: {', '.join(FORMATS)}")
+    found = recognised(path)
+    if found is not None and format not in (None, found):
+        raise SettingError(f"{path} is {found}, not {format}: leave --format out")
+    return format or found or _format_by_suffix(path)
+
+
+def _format_by_suffix(path: str) -> str:
     suffixes = [suffix[1:].lower() for suffix in PurePath(path).suffixes]
     if suffixes[-1:] == ["gz"]:
         suffixes.pop()

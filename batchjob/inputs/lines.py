@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from operator import length_hint
+from typing import Any, NamedTuple
 
 from batchjob.errors import InputChanged, InputError
 from batchjob.inputs.stream import BadByte
@@ -16,6 +17,15 @@ MAX_LINE_BYTES = 1 << 28
 SHOWN_DIGITS = 12  # of a fingerprint in a message
 
 
+class Block(NamedTuple):
+    """Whole lines that were read at once, and where reading stood before them."""
+
+    first_line: int
+    position: int
+    hash: Any
+    data: bytes
+
+
 class Lines:
     """An iterator of lines, each with its "\\n" (the last may lack it). Only "\\n" ends a line.
 
@@ -24,14 +34,17 @@ class Lines:
     Attributes:
         position: bytes up to the last `mark`, or up to the current block if that is further.
         exhausted: somebody asked for a line behind the last one.
+        at_start: nothing of the input was passed over.
     """
 
     def __init__(self, blocks: Iterator[bytes], *, name: str) -> None:
         self.position = 0
         self.exhausted = False
+        self.at_start = True
         self._name = name
         self._blocks = blocks
         self._hash = hashlib.sha256()
+        self._since: list[Block] = []  # blocks since the last mark
         self._first_line = 1  # of the current block
         self._data = b""  # the current block, whole lines
         self._lines: list[str] = []  # the same, split
@@ -47,8 +60,10 @@ class Lines:
         """Go to a position behind which reading stopped before.
 
         Raises:
-            InputChanged: the bytes before it do not have this digest.
+            InputChanged: the bytes before it do not have this digest, or the last line has grown since.
         """
+        self.at_start = self.at_start and position == 0
+        last = b"\n"
         while self.position < position:
             try:
                 block = next(self._blocks, b"")
@@ -57,6 +72,7 @@ class Lines:
             if not block:
                 break
             taken = block[: position - self.position]
+            last = taken[-1:]
             self._hash.update(taken)
             self.position += len(taken)
             self._first_line += taken.count(b"\n")
@@ -69,16 +85,44 @@ class Lines:
                 f" have the fingerprint {found[:SHOWN_DIGITS]}, not {digest[:SHOWN_DIGITS]};"
                 " put the old input back to resume, or give --new to start a new job on this one"
             )
+        if last != b"\n":
+            self._check_last_line()
+
+    def _check_last_line(self) -> None:
+        """The last line read had no end then; it may have one now, but nothing else."""
+        block = next(self._blocks, b"")
+        if block and block[:1] not in (b"\n", b"\r"):
+            raise InputChanged(
+                f"{self._name}: line {self._first_line:,} was read when it was not finished, and has grown since;"
+                " put the old input back to resume, or give --new to start a new job on this one"
+            )
+        self._blocks = _put_back(block, self._blocks)
 
     def _first_bytes(self, position: int) -> str:
         if self.position < position:
             return f"it ends too early, and its {self.position:,} bytes (of {position:,} read then)"
         return f"its first {position:,} bytes"
 
-    def mark(self) -> tuple[int, str]:
-        """Position and digest (hex) behind the lines handed out so far."""
+    def mark(self, before: int | None = None) -> tuple[int, str]:
+        """Position and digest (hex) behind the lines handed out so far, or, of these, behind those before a line.
+
+        That line must have been handed out since the last mark.
+        """
+        if before is not None:
+            return self._place_of(before)
         self._hash_handed_out()
+        del self._since[:-1]
         return self.position, self._hash.hexdigest()
+
+    def _place_of(self, line: int) -> tuple[int, str]:
+        block = next((block for block in reversed(self._since) if block.first_line <= line), None)
+        if block is None:
+            return self.mark()
+        rest = block.data.split(b"\n", line - block.first_line)[-1]
+        passed = block.data[: len(block.data) - len(rest)]
+        hasher = block.hash.copy()
+        hasher.update(passed)
+        return block.position + len(passed), hasher.hexdigest()
 
     def __iter__(self) -> Iterator[str]:
         for data in self._whole_lines():
@@ -99,6 +143,8 @@ class Lines:
             data = data[: data.rfind(b"\n", 0, error.start) + 1]
             text = data.decode()
         self._first_line += len(self._lines)
+        self._since.append(Block(self._first_line, self.position, self._hash.copy(), data))
+        self.at_start = False
         self._data = data
         # Not splitlines(), which would split at U+2028 and others inside a text.
         self._lines = io.StringIO(text, newline="\n").readlines()
@@ -137,14 +183,6 @@ class Lines:
 
 
 def _put_back(block: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    yield block
+    if block:
+        yield block
     yield from blocks
-
-
-def digest_of(blocks: Iterator[bytes]) -> tuple[int, str]:
-    """Length and SHA-256 (hex) of all these bytes."""
-    hasher, position = hashlib.sha256(), 0
-    for block in blocks:
-        hasher.update(block)
-        position += len(block)
-    return position, hasher.hexdigest()

@@ -1,7 +1,8 @@
 """Parquet, with the `parquet` extra.
 
 The file is turned into JSON Lines and read as such: what positions and digests count in is then defined by its rows,
-and does not depend on how they are compressed.
+and does not depend on how they are compressed. What JSON has no type for goes there and back as text, exactly: see
+batchjob.arrow.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class ParquetStream:
             raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from None
         self.size: int | None = found.st_size
         self.mtime_ns: int | None = found.st_mtime_ns
-        self.columns = list(self._open().schema_arrow.names)
+        self.schema = self._open().schema_arrow
 
     def peek(self) -> Iterator[bytes]:
         """The same as `blocks`."""
@@ -46,12 +47,17 @@ class ParquetStream:
 
     def blocks(self) -> Iterator[bytes]:
         """JSON Lines of some rows each."""
+        from batchjob.arrow import json_values
+
         encoder = msgspec.json.Encoder(enc_hook=str)
+        names = self.schema.names
         try:
             for batch in self._open().iter_batches(batch_size=BATCH_ROWS):
-                if lines := encoder.encode_lines(batch.to_pylist()):
+                columns = [json_values(array, field) for array, field in zip(batch.columns, self.schema, strict=True)]
+                rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+                if lines := encoder.encode_lines(rows):
                     yield lines
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, NotImplementedError) as error:
             raise InputError(f"{self.name} cannot be read on: {error}; write it anew") from None
 
     def _open(self) -> Any:
@@ -72,5 +78,7 @@ def open_stream(path: str, encoding: str) -> ParquetStream:
 
 def open_reader(stream: ByteStream, wanted: Wanted) -> StreamReader:
     """A reader of this stream; its columns are those of the schema."""
+    from batchjob.arrow import packed_schema
+
     assert isinstance(stream, ParquetStream)
-    return jsonl.reader_of(stream, wanted, stream.columns)
+    return jsonl.reader_of(stream, wanted, list(stream.schema.names), schema=packed_schema(stream.schema))

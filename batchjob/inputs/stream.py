@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from batchjob.errors import InputError, SettingError
+from batchjob.inputs.recognise import GZIP, HEAD_BYTES
 
 BLOCK_BYTES = 1 << 18
 """Read at once. Large enough that the work for each block does not count, small enough to stay in the CPU's cache."""
 
-GZIP_MAGIC = b"\x1f\x8b"
 GZIP_FORMAT = 31  # zlib's wbits for a gzip member with its checksum
 
 BYTE_ORDER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
@@ -59,7 +59,7 @@ class Stream:
         self.name = "stdin" if path == "-" else path
         self.size: int | None = None
         self.mtime_ns: int | None = None
-        self._codec = codec_name(encoding)
+        self.codec = codec_name(encoding)
         self._gzipped = path.lower().endswith(".gz")
         self._piped = path == "-" or not self._stat_file()
         self._kept: list[bytes] = []  # of a pipe: what was peeked at, to be handed out once more
@@ -94,11 +94,11 @@ class Stream:
             yield self._kept.pop(0)
         yield from self._live or self._decoded()
 
-    def first_byte(self) -> bytes:
-        """The first byte that is no blank; empty if there is none."""
+    def head(self) -> bytes:
+        """The first bytes that are no blanks; empty if there are none."""
         for block in self.peek():
             if text := block.lstrip():
-                return text[:1]
+                return text[:HEAD_BYTES]
         return b""
 
     def _stat_file(self) -> bool:
@@ -115,13 +115,13 @@ class Stream:
         return True
 
     def _decoded(self) -> Iterator[bytes]:
-        return as_utf8(self._unzipped(), self._codec)
+        return as_utf8(self._unzipped(), self.codec)
 
     def _unzipped(self) -> Iterator[bytes]:
         raw = self._raw()
         head = next(raw, b"")
-        # No text begins with these two bytes in any encoding, and a pipe has no suffix to tell.
-        if self._gzipped or (self._piped and head.startswith(GZIP_MAGIC)):
+        # No text begins with these two bytes in any encoding.
+        if self._gzipped or head.startswith(GZIP):
             return gunzip(_behind(head, raw), self.name)
         return _behind(head, raw)
 
@@ -205,7 +205,8 @@ def codec_name(encoding: str) -> str:
 
 
 def as_utf8(blocks: Iterator[bytes], codec: str) -> Iterator[bytes]:
-    """The blocks as UTF-8. A byte order mark is taken off, and wins over the codec: it is the file's own word.
+    """The blocks as UTF-8. A byte order mark is taken off, and wins over the codec: it is the file's own word. So is a
+    second one, which a program put before a file that had one.
 
     What is UTF-8 already is handed on unchecked; whoever decodes it will see.
 
@@ -221,9 +222,19 @@ def as_utf8(blocks: Iterator[bytes], codec: str) -> Iterator[bytes]:
             break
     else:
         codec = UNMARKED.get(codec, codec)
-    if codec == "utf-8":
-        return _behind(head.removeprefix(codecs.BOM_UTF8), blocks)
-    return _transcoded(_behind(head, blocks), codec)
+    whole = _behind(head, blocks)
+    return _without_marks(whole if codec == "utf-8" else _transcoded(whole, codec))
+
+
+def _without_marks(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    head = b""
+    for block in blocks:
+        head += block
+        while head.startswith(codecs.BOM_UTF8):
+            head = head.removeprefix(codecs.BOM_UTF8)
+        if not codecs.BOM_UTF8.startswith(head):  # so it is no beginning of another one
+            break
+    yield from _behind(head, blocks)
 
 
 def _transcoded(blocks: Iterator[bytes], codec: str) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol, cast
 
 from batchjob.errors import SettingError
 from batchjob.outputs.target import check_target, opened
+from batchjob.values import Kinds
 
 FORMATS = {
     "csv": "batchjob.outputs.delimited:write_csv",
@@ -23,6 +24,8 @@ FORMATS = {
 }
 """A format's name, which is its suffix too, and the function that writes it. Any but Parquet may be gzipped."""
 
+SPREADSHEET = "batchjob.outputs.delimited:write_spreadsheet"
+
 ALIASES = {"ndjson": "jsonl"}
 """Other suffixes of the same formats."""
 
@@ -30,8 +33,10 @@ ALIASES = {"ndjson": "jsonl"}
 class WriteRows(Protocol):
     """What a format's function looks like."""
 
-    def __call__(self, file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
-        """Write the header and the rows; the number of rows."""
+    def __call__(
+        self, file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[object]], kinds: Kinds | None = None
+    ) -> int:
+        """Write the header and the rows; the number of rows. `kinds` is for a format that has types."""
         ...
 
 
@@ -43,11 +48,11 @@ class Writer:
         self._write_rows = write_rows
         self._gzipped = gzipped
 
-    def write(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
+    def write(self, header: Sequence[str], rows: Iterable[Sequence[object]], kinds: Kinds | None = None) -> int:
         """Write all rows and return their number.
 
         A file is replaced when all is on the disk; until then, and after any error, the old one stands as it was. A
-        cell is a string, a number, None (empty; null in JSON) or any other JSON value.
+        cell is a string, a number, None (empty; null in JSON), ABSENT (no key in JSON) or any other JSON value.
 
         Raises:
             BatchjobError: the file cannot be written; the text names it.
@@ -55,17 +60,20 @@ class Writer:
         """
         with opened(self.path) as file:
             if not self._gzipped:
-                return self._write_rows(file, header, rows)
+                return self._write_rows(file, header, rows, kinds)
             # No name and no time inside: the same labels make the same file.
             with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as zipped:
-                return self._write_rows(cast(BinaryIO, zipped), header, rows)
+                return self._write_rows(cast(BinaryIO, zipped), header, rows, kinds)
 
 
-def open_output(path: str, format: str | None) -> Writer:
+def open_output(path: str, format: str | None, *, spreadsheet: bool = False) -> Writer:
     """A writer for this path; "-" is stdout. The format is that of the suffix unless given, for stdout csv.
 
+    Args:
+        spreadsheet: it is CSV for a program such as Excel.
+
     Raises:
-        SettingError: the format is not known.
+        SettingError: the format is not known, or is none for a spreadsheet.
         BatchjobError: the file cannot be written there, or the format needs a library that is missing.
     """
     name, gzipped = _format_of(path)
@@ -74,7 +82,9 @@ def open_output(path: str, format: str | None) -> Writer:
         known = ", ".join(f".{known}" for known in (*FORMATS, *ALIASES))
         said = f"format {format!r} is not known" if format else f"{path}: the suffix does not tell the format"
         raise SettingError(f"{said}; known: {known} (the text ones also with .gz), or --format {'|'.join(FORMATS)}")
-    module, _, function = FORMATS[name].partition(":")
+    if spreadsheet and name != "csv":
+        raise SettingError(f"--spreadsheet writes CSV, and {path} is {name}: name a .csv file, or leave it out")
+    module, _, function = (SPREADSHEET if spreadsheet else FORMATS[name]).partition(":")
     write_rows: WriteRows = getattr(importlib.import_module(module), function)
     if path != "-":
         check_target(Path(path))

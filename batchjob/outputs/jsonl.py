@@ -1,4 +1,4 @@
-"""JSON Lines: an object for each row, its keys those of the header, in that order."""
+"""JSON Lines: an object for each row, its keys those of the header that the row has, in that order."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ from typing import BinaryIO
 
 import msgspec
 
+from batchjob.values import ABSENT, Kinds, json_text
+
 BATCH_ROWS = 1000
 
 
-def write_jsonl(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
-    """Write an object a row; their number. A cell keeps its type, and None is null."""
+def write_jsonl(
+    file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[object]], kinds: Kinds | None = None
+) -> int:
+    """Write an object a row; their number. A value is written as it came in, and None is null."""
     encoder = msgspec.json.Encoder(enc_hook=str)
     remaining = iter(rows)
     count = 0
     while batch := list(islice(remaining, BATCH_ROWS)):
-        file.write(encoder.encode_lines([dict(zip(header, row, strict=True)) for row in batch]))
+        file.write(json_text(encoder.encode_lines([_object(header, row) for row in batch])))
         count += len(batch)
     return count
+
+
+def _object(header: Sequence[str], row: Sequence[object]) -> dict[str, object]:
+    whole = dict(zip(header, row, strict=True))
+    if ABSENT in row:
+        return {name: value for name, value in whole.items() if value is not ABSENT}
+    return whole

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import glob
 import os
-import re
 import stat
 import sys
 import tempfile
@@ -17,9 +16,7 @@ from typing import BinaryIO
 
 from batchjob import failpoints
 from batchjob.errors import BatchjobError
-
-PART = ".part"
-"""The end of a file's name while it is written; before it stand the eight characters of mkstemp."""
+from batchjob.files import PART, is_part, part_prefix, real_path
 
 
 def check_target(path: Path) -> None:
@@ -32,7 +29,7 @@ def check_target(path: Path) -> None:
         raise BatchjobError(f"{path} is a directory; name a file in it")
     if _is_stream(path):
         return
-    folder = path.resolve().parent
+    folder = Path(real_path(str(path))).parent
     if not folder.is_dir():
         raise BatchjobError(f"cannot write {path}: there is no folder {folder}; make it with: mkdir -p {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -55,8 +52,8 @@ def opened(path: str) -> Iterator[BinaryIO]:
             with Path(path).open("wb") as stream:
                 yield stream
         else:
-            # resolve(): a symbolic link stays, and what it points to is replaced.
-            with _replacing(Path(path).resolve()) as file:
+            # A symbolic link stays, and what it points to is replaced.
+            with _replacing(Path(real_path(path))) as file:
                 yield file
     except BrokenPipeError:
         raise
@@ -70,8 +67,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
     It holds people's texts, so only its owner may read it (mkstemp's 0600), unless the old file was open to others.
     """
-    prefix = f".{path.name[:100]}."
-    _clear_abandoned(path.parent, prefix)
+    prefix = part_prefix(path.name)
+    _clear_abandoned(path)
     temporary, descriptor = _locked_temporary(path.parent, prefix)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -101,12 +98,14 @@ def _locked_temporary(folder: Path, prefix: str) -> tuple[Path, int]:
         os.close(descriptor)  # it was taken for abandoned before it was locked
 
 
-def _clear_abandoned(folder: Path, prefix: str) -> None:
-    """Remove what a killed export left; one that is still being written is locked."""
-    ours = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(PART))
-    for left in folder.glob(f"{glob.escape(prefix)}*{PART}"):
-        if ours.fullmatch(left.name) and left.is_file():
-            with contextlib.suppress(OSError), left.open("rb") as file:
+def _clear_abandoned(path: Path) -> None:
+    """Remove what a killed export left; one that is still being written is locked. Nothing we made is a link."""
+    for left in path.parent.glob(f"{glob.escape(part_prefix(path.name))}*{PART}"):
+        with contextlib.suppress(OSError):
+            found = left.lstat()
+            if not (is_part(left, path) and stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+                continue
+            with left.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()
 

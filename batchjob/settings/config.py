@@ -19,6 +19,7 @@ from batchjob.settings.declared import ALWAYS, FAILED, START, About, Because, Co
 KEY_VARIABLES = ("BATCHJOB_API_KEY", "TOKENHUB_KEY", "OPENAI_API_KEY")
 BASE_URL_VARIABLES = ("BATCHJOB_BASE_URL", "OPENAI_BASE_URL")
 SANDBOX_URL = "sandbox:"
+OTHER_ROWS = "refused for rows that are read: add --new"
 
 Count = Annotated[int, Meta(ge=1)]
 Length = Annotated[int, Meta(ge=0)]
@@ -75,7 +76,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     id_column: Annotated[
         str | None,
         About("input", "Column that names a row.", "NAME", "id, else the row's number", "id"),
-        Because("it names rows", then="refused for rows that are read: add --new"),
+        Because("it names rows", then=OTHER_ROWS),
     ] = None
     format: Annotated[
         str | None,
@@ -87,6 +88,28 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         About("input", "Encoding of the input, such as cp1252; a byte order mark wins over it.", "NAME"),
         Decides(),
     ] = "utf-8"
+    delimiter: Annotated[
+        str | None,
+        About(
+            "input", "What separates the fields of a CSV file; tab for a tab.", "CHAR", "as its beginning has it", ";"
+        ),
+        Because("with another the file has other rows", then=OTHER_ROWS),
+    ] = None
+    skip_lines: Annotated[
+        Length,
+        About("input", "Lines to leave out above the header."),
+        Because("it says where the table begins", then=OTHER_ROWS),
+    ] = 0
+    header_row: Annotated[
+        bool | None,
+        About(
+            "input",
+            "Whether the first line names the columns; without, they are text, or column_1 and so on.",
+            unset="the first line, if it looks like one",
+            example=True,
+        ),
+        Because("it says where the rows begin", then=OTHER_ROWS),
+    ] = None
 
     labels: Annotated[
         tuple[str, ...],

@@ -6,13 +6,15 @@ import difflib
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from batchjob.errors import SettingError
+from batchjob.files import real_path
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import BEFORE, FAILED, START, About, Because, Decides, Setting, declared
+from batchjob.settings.labelsfile import parse_labels_file
+
+DEFAULT_CONFIG = Path("job.toml")
 
 FILES = {
     "labels": Setting(
@@ -83,7 +85,14 @@ def settings() -> Iterator[Setting]:
             yield FILES[setting.name]
 
 
-def read_job_toml(path: Path) -> dict[str, Any]:
+class Read(NamedTuple):
+    """Settings as they were written somewhere, and the files with values of theirs, by their real paths."""
+
+    settings: dict[str, Any]
+    files: tuple[str, ...]
+
+
+def read_job_toml(path: Path) -> Read:
     """The settings in a job.toml, as written there; a key that is unknown is refused with the nearest known one."""
     try:
         written = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -97,12 +106,13 @@ def read_job_toml(path: Path) -> dict[str, Any]:
             nearest = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else f" Known keys: {', '.join(sorted(known))}."
             raise SettingError(f"{path}: unknown key {key!r}.{hint}")
-    return resolve_files(written, base=path.parent, origin=str(path))
+    found, files = resolve_files(written, base=path.parent, origin=str(path))
+    return Read(found, (real_path(str(path)), *files))
 
 
-def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> dict[str, Any]:
+def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
     """Replace labels_file and prompt_file by what the files hold; relative paths start from base."""
-    found = dict(given)
+    found, files = dict(given), []
     for setting, file in FILES.items():
         key = file.name
         named = found.pop(key, None)
@@ -110,20 +120,10 @@ def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> dict[str
             continue
         if setting in found:
             raise SettingError(f"{origin}: give {setting} or {key}, not both")
+        files.append(real_path(str(base / str(named))))
         try:
-            text = (base / str(named)).read_text(encoding="utf-8-sig")
+            text = Path(files[-1]).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{origin}: cannot read the {key} {named}: {error}") from None
         found[setting] = parse_labels_file(text, str(named)) if setting == "labels" else text
-    return found
-
-
-def parse_labels_file(text: str, origin: str) -> list[str]:
-    """Labels from a file: a JSON array of strings, or one label a line (blank lines and # comments are left out)."""
-    if text.lstrip().startswith("["):
-        try:
-            return msgspec.json.decode(text.encode(), type=list[str])
-        except msgspec.DecodeError as error:
-            raise SettingError(f"{origin} starts like a JSON array of labels, but is not one: {error}") from None
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    return Read(found, tuple(files))

@@ -7,6 +7,7 @@ Each is a module with these functions, imported when it is asked for:
     open_check(url) -> ports.StoreCheck           for doctor
     writer_of(url) -> dict | None                 who is writing
     exists(url) -> bool                           whether there is anything at all, also an empty file
+    files_of(url) -> list[str]                    the files it lies in
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ async def open_store(url: str, *, job: str) -> Store:
 
     Raises:
         JobBusy: another process is writing to it.
+        SettingError: one of its files is a link, has a second name or is not batchjob's.
         StoreError: it cannot be used.
     """
     store: Store = await _module(url).open_store(url, job=job)
@@ -63,6 +65,12 @@ def writer_of(url: str) -> dict[str, Any] | None:
     """Who is writing to it now ({"pid", "job", "since"}, as far as known), or None where nobody is."""
     writer: dict[str, Any] | None = _module(url).writer_of(url)
     return writer
+
+
+def files_of(url: str) -> list[str]:
+    """The files it lies in, the main one first, there or not; none where it lies in no files."""
+    files: list[str] = _module(url).files_of(url)
+    return files
 
 
 def holds_jobs(url: str) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from batchjob.model import ExportRow, Job
+from batchjob.errors import SettingError
+from batchjob.model import ExportRow, InputSource, Job
 from batchjob.printable import neutral_cell, printable
+from batchjob.values import ABSENT, MARK, Kinds, Raw, cell, same_name
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
 DETAIL_COLUMNS = (
@@ -22,7 +26,19 @@ DETAIL_COLUMNS = (
     "output_tokens",
     "cost_usd",
 )
+INTEGERS = frozenset({"attempts", "input_tokens", "cached_input_tokens", "output_tokens"})
+ROW_NUMBER = "id"
+"""Our column for a row without an id."""
+
 _LABEL = ExportRow._fields.index("label")
+
+
+class Column(NamedTuple):
+    """A column of an export."""
+
+    name: str
+    kind: Literal["text", "integer", "json", "typed"]
+    origin: str = ""  # its name in the input
 
 
 class RowTable:
@@ -30,69 +46,126 @@ class RowTable:
 
     What the user's file held stays as it is, unless `safe` is to be applied to every cell; what an endpoint said is
     made harmless in any case.
+
+    Args:
+        later: columns of the input that its first row has not.
+        chosen: the names of the columns that are wanted, in this order; None: all.
+
+    Raises:
+        SettingError: there is no such column.
     """
 
-    def __init__(self, job: Job, *, details: bool, safe: Callable[[str], str] | None = None) -> None:
-        self.header = header(job, details=details)
+    def __init__(
+        self,
+        job: Job,
+        later: Sequence[str] = (),
+        *,
+        details: bool = False,
+        chosen: Sequence[str] | None = None,
+        safe: Callable[[str], str] | None = None,
+    ) -> None:
+        theirs = (*job.source.columns, *later)
+        columns = _columns(job.source, theirs, details=details)
+        self._places = None if chosen is None else [_place(name, columns) for name in chosen]
+        columns = columns if self._places is None else [columns[at] for at in self._places]
+        self.header = [column.name if safe is None else safe(column.name) for column in columns]
+        kinds, origins = tuple(one.kind for one in columns), tuple(one.origin for one in columns)
+        self.kinds = Kinds(kinds, origins, job.source.schema)
         self.labelled = 0
-        self._cells = _cells_of(job, details=details)
+        self._cells = _cells_of(job.source, theirs, details=details)
         self._safe = safe
 
     def rows(self, records: Iterable[tuple[Any, ...]]) -> Iterator[Sequence[object]]:
         """The cells of each record of StoreReader.export_rows."""
-        cells_of, safe = self._cells, self._safe
+        cells_of, safe, places = self._cells, self._safe, self._places
         for record in records:
             if record[_LABEL] is not None:
                 self.labelled += 1
             cells = cells_of(record)
-            yield cells if safe is None else [safe(cell) if isinstance(cell, str) else cell for cell in cells]
+            if places is not None:
+                cells = [cells[at] for at in places]
+            yield cells if safe is None else [_made_safe(value, safe) for value in cells]
 
 
-def header(job: Job, *, details: bool) -> list[str]:
-    """The columns of an export: the input's, an `id` where it had none, and ours; an input's that is named like one of
-    ours is called input_NAME.
+def _made_safe(value: object, safe: Callable[[str], str]) -> object:
+    found = cell(value)
+    return safe(found) if isinstance(found, str) else found
+
+
+# ---------------------------------------------------------------- columns
+
+
+def column_names(given: str) -> list[str]:
+    """The names in a list with commas; one with a comma in it is quoted as in CSV.
+
+    Raises:
+        SettingError: it is none.
     """
-    source = job.source
-    ours = RESULT_COLUMNS + (DETAIL_COLUMNS if details else ())
-    theirs = source.columns if source.id_column else ("id", *source.columns)
-    taken = set(ours) | set(theirs)
+    try:
+        names = [name for line in csv.reader([given], skipinitialspace=True, strict=True) for name in line if name]
+    except csv.Error as error:
+        raise SettingError(f"--columns {given!r} is no list of names ({error}): give them as id,text,label") from None
+    if not names:
+        raise SettingError("--columns names none: give some as id,text,label")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SettingError(f"--columns names {twice!r} twice")
+    return names
+
+
+def _place(name: str, columns: Sequence[Column]) -> int:
+    names = [same_name(column.name) for column in columns]
+    if same_name(name) in names:
+        return names.index(same_name(name))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+    raise SettingError(f"--columns: the export has no column {name!r}: {hint}")
+
+
+def _columns(source: InputSource, theirs: Sequence[str], *, details: bool) -> list[Column]:
+    """The columns of an export: the input's, an `id` where it had none, and ours."""
+    kind: Literal["text", "json", "typed"] = "text"
+    if source.format not in ("csv", "tsv"):
+        kind = "typed" if source.schema else "json"
+    own = [Column(ROW_NUMBER, "integer")] if source.id_column is None else []
+    results = RESULT_COLUMNS + (DETAIL_COLUMNS if details else ())
+    ours = [Column(name, "integer" if name in INTEGERS else "text") for name in results]
+    names = _free_names(theirs, {column.name for column in (*own, *ours)})
+    return [*own, *(Column(name, kind, origin) for name, origin in zip(names, theirs, strict=True)), *ours]
+
+
+def _free_names(theirs: Sequence[str], ours: set[str]) -> list[str]:
+    """The input's columns, none named like one of ours or like another: an export may be labelled again and again."""
+    taken = set(map(_plain, (*theirs, *ours)))
     names: list[str] = []
+    seen: set[str] = set()
     for name in theirs:
-        while name in ours or (name == "id" and source.id_column is None and names):
-            name = f"input_{name}"
-            if name not in taken:
-                break
+        if _plain(name) in ours or _plain(name) in seen:
+            while _plain(name) in taken:
+                name = f"input_{name}"
+            taken.add(_plain(name))
+        seen.add(_plain(name))
         names.append(name)
-    return [*names, *ours]
+    return names
 
 
-def _cells_of(job: Job, *, details: bool) -> Any:
-    """A function from a record to its cells, in the order of `header`."""
-    source = job.source
-    id_at = source.columns.index(source.id_column) if source.id_column else None
-    text_at = source.columns.index(source.text_column)
-    others = [at for at in range(len(source.columns)) if at not in (id_at, text_at)]
-    decode = msgspec.json.Decoder().decode
-    by_name = source.format in ("jsonl", "parquet")
-    width = len(source.columns)
-    own_id = id_at is None
+def _plain(name: str) -> str:
+    """A name as a reader of tables compares it."""
+    return same_name(name).strip()
+
+
+# ---------------------------------------------------------------- cells
+
+
+def _cells_of(source: InputSource, theirs: Sequence[str], *, details: bool) -> Callable[[tuple[Any, ...]], list[Any]]:
+    """A function from a record to its cells, in the order of `_columns`."""
+    input_cells = _fields_of(source, len(theirs)) if source.format in ("csv", "tsv") else _values_of(source, theirs)
+    own_id = source.id_column is None
 
     def cells(record: tuple[Any, ...]) -> list[Any]:
         number, key, text, rest, label, from_, state, kind, error, origin, answer, attempts, *request = record
-        row: list[Any] = [None] * width
-        if rest is not None:
-            values = decode(rest)
-            if isinstance(values, list):
-                for at, value in zip(others, values, strict=False):
-                    row[at] = value
-            elif by_name:
-                for at in others:
-                    row[at] = values.get(source.columns[at])
-        row[text_at] = text
+        row = input_cells(key, text, rest)
         if own_id:
             row.insert(0, number)
-        else:
-            row[id_at or 0] = key
         row += (label, from_, state, f"{kind}: {printable(error or '')}" if kind and state != "done" else None)
         if details:
             row.append(origin)
@@ -100,6 +173,62 @@ def _cells_of(job: Job, *, details: bool) -> Any:
         return row
 
     return cells
+
+
+InputCells = Callable[[str, str, str | None], list[Any]]
+"""(key, text, rest) -> the cells of the input's columns."""
+
+
+def _fields_of(source: InputSource, width: int) -> InputCells:
+    """Of a table in text: the other columns are an array."""
+    id_at = source.columns.index(source.id_column) if source.id_column else None
+    text_at = source.columns.index(source.text_column)
+    others = [at for at in range(len(source.columns)) if at not in (id_at, text_at)]
+    decode = msgspec.json.Decoder(list[Any]).decode
+
+    def cells(key: str, text: str, rest: str | None) -> list[Any]:
+        row: list[Any] = [None] * width
+        if rest is not None:
+            for at, value in zip(others, decode(rest), strict=False):
+                row[at] = value
+        row[text_at] = text
+        if id_at is not None:
+            row[id_at] = key
+        return row
+
+    return cells
+
+
+def _values_of(source: InputSource, theirs: Sequence[str]) -> InputCells:
+    """Of objects: what is a string and not empty is the key or the text, all else is by name, as it stood there."""
+    id_at = None if source.id_column is None else theirs.index(source.id_column)
+    text_at = theirs.index(source.text_column)
+
+    def cells(key: str, text: str, rest: str | None) -> list[Any]:
+        values = {} if rest is None else _values(rest)
+        row: list[Any] = [values.get(name, ABSENT) for name in theirs]
+        if id_at is not None and key and row[id_at] is ABSENT:
+            row[id_at] = key
+        if text and row[text_at] is ABSENT:
+            row[text_at] = text
+        return row
+
+    return cells
+
+
+_decode, _encode = msgspec.json.Decoder(dict[str, Any]).decode, msgspec.json.Encoder().encode
+_decode_raw = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def _values(rest: str) -> dict[str, Any]:
+    """The values of an object: decoded where that writes them again as they stand there, else as they stand there."""
+    try:
+        values = _decode(rest)
+        if MARK not in rest and _encode(values) == rest.encode():
+            return values
+    except (msgspec.DecodeError, ValueError):
+        pass  # a number that is no float
+    return _decode_raw(rest)
 
 
 def _details(number: int, answer: str | None, attempts: int, request: Sequence[Any]) -> list[Any]:

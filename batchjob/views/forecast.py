@@ -114,6 +114,7 @@ class Profile(Value, frozen=True):
     unknown: tuple[str, ...]  # besides what is unknown to the outlook
     suggested: dict[str, Any]
     command: str
+    warnings: tuple[str, ...] = ()  # what is odd in the input
 
 
 def work_found(work: Work) -> WorkFound:
@@ -136,6 +137,8 @@ def profile_document(profile: Profile) -> dict[str, object]:
             "id_column": source.id_column,
             "text_column": source.text_column,
             "limit": profile.limit,
+            "said": source.said,
+            "warnings": profile.warnings,
         },
         **msgspec.structs.asdict(profile.work),
         **msgspec.structs.asdict(profile.texts),
@@ -167,6 +170,8 @@ def profile_lines(profile: Profile, config: JobConfig, columns: int | None) -> l
     shown = [outlook.for_rows(most) for most in sorted({*ROWS_PER_REQUEST, config.rows_per_request})]
     return [
         _input_line(profile.source, profile.limit),
+        *(f"  {printable(said)}" for said in profile.source.said),
+        *(f"warning   {printable(warning)}" for warning in profile.warnings),
         *rows_lines(profile.work),
         *_duplicate_lines(profile.texts.duplicates, profile.work.loose_saves),
         *_length_lines(profile.texts.characters, columns or USUAL_COLUMNS),

@@ -115,6 +115,7 @@ class Status(Value, frozen=True):
     rate: Rate
     pacing: str
     errors: tuple[ErrorCount, ...]
+    warnings: tuple[str, ...]
     started_at: float | None
     updated_at: float
     pid: int | None
@@ -171,6 +172,7 @@ def status_of(snapshot: Snapshot) -> Status:
         rate=_rate(snapshot, rows),
         pacing=snapshot.pacing,
         errors=_errors(snapshot),
+        warnings=tuple(map(printable, snapshot.warnings)),
         started_at=snapshot.started_at,
         updated_at=snapshot.updated_at,
         pid=snapshot.writer_pid,

@@ -24,6 +24,7 @@ def summary_lines(
     lines = [
         f"job {status.job}: {status.state}" + (f" - {status.reason}" if status.reason else ""),
         _rows_line(status.rows, ingested=status.ingested),
+        *(f"warning   {warning}" for warning in status.warnings),
         *_label_lines(status.labels),
         *_fallback_lines(status.sources[Source.FALLBACK]),
         *_near_lines(status.matched.near),

@@ -91,6 +91,15 @@ CREATE TABLE input (
     defect TEXT                  -- why it cannot be sent at all
 ) STRICT;
 
+-- What was noticed while it was read, in this order: columns that its header or first object has not, and warnings.
+CREATE TABLE notice (
+    job_id INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    what TEXT NOT NULL,          -- the column, or a sentence
+    number INTEGER NOT NULL,
+    PRIMARY KEY (job_id, kind, what)
+) STRICT, WITHOUT ROWID;
+
 -- What became of it.
 CREATE TABLE row (
     id INTEGER PRIMARY KEY,

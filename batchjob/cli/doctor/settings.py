@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, Finding
-from batchjob.cli.options import DEFAULT_CONFIG
 from batchjob.errors import BatchjobError, SettingError
 from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, address_problem, merge
-from batchjob.settings.jobfile import read_job_toml
+from batchjob.settings.jobfile import DEFAULT_CONFIG, read_job_toml
 from batchjob.stores import open_reader
 
 
@@ -35,7 +34,7 @@ def read_settings(config: str | None) -> tuple[dict[str, Any], list[Finding]]:
         return {}, []
     file = Path(config) if config else DEFAULT_CONFIG
     try:
-        written = read_job_toml(file)
+        written = read_job_toml(file).settings
         merge(written)
     except SettingError as error:
         if config:

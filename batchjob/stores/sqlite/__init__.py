@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from batchjob.files import real_path
 from batchjob.ports import Store, StoreCheck, StoreReader
 
 
@@ -12,30 +13,38 @@ async def open_store(url: str, *, job: str) -> Store:
     """See stores.open_store."""
     from batchjob.stores.sqlite import store
 
-    return await store.open_store(Path(url), job=job)
+    return await store.open_store(Path(real_path(url)), job=job)
 
 
 def open_reader(url: str) -> StoreReader:
     """See stores.open_reader."""
     from batchjob.stores.sqlite.reader import SqliteReader
 
-    return SqliteReader(Path(url))
+    return SqliteReader(Path(real_path(url)))
 
 
 def open_check(url: str) -> StoreCheck:
     """See stores.open_check."""
     from batchjob.stores.sqlite.check import SqliteCheck
 
-    return SqliteCheck(Path(url))
+    return SqliteCheck(Path(real_path(url)))
 
 
 def writer_of(url: str) -> dict[str, Any] | None:
     """See stores.writer_of."""
     from batchjob.stores.sqlite import lock
 
-    return lock.writer_of(Path(url).resolve())
+    return lock.writer_of(Path(real_path(url)))
 
 
 def exists(url: str) -> bool:
     """Whether there is a file at all."""
     return Path(url).is_file()
+
+
+def files_of(url: str) -> list[str]:
+    """See stores.files_of."""
+    from batchjob.stores.sqlite.files import side_files
+
+    real = Path(real_path(url))
+    return [str(real), *map(str, side_files(real))]

@@ -1,15 +1,28 @@
-"""What lies beside a database, and on what disk: the reserve for a full disk, network file systems."""
+"""What lies beside a database, and on what disk: its side files, the reserve for a full disk, network file systems."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
-from batchjob.errors import StoreError
+from batchjob.errors import SettingError, StoreError
+from batchjob.files import DATABASE_SIDES
 
 RESERVE_BYTES = 4 * 1024 * 1024
 """Kept in a file beside the database, and let go when the disk is full, for the answers that are in hand."""
+
+BEGINNINGS = {
+    "-wal": (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"),
+    "-shm": ((3007000).to_bytes(4, "little"), (3007000).to_bytes(4, "big")),
+    "-journal": (b"\xd9\xd5\x05\xf9",),
+    ".lock": (b'{"pi',),
+    ".reserve": (),
+}
+"""How a side file begins, by the end of its name; any may begin with zeros, or be empty."""
+HEAD_BYTES = 4
+SQLITES = ("-wal", "-shm", "-journal")
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs")
 
@@ -31,6 +44,81 @@ def refuse_network_disk(path: Path) -> None:
         raise StoreError(f"{path} lies on a network file system ({kind}), where SQLite is not safe. Use a local --db")
 
 
+def side_files(path: Path) -> list[Path]:
+    """The files that belong to a database, there or not."""
+    return [path.with_name(path.name + side) for side in DATABASE_SIDES]
+
+
+def check_own(path: Path) -> None:
+    """See that a database (its real path) and its side files are ours alone: they are written, emptied and deleted.
+
+    Raises:
+        SettingError: one is a link, has a second name, or is somebody else's.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _check_plain(path, path.lstat())
+    check_sides(path)
+    for side, file in zip(DATABASE_SIDES, side_files(path), strict=True):
+        # Where there is a database, SQLite's files are its own; to open and close them would drop locks we hold.
+        if not file.exists() or (side in SQLITES and path.exists() and path.stat().st_size):
+            continue
+        head = _head(file)
+        if head.strip(b"\0") and not head.startswith(BEGINNINGS[side]):
+            raise SettingError(
+                f"{file} is not batchjob's, and lies where the database {path.name} has a file of its own: move it,"
+                f" or give another --db"
+            )
+
+
+def check_sides(path: Path) -> None:
+    """See that no side file is a link: SQLite writes to one of them where it only reads, too.
+
+    Raises:
+        SettingError: one is a link, is no regular file, or has a second name.
+    """
+    for file in side_files(path):
+        with contextlib.suppress(FileNotFoundError):
+            _check_plain(file, file.lstat())
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(HEAD_BYTES)
+
+
+def _check_plain(file: Path, found: os.stat_result) -> None:
+    """The same by what `lstat` or `fstat` says of it.
+
+    Raises:
+        SettingError: it is no regular file, or has a second name.
+    """
+    if stat.S_ISLNK(found.st_mode):
+        raise SettingError(f"{file} is a link, and a file of a database must be none: remove it, or give another --db")
+    if not stat.S_ISREG(found.st_mode):
+        raise SettingError(f"{file} is no regular file, and a database needs one there: give another --db")
+    if found.st_nlink > 1:
+        raise SettingError(
+            f"{file} has a second name (a hard link), under which it would be changed too: copy it instead of linking"
+            f" it, or give another --db"
+        )
+
+
+def open_own(file: Path, flags: int) -> int:
+    """Open a side file, which must be no link and have one name; its descriptor.
+
+    Raises:
+        SettingError: it is not so.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        _check_plain(file, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _reserve_path(path: Path) -> Path:
     return path.with_name(path.name + ".reserve")
 
@@ -41,7 +129,7 @@ def fill_reserve(path: Path) -> None:
     with contextlib.suppress(OSError):
         if reserve.exists() and reserve.stat().st_size >= RESERVE_BYTES:
             return
-        file = os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o600)
+        file = open_own(reserve, os.O_CREAT | os.O_WRONLY)
         try:
             os.posix_fallocate(file, 0, RESERVE_BYTES)
         except OSError:

@@ -24,6 +24,7 @@ QUERIES = schema.named_queries(Path(__file__).with_name("queries.sql"))
 GROUP = (
     "add_input",
     "add_rows",
+    "add_notices",
     "advance_input",
     "settle_requests",
     "complete",
@@ -42,7 +43,7 @@ GROUP = (
 """The queries of a group, in the order they are carried out: results before claims, so that a row given back can be
 claimed again."""
 
-UNGUARDED = frozenset({"add_rows", "remember", "count_up"})
+UNGUARDED = frozenset({"add_rows", "add_notices", "remember", "count_up"})
 """They do not change one record for each one given."""
 
 _INSERT = f"INSERT INTO temp.work_group VALUES (?, ?, ?{', ?' * len(GROUP)})"
@@ -135,6 +136,7 @@ class Group:
             self._tally["row", State.PENDING] += len(chunk.rows)
         position = (before, before + len(chunk.rows), chunk.position, chunk.digest, int(chunk.complete))
         self._given["advance_input"].append(position)
+        self._given["add_notices"] += chunk.noticed
 
     def _add_claim(self, claim: Claim) -> None:
         rows, base, repeats = claim.rows, self._base, claim.repeats

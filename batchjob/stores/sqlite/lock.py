@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batchjob.errors import JobBusy, StoreError
+from batchjob.stores.sqlite.files import open_own
 
 TRIES = 10
 PAUSE_SECONDS = 0.03
@@ -35,7 +36,7 @@ class WriterLock:
     def __init__(self, database: Path, job: str) -> None:
         self._path = lock_path(database)
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = open_own(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise StoreError(f"cannot write beside {database}: {error.strerror}") from None
         for attempt in range(TRIES):
@@ -71,7 +72,7 @@ def writer_of(database: Path) -> dict[str, Any] | None:
     """Who is writing to the database now ({"pid", "job", "since"}, as far as known), or None where nobody is."""
     path = lock_path(database)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:

@@ -25,6 +25,14 @@ FROM (
 ) AS given
 WHERE job.id = :job AND job.rows = given.before;
 
+-- name: add_notices
+-- What was noticed in those inputs: [kind, what]. A run that reads on may notice again what one before it has.
+INSERT INTO notice (job_id, kind, what, number)
+SELECT :job, value ->> 0, value ->> 1,
+    given.key + 1 + (SELECT coalesce(max(number), 0) FROM notice WHERE job_id = :job)
+FROM json_each(:rows) AS given WHERE true
+ON CONFLICT DO NOTHING;
+
 -- name: settle_requests
 -- What became of requests, which are over now: [id, ended_at, outcome, status, provider_id, input, cached, output,
 -- cost, cost_source, error_kind, error].

@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
-from batchjob.model import CacheShare, InputRow, Job, Key, Problem, Remembered, Snapshot
+from batchjob.model import CacheShare, InputRow, Job, Key, Notice, Problem, Remembered, Snapshot
 from batchjob.stores.sqlite import ids, schema
+from batchjob.stores.sqlite.files import check_sides
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
 from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
@@ -28,16 +29,18 @@ def _is_on(writer: dict[str, Any] | None, job: str) -> bool:
 
 
 class SqliteReader:
-    """See ports.StoreReader.
+    """See ports.StoreReader. The path is a real one: absolute, no links.
 
     Raises:
         JobError: there is no database at this path.
+        SettingError: one of its side files is a link, or has a second name.
         StoreError: it is not batchjob's, newer than this program, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise JobError(f"there is no database {path}: begin a job with batchjob start INPUT, or name it with --db")
+        check_sides(path)
         self.path = path
         self._inbox: dict[Key, Remembered] | None = None
         try:
@@ -54,7 +57,7 @@ class SqliteReader:
         return str(self.path)
 
     def _open(self) -> sqlite3.Connection:
-        address = self.path.resolve().as_uri()
+        address = self.path.as_uri()
         db = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None, timeout=5)
         try:
             db.execute("SELECT 1 FROM sqlite_schema").fetchone()
@@ -75,7 +78,7 @@ class SqliteReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
@@ -129,9 +132,13 @@ class SqliteReader:
             for record in self._all(select_jobs("WHERE job.input_path = ? ORDER BY job.id DESC"), (path,))
         ]
 
+    def unread(self) -> list[Job]:
+        """The jobs whose input is not read to its end."""
+        return [job_from_record(record) for record in self._all(select_jobs("WHERE job.ingested = 0"))]
+
     def snapshot(self, name: str | None = None) -> Snapshot:
         """A job as it stands at one instant; the latest where no name is given."""
-        writer = writer_of(self.path.resolve())
+        writer = writer_of(self.path)
         self._db.execute("BEGIN")
         try:
             job = self.job(name) if name is not None else self.latest()
@@ -145,18 +152,20 @@ class SqliteReader:
                 (job.id,),
             )
             updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
+            warnings = tuple(notice.what for notice in self._noticed(job.id) if notice.kind == "warning")
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.execute("COMMIT")
         started, beat, ended, rate, pacing = runs[0] if runs else (None, updated, updated, None, "")
         # Asked again, because the run may have begun between the first question and the transaction.
-        writer = writer or (writer_of(self.path.resolve()) if ended is None else None)
+        writer = writer or (writer_of(self.path) if ended is None else None)
         alive = ended is None and _is_on(writer, job.name)
         return Snapshot(
             job=job,
             alive=alive,
             tally=tally,
             examples=examples,
+            warnings=warnings,
             started_at=started,
             updated_at=max(updated, beat),
             rows_per_second=rate if alive else None,
@@ -166,7 +175,7 @@ class SqliteReader:
 
     def overview(self) -> list[Snapshot]:
         """Every job, the oldest first, with the counters of its rows alone: two questions, however many jobs."""
-        writer = writer_of(self.path.resolve())
+        writer = writer_of(self.path)
         self._db.execute("BEGIN")
         try:
             rows: dict[int, dict[str, int]] = {}
@@ -184,7 +193,7 @@ class SqliteReader:
             )
         finally:
             self._db.execute("COMMIT")
-        writer = writer or writer_of(self.path.resolve())
+        writer = writer or writer_of(self.path)
         overview = []
         for *record, updated, started, beat, ended in found:
             job = job_from_record(tuple(record))
@@ -203,6 +212,14 @@ class SqliteReader:
             )
         return overview
 
+    def noticed(self, job: Job) -> list[Notice]:
+        """What was noticed while its input was read, in that order."""
+        return self._noticed(job.id)
+
+    def _noticed(self, job_id: int) -> list[Notice]:
+        query = "SELECT kind, what FROM notice WHERE job_id = ? ORDER BY number"
+        return [Notice(*record) for record in self._all(query, (job_id,))]
+
     def problems(self, job: Job, kind: str, limit: int) -> list[Problem]:
         """The first failed or unconfirmed rows of an error kind."""
         return self._problems(job.id, kind, limit)
@@ -210,11 +227,16 @@ class SqliteReader:
     def _problems(self, job_id: int, kind: str, limit: int) -> list[Problem]:
         return [Problem(*record) for record in self._all(PROBLEMS, (kind, *ids.row_range(job_id), limit))]
 
-    def export_rows(self, job: Job) -> Iterator[tuple[Any, ...]]:
+    def export_rows(self, job: Job, *, only: str | None = None, asked: int | None = None) -> Iterator[tuple[Any, ...]]:
         """See ports.StoreReader.export_rows."""
         last, end = ids.row_range(job.id)
+        which = "" if only is None else f" AND {ONLY.get(only, OF_KIND)}"
+        behind = "" if asked is None else f" AND {ASKED}"
+        query = EXPORT_ROWS.format(which=which + behind)
+        values = {"end": end, "limit": PAGE_ROWS, "kind": only}
+        values["asked"] = None if asked is None else ids.row_id(job.id, asked)
         while True:
-            page = self._all(EXPORT_ROWS, (last, end, PAGE_ROWS))
+            page = self._all(query, {**values, "last": last})
             failpoints.reach("export.after_page")
             yield from page
             if len(page) < PAGE_ROWS:
@@ -273,8 +295,17 @@ EXPORT_ROWS = ids.expand(
     " row.error, row.origin, row.answer, row.attempts, request.provider_id, request.rows, request.input_tokens,"
     " request.cached_input_tokens, request.output_tokens, request.cost_picousd"
     " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.request_id"
-    " WHERE row.id > ? AND row.id <= ? ORDER BY row.id LIMIT ?"
+    " WHERE row.id > :last AND row.id <= :end{which} ORDER BY row.id LIMIT :limit"
 )
+ONLY = {
+    "done": "row.state = 'done'",
+    "failed": "row.state = 'failed'",
+    "unconfirmed": "row.state = 'unconfirmed'",
+    "pending": "row.state IN ('pending', 'in_flight')",
+    "near": "row.matched = 'near'",
+}
+OF_KIND = "row.state IN ('failed', 'unconfirmed') AND row.error_kind = :kind"
+ASKED = "(row.id <= :asked OR row.state <> 'pending' OR row.request_id IS NOT NULL)"
 UNFINISHED_ROWS = ids.expand(
     "SELECT number_of(row.id), input.line, input.key, input.text, input.rest, input.defect"
     " FROM row CROSS JOIN input ON input.id = row.id"

@@ -329,17 +329,19 @@ class SqliteStore:
 
 
 async def open_store(path: Path, *, job: str) -> SqliteStore:
-    """Open the database at an absolute path for writing, making or migrating it where needed.
+    """Open the database at a real path (absolute, no links) for writing, making or migrating it where needed.
 
     `job` is what other processes are told that ask for it meanwhile.
 
     Raises:
         JobBusy: another process is writing to it.
+        SettingError: one of its files is a link, has a second name or is not batchjob's.
         StoreError: it cannot be used.
     """
     if sqlite3.sqlite_version_info < (3, 38):
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: batchjob needs 3.38. Use a newer Python")
     files.refuse_network_disk(path)
+    files.check_own(path)
     lock = WriterLock(path, job)
     try:
         files.fill_reserve(path)

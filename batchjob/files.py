@@ -1,0 +1,129 @@
+"""The files of a command: none that it writes may be one that it reads, or that somebody still needs.
+
+Every command asks `keep_apart` before it opens anything for writing. Files are told apart by device and inode, so that
+links are seen through; one that is not there yet by its folder and name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from batchjob.errors import SettingError
+
+PART = ".part"
+"""The end of a file's name while it is written; before it stand the eight characters of mkstemp."""
+
+DATABASE_HEAD = b"SQLite format 3\0"
+DATABASE_SIDES = ("-wal", "-shm", "-journal", ".lock", ".reserve")
+"""What lies beside a database: the ends of its side files' names."""
+
+STDIN, STDOUT = 0, 1
+
+
+class Named(NamedTuple):
+    """A file, and what a message calls it."""
+
+    what: str
+    path: str  # "-" is stdin where it is read, and stdout where it is written
+
+
+class Target(NamedTuple):
+    """A file that is about to be written, and what a message calls it."""
+
+    what: str
+    path: str
+    replaced: bool = False  # as a whole, by a part file that takes its name
+    database: bool = False  # or one of its side files
+
+
+def keep_apart(targets: Sequence[Target], needed: Iterable[Named]) -> None:
+    """See that each target is a file of its own.
+
+    Raises:
+        SettingError: one is a file that is needed, another target, or a database that it is not told to be.
+    """
+    there: list[tuple[Named | Target, object]] = [(file, _identity(file.path, STDIN)) for file in needed]
+    for target in targets:
+        identity = _identity(target.path, STDOUT)
+        for other, known in there:
+            if identity is not None and identity == known:
+                raise SettingError(
+                    f"{target.what} {target.path} and {other.what} {other.path} are one file, which would be written"
+                    f" over: name another file"
+                )
+        there.append((target, identity))
+        if not target.database and (base := _database_of(target.path)):
+            raise SettingError(
+                f"{target.what} {target.path} belongs to the database {base}, which would be lost: name another file"
+            )
+    for target in targets:
+        if target.replaced:
+            _check_parts(target, [file for file, _ in there])
+
+
+def _identity(path: str, stream: int) -> object:
+    """What tells a file from all others; None for what is no regular file: a device or a pipe loses nothing."""
+    try:
+        found = os.fstat(stream) if path == "-" else Path(path).stat()
+    except OSError:
+        return None if path == "-" else _place(path)
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def _place(path: str) -> object:
+    """Where a file would be made."""
+    folder, name = os.path.split(real_path(path))
+    try:
+        found = Path(folder).stat()
+    except OSError:
+        return folder, name
+    return found.st_dev, found.st_ino, name
+
+
+def real_path(path: str) -> str:
+    """The absolute path behind all links; a circle of links is left as it is."""
+    return os.path.realpath(path)
+
+
+def _database_of(path: str) -> str | None:
+    """The database that the file at this path is, or lies beside as one of its side files."""
+    if path == "-":
+        return None
+    bases = [path, *(path.removesuffix(side) for side in DATABASE_SIDES if path.endswith(side))]
+    return next((base for base in bases if _begins(base) == DATABASE_HEAD), None)
+
+
+def _begins(path: str) -> bytes:
+    try:
+        if Path(path).is_file():
+            with Path(path).open("rb") as file:
+                return file.read(len(DATABASE_HEAD))
+    except OSError:
+        pass
+    return b""
+
+
+def part_prefix(name: str) -> str:
+    """How the names of a file's part files begin."""
+    return f".{name[:100]}."
+
+
+def is_part(path: Path, target: Path) -> bool:
+    """Whether a file is named as a part of the target, real paths both: it is taken for the rest of a killed export."""
+    pattern = re.escape(part_prefix(target.name)) + "[a-z0-9_]{8}" + re.escape(PART)
+    return path.parent == target.parent and re.fullmatch(pattern, path.name) is not None
+
+
+def _check_parts(target: Target, others: Iterable[Named | Target]) -> None:
+    for other in others:
+        paths = {Path(os.path.abspath(other.path)), Path(real_path(other.path))}  # noqa: PTH100 (the link's own name)
+        if any(is_part(path, Path(real_path(target.path))) for path in paths):
+            raise SettingError(
+                f"{other.what} {other.path} is named like a part file of {target.what} {target.path},"
+                f" which are removed: name another file"
+            )

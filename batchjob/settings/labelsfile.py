@@ -1,0 +1,79 @@
+"""A file of labels: one a line, or a JSON array. What could be meant in two ways is refused."""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import Any
+
+import msgspec
+
+from batchjob.errors import SettingError
+
+HEADERS = frozenset({"label", "labels", "name", "category", "categories", "class", "classes", "intent", "tag"})
+_LISTED = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)])\s+\S.*")
+"""A line of a list: with a dash, a dot or a number before it."""
+
+
+def parse_labels_file(text: str, origin: str) -> list[str]:
+    """The labels in a file. Blank lines are left out, and so are comments: a # before a space, or alone.
+
+    A label in quotes is read as in CSV, so that it may begin with a # or be called "label".
+
+    Raises:
+        SettingError: it is not clear what is meant; the text names the line.
+    """
+    if text.lstrip()[:1] in ("[", "{"):
+        return _of_json(text, origin)
+    lines = [(at, line.strip()) for at, line in enumerate(re.split("\r\n|\n|\r", text), 1)]
+    lines = [(at, line) for at, line in lines if line and not re.match(r"#(\s|$)", line)]
+    _check_form(lines, origin)
+    return [_label(line, at, origin) for at, line in lines]
+
+
+def _of_json(text: str, origin: str) -> list[str]:
+    try:
+        found: Any = msgspec.json.decode(text.encode())
+        return msgspec.convert(found, list[str])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise SettingError(
+            f"{origin} is neither a JSON array of strings nor labels, one a line ({error}): write it as"
+            f' ["billing", "refund"]'
+        ) from None
+
+
+def _check_form(lines: list[tuple[int, str]], origin: str) -> None:
+    """See that the lines are labels and nothing else.
+
+    Raises:
+        SettingError: they are a table, a list on one line, or have marks before or behind them.
+    """
+    if not lines:
+        return
+    first_at, first = lines[0]
+    names = re.split("[,;\t]", first)
+    if names[0].strip().casefold() in HEADERS and (len(lines) > 1 or len(names) > 1):
+        raise SettingError(
+            f"{origin}: line {first_at}, {first!r}, looks like a header: take it out, or quote it if it is a label"
+        )
+    if len(lines) == 1 and "," in first and '"' not in first:
+        raise SettingError(f"{origin}: line {first_at} holds commas: write one label a line, or quote it if it is one")
+    for what, is_so in (("a comma at its end", _ends_in_comma), ("a mark of a list", _LISTED.fullmatch)):
+        if len(lines) > 1 and all(is_so(line) for _, line in lines):
+            raise SettingError(f"{origin}: each line has {what}: take it away, or quote the labels if it is theirs")
+
+
+def _ends_in_comma(line: str) -> bool:
+    return line.endswith(",")
+
+
+def _label(line: str, at: int, origin: str) -> str:
+    if not line.startswith('"'):
+        return line
+    try:
+        fields = next(csv.reader([line], strict=True))
+    except csv.Error:
+        fields = []
+    if len(fields) != 1:
+        raise SettingError(f'{origin}: line {at}, {line!r}, is not one label in quotes: write a quote in it as ""')
+    return fields[0].strip()
