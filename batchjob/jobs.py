@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from batchjob.errors import BatchjobError, JobBusy, JobError
+from batchjob.errors import BatchjobError, JobBusy, JobError, SettingError
 from batchjob.exports import export
 from batchjob.files import real_path
 from batchjob.guard import check_run
@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
     retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
     before: Job | None = None  # of a new job: the last one of this input, with other settings
+    moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
 
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
@@ -93,25 +94,39 @@ def complete(config: JobConfig) -> JobConfig:
     return config
 
 
-def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False, beside: Sequence[str] = ()) -> Plan:
-    """Go on with the job of this input and task, or make one; `new` makes one in any case.
+def plan_start(
+    paths: Sequence[str],
+    config: JobConfig,
+    *,
+    db: str,
+    new: bool = False,
+    append: bool = False,
+    beside: Sequence[str] = (),
+) -> Plan:
+    """Go on with the job of this input and task, or make one.
 
     Args:
+        paths: the files of the input, whose rows come in this order.
+        new: make a new job in any case.
+        append: go on with the rows by which the input has grown.
         beside: files that the settings were read from, which the job must not write over.
 
     Raises:
         BatchjobError: settings, input or database cannot be used; the text says which and what to do.
     """
     complete(config)
-    check_run(db, config, [path], beside)
-    reader = open_as_set(path, config)
+    if new and append:
+        raise SettingError("--append goes on with a job and --new makes one: give one of them")
+    check_run(db, config, paths, beside)
+    reader = open_as_set(paths, config)
     task = Task.of(config)
-    known = _jobs_of(db, reader.source.path)
+    known = _jobs_of(db, reader.source.place)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
     if config.name and (job is None or job.name != config.name):
         job = _named(db, config, reader, task, new=new)
     if job is not None:
-        return Plan(db, job, config, rest_of(reader, job))
+        rest = rest_of(reader, job, append=append)
+        return Plan(db, job, config, rest.chunks, moved=rest.source)
     # The first chunk is read before anything is made, so that a bad input leaves nothing.
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
@@ -120,11 +135,12 @@ def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False, besi
     return Plan(db, made, config, chain((first,), chunks), before=known[0] if known and not new else None)
 
 
-def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
+def plan_resume(name: str | None, changes: dict[str, Any], *, db: str, moved: Sequence[str] = ()) -> Plan:
     """Go on with the unfinished rows of a job; without a name, of the only one that is unfinished.
 
     Args:
         changes: settings that are to be others than in its last run.
+        moved: where its input lies now, if not where it was.
 
     Raises:
         BatchjobError: there is no such job, or its input is gone or another one.
@@ -132,8 +148,9 @@ def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
     with open_reader(db) as reader:
         job = reader.job(name) if name else reader.latest(unfinished=True)
     config = settings_for(job, changes)
-    check_run(db, config, job.source.paths, job.source.beside)
-    return Plan(db, job, config, rest_of_input(job))
+    check_run(db, config, moved or job.source.paths, job.source.beside)
+    rest = rest_of_input(job, moved)
+    return Plan(db, job, config, rest.chunks, moved=rest.source)
 
 
 def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
@@ -181,11 +198,11 @@ def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
 # ---------------------------------------------------------------- which job
 
 
-def _jobs_of(db: str, input_path: str) -> list[Job]:
+def _jobs_of(db: str, place: str) -> list[Job]:
     if not holds_jobs(db):
         return []
     with open_reader(db) as reader:
-        return reader.by_input(input_path)
+        return reader.by_input(place)
 
 
 def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool) -> Job | None:
@@ -202,7 +219,7 @@ def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool)
         return None
     if new:
         raise JobError(f"there is a job named {found.name!r} already: give the new one another --name")
-    if found.source.path != reader.source.path:
+    if found.source.place != reader.source.place:
         raise JobError(f"job {found.name!r} has another input, {found.source.path}: give this one another --name")
     if found.task_digest != task.digest:
         changed = ", ".join(task.changed_from(Task.of(settings_of(found))))
@@ -313,6 +330,8 @@ async def _choose_job(store: Store, plan: Plan) -> None:
         if plan.chunks is not None and (await store.job()).rows != plan.job.rows:
             raise JobBusy(f"another process has worked on job {plan.name!r} meanwhile: give the same command again")
         await store.set_settings(settings)
+        if plan.moved is not None:
+            await store.set_source(plan.moved)
         return
     with open_reader(plan.db) as reader:
         if plan.name in reader.names():
