@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
-from batchjob.errors import InputChanged, JobError
-from batchjob.inputs import open_input, reopen_input
-from batchjob.model import Chunk, Job
+import msgspec
+
+from batchjob.errors import InputChanged, JobError, SettingError
+from batchjob.inputs import open_inputs, reopen_input
+from batchjob.model import Chunk, InputSource, Job
 from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.config import JobConfig
 
 
-def open_as_set(path: str, config: JobConfig) -> Reader:
-    """An input, opened as the settings say; see `inputs.open_input`."""
-    return open_input(
-        path,
+class Rest(NamedTuple):
+    """What is left to ingest, None where nothing is; and where the input lies now, if that is to be noted."""
+
+    chunks: Iterator[Chunk] | None
+    source: InputSource | None = None
+
+
+def open_as_set(paths: Sequence[str], config: JobConfig) -> Reader:
+    """An input, opened as the settings say; see `inputs.open_inputs`."""
+    return open_inputs(
+        paths,
         format=config.format,
         encoding=config.encoding,
         id_column=config.id_column,
@@ -28,8 +38,11 @@ def open_as_set(path: str, config: JobConfig) -> Reader:
     )
 
 
-def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
-    """What is left to ingest of a job's input, None where nothing is.
+def rest_of(reader: Reader, job: Job, *, append: bool = False) -> Rest:
+    """What is left to ingest of a job's input.
+
+    Args:
+        append: also the rows by which it has grown since the job read it to its end.
 
     Raises:
         InputChanged: the input is not the one the job began with.
@@ -47,30 +60,56 @@ def rest_of(reader: Reader, job: Job) -> Iterator[Chunk] | None:
         )
     same = (reader.source.size, reader.source.mtime_ns) == (job.source.size, job.source.mtime_ns)
     if job.ingested and same and reader.source.size is not None:
-        return None
+        return Rest(None)
     chunks = reader.chunks(position=job.position, digest=job.digest, number=job.rows + 1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
-    if not job.ingested:
-        return chain((first,), chunks)
+    now = msgspec.structs.replace(reader.source, beside=job.source.beside)
+    if not job.ingested or (append and first.rows):
+        return Rest(chain((first,), chunks), now if append else None)
     if first.rows:
         raise InputChanged(
             f"{job.source.path} has grown since job {job.name!r} read it (first {job.position:,} bytes are the same). "
-            f"To label it as a new job: add --new"
+            f"To label the new rows too: add --append; to label it as a new job: add --new"
         )
-    return None
+    return Rest(None)
 
 
-def rest_of_input(job: Job) -> Iterator[Chunk] | None:
+def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
+    """What is left to ingest of the input of a job that goes on, as it was opened then.
+
+    Args:
+        moved: where it lies now, if not where it was.
+
+    Raises:
+        InputError: it cannot be read, or is not the one the job began with.
+        JobError: it is gone, or cannot be read once more.
+    """
     source = job.source
+    if moved:
+        if len(moved) != len(source.paths):
+            raise SettingError(
+                f"job {job.name!r} has {len(source.paths)} inputs: name all with --input, in their order"
+            )
+        reader = reopen_input(source, moved)
+        if job.ingested:
+            _check_same(reader, job)
+        rest = rest_of(reader, job)
+        return Rest(rest.chunks, msgspec.structs.replace(reader.source, beside=source.beside))
     if job.ingested:
-        return None
+        return Rest(None)
     if source.path == "-":
         raise JobError(
             f"job {job.name!r} was reading stdin and has {job.rows:,} rows of it: pipe the same input again, "
             f"with the same options, into: batchjob start - --name {job.name}"
         )
-    if not Path(source.path).exists():
+    if gone := next((path for path in source.paths if not Path(path).exists()), None):
         raise JobError(
-            f"the input of job {job.name!r}, {source.path}, is gone and was not read to its end: put it back"
+            f"the input of job {job.name!r}, {gone}, is gone and was not read to its end: put it back, or if it was "
+            f"moved say where it is: batchjob resume {job.name} --input PATH"
         )
-    return rest_of(reopen_input(source, source.path), job)
+    return rest_of(reopen_input(source, source.paths), job)
+
+
+def _check_same(reader: Reader, job: Job) -> None:
+    """See that an input that was read to its end begins with what was read, whatever its size and time say."""
+    next(reader.chunks(position=job.position, digest=job.digest, number=job.rows + 1, chunk_rows=1))

@@ -127,6 +127,8 @@ async def _choose_job(store: Store, plan: Plan) -> None:
         if plan.chunks is not None and (await store.job()).rows != plan.job.rows:
             raise JobBusy(f"another process has worked on job {plan.name!r} meanwhile: give the same command again")
         await store.set_settings(settings)
+        if plan.moved is not None:
+            await store.set_source(plan.moved)
         return
     with open_reader(plan.db) as reader:
         if plan.name in reader.names():

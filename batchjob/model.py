@@ -44,12 +44,19 @@ class InputSource(Value, frozen=True):
     layout: Layout | None = None  # None: the format says it all
     schema: str = ""  # the types of its columns, where the format has them: see inputs.parquet
     said: tuple[str, ...] = ()  # what was found out about it and a person should know
+    more: tuple[str, ...] = ()  # files whose rows come behind those of `path`
+    file_column: str = ""  # which of them a row is from; "" where there is but one
     beside: tuple[str, ...] = ()  # the other files the job was begun with: of labels, prompt and settings
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Every file that rows come from."""
-        return (self.path,)
+        return (self.path, *self.more)
+
+    @property
+    def place(self) -> str:
+        """What tells the input from others."""
+        return "\n".join(self.paths)
 
 
 class Notice(NamedTuple):

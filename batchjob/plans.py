@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from batchjob.errors import JobError
+from batchjob.errors import JobError, SettingError
 from batchjob.files import real_path
 from batchjob.forecast.work import Work
 from batchjob.guard import check_run
@@ -46,6 +46,7 @@ class Plan(NamedTuple):
     chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
     retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
     before: Job | None = None  # of a new job: the last one of this input, with other settings
+    moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
     refusal: str = ""  # why it should not be carried out without the user's word
     asks_the_same: bool = True  # as the job's runs before
 
@@ -83,26 +84,40 @@ def complete(config: JobConfig) -> JobConfig:
     return config
 
 
-def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False, beside: Sequence[str] = ()) -> Plan:
-    """Go on with the job of this input and task, or make one; `new` makes one in any case.
+def plan_start(
+    paths: Sequence[str],
+    config: JobConfig,
+    *,
+    db: str,
+    new: bool = False,
+    append: bool = False,
+    beside: Sequence[str] = (),
+) -> Plan:
+    """Go on with the job of this input and task, or make one.
 
     Args:
+        paths: the files of the input, whose rows come in this order.
+        new: make a new job in any case.
+        append: go on with the rows by which the input has grown.
         beside: files that the settings were read from, which the job must not write over.
 
     Raises:
         BatchjobError: settings, input or database cannot be used; the text says which and what to do.
     """
     complete(config)
-    check_run(db, config, [path], beside)
-    reader = open_as_set(path, config)
+    if new and append:
+        raise SettingError("--append goes on with a job and --new makes one: give one of them")
+    check_run(db, config, paths, beside)
+    reader = open_as_set(paths, config)
     config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
     task = Task.of(config)
-    known = _jobs_of(db, reader.source.path)
+    known = _jobs_of(db, reader.source.place)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
     if config.name and (job is None or job.name != config.name):
         job = _named(db, config, reader, task, new=new)
     if job is not None:
-        return Plan(db, job, config, rest_of(reader, job))
+        rest = rest_of(reader, job, append=append)
+        return Plan(db, job, config, rest.chunks, moved=rest.source)
     # The first chunk is read before anything is made, so that a bad input leaves nothing.
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
@@ -132,11 +147,12 @@ def _refusal(plan: Plan, before: Job, first: Chunk) -> str:
     )
 
 
-def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
+def plan_resume(name: str | None, changes: dict[str, Any], *, db: str, moved: Sequence[str] = ()) -> Plan:
     """Go on with the unfinished rows of a job; without a name, of the only one that is unfinished.
 
     Args:
         changes: settings that are to be others than in its last run.
+        moved: where its input lies now, if not where it was.
 
     Raises:
         BatchjobError: there is no such job, or its input is gone or another one.
@@ -144,8 +160,9 @@ def plan_resume(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
     with open_reader(db) as reader:
         job = reader.job(name) if name else reader.latest(unfinished=True)
     config = settings_for(job, changes)
-    check_run(db, config, job.source.paths, job.source.beside)
-    return Plan(db, job, config, rest_of_input(job))
+    check_run(db, config, moved or job.source.paths, job.source.beside)
+    rest = rest_of_input(job, moved)
+    return Plan(db, job, config, rest.chunks, moved=rest.source)
 
 
 def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
@@ -206,11 +223,11 @@ def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
 # ---------------------------------------------------------------- which job
 
 
-def _jobs_of(db: str, input_path: str) -> list[Job]:
+def _jobs_of(db: str, place: str) -> list[Job]:
     if not holds_jobs(db):
         return []
     with open_reader(db) as reader:
-        return reader.by_input(input_path)
+        return reader.by_input(place)
 
 
 def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool) -> Job | None:
@@ -227,7 +244,7 @@ def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool)
         return None
     if new:
         raise JobError(f"there is a job named {found.name!r} already: give the new one another --name")
-    if found.source.path != reader.source.path:
+    if found.source.place != reader.source.place:
         raise JobError(f"job {found.name!r} has another input, {found.source.path}: give this one another --name")
     if found.task_digest != task.digest:
         changed = ", ".join(task.changed_from(Task.of(settings_of(found))))

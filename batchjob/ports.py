@@ -103,6 +103,10 @@ class Store(Protocol):
         """What the job goes by from now on (a JobConfig as JSON)."""
         ...
 
+    async def set_source(self, source: InputSource) -> None:
+        """Where its input lies from now on."""
+        ...
+
     async def set_prices(self, prices: bytes) -> None:
         """What its costs are reckoned at, for the reports (JSON)."""
         ...
@@ -174,6 +178,13 @@ class Store(Protocol):
 
     # ------------------------------------------------------------ besides
 
+    async def remove(self) -> bool:
+        """Delete the job with all that belongs to it: its texts are nowhere in the store after that. Labels it bought
+        stay in the cache, which holds no texts. False where a reader still keeps the old pages on the disk; they go
+        with it.
+        """
+        ...
+
     async def forget_labels(self, *, before: float | None) -> int:
         """Take labels out of the cache, all or those remembered before a time; how many."""
         ...
@@ -217,8 +228,8 @@ class StoreReader(Protocol):
         """
         ...
 
-    def by_input(self, path: str) -> list[Job]:
-        """The jobs with this input, the latest first."""
+    def by_input(self, place: str) -> list[Job]:
+        """The jobs with this input (InputSource.place), the latest first."""
         ...
 
     def unread(self) -> list[Job]:

@@ -687,9 +687,9 @@ def _(schema: Any) -> None:
     f"{HOSTILE}::test_an_export_that_nobody_reads_does_not_keep_the_log_from_being_reset",
 )
 def _(reader: Any) -> None:
-    def in_one_transaction(self: Any, job: Any) -> Any:
+    def in_one_transaction(self: Any, job: Any, **which: Any) -> Any:
         self._db.execute("BEGIN")
-        yield from export_rows(self, job)
+        yield from export_rows(self, job, **which)
 
     export_rows = put(reader, "SqliteReader.export_rows", in_one_transaction)
 
@@ -1109,7 +1109,7 @@ def _(jsonl: Any) -> None:
             jsonl._decode(line)
         return read(line)
 
-    read = put(jsonl, "_read_object", read_deep)
+    read = put(jsonl, "read_object", read_deep)
 
 
 @defect(

@@ -25,7 +25,7 @@ ALL = {setting.name: setting for setting in settings()}
 OF_JOB = [setting for setting in ALL.values() if setting.name in JobConfig.__struct_fields__]
 FLAGGED = [setting for setting in ALL.values() if setting.commands]
 BOUNDED = [setting for setting in OF_JOB if setting.bounds]
-SWITCHES_ALONE = ("dry_run", "new")
+SWITCHES_ALONE = ("append", "dry_run", "new")
 
 
 def names(chosen: list[Setting]) -> list[str]:
@@ -127,7 +127,7 @@ def test_the_reference_is_that_of_the_settings() -> None:
 
 
 def test_a_flag_that_is_no_setting_is_known_by_name() -> None:
-    known = {setting.option for setting in FLAGGED} | {"--help", "--json", "--kind"}
+    known = {setting.option for setting in FLAGGED} | {"--help", "--json", "--kind", "--input"}
     assert {opt for name in ALWAYS for param in command(name).params for opt in param.opts if opt[0] == "-"} <= known
 
 

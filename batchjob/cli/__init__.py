@@ -24,6 +24,7 @@ COMMANDS = {
     "errors": "Failed and unconfirmed rows by kind, and what to do.",
     "export": "Labels in input order, to a file or stdout.",
     "jobs": "The jobs in this database.",
+    "remove": "Forget a job with its texts.",
     "profile": "Before paying: duplicates, lengths, tokens, cost, settings.",
     "cache": "The labels remembered: stats, clear, prune.",
     "init": "Write a commented job.toml.",

@@ -34,12 +34,12 @@ PLACEHOLDERS = {"labels": "--labels A,B,C", "model": "--model NAME", "base_url":
 
 
 @click.command("profile", cls=GroupedCommand)
-@click.argument("input", metavar="INPUT")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @setting_options("profile")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document, with stable keys", cls=GroupedOption, group="output"
 )
-def command(input: str, db: str | None, config: str | None, as_json: bool, **flags: Any) -> int:
+def command(inputs: tuple[str, ...], db: str | None, config: str | None, as_json: bool, **flags: Any) -> int:
     """Say what is in INPUT and what labelling it would take, before anything is paid for.
 
     Takes the options of start. Nothing is sent and nothing written; labels, model and endpoint may be left out.
@@ -48,7 +48,7 @@ def command(input: str, db: str | None, config: str | None, as_json: bool, **fla
     settings = gathered.settings
     usable(settings)
     path = database(db, configured=gathered.db)
-    reader = open_as_set(input, settings)
+    reader = open_as_set(inputs, settings)
     profile = _profile(reader, settings, path, {name for name, value in flags.items() if value is not None})
     if as_json:
         show_document(profile_document(profile))
@@ -125,8 +125,8 @@ def _watched(pages: Iterable[list[InputRow]], *, quiet: bool) -> Iterator[list[I
 
 def _command_line(context: click.Context, settings: JobConfig, chosen: dict[str, Any]) -> str:
     """The start that is suggested, ready to paste; what only the user knows stands there in capitals."""
-    input = context.params["input"]
-    words = ["batchjob", "start", f"./{input}" if input.startswith("-") and input != "-" else input]
+    inputs = context.params["inputs"]
+    words = ["batchjob", "start", *(f"./{one}" if one.startswith("-") and one != "-" else one for one in inputs)]
     for option in context.command.params:
         value = context.params.get(option.name or "")
         if not isinstance(option, click.Option) or value is None or option.name == "as_json":

@@ -7,17 +7,26 @@ from typing import Any
 import click
 
 from batchjob import plans
-from batchjob.cli.options import GroupedCommand, database, given, job_argument, setting_options
+from batchjob.cli.options import GroupedCommand, GroupedOption, database, given, job_argument, setting_options
 from batchjob.cli.run import run
 
 
 @click.command("resume", cls=GroupedCommand)
 @job_argument
+@click.option(
+    "--input",
+    "moved",
+    multiple=True,
+    metavar="PATH",
+    help="Where the input lies now, if it was moved (repeatable)",
+    cls=GroupedOption,
+    group="run",
+)
 @setting_options("resume", base_url="The same endpoint under another address")
-def command(job: str | None, db: str | None, **flags: Any) -> int:
+def command(job: str | None, db: str | None, moved: tuple[str, ...], **flags: Any) -> int:
     """Continue the unfinished rows of JOB (which may be left out when only one job is unfinished).
 
     Completed rows are never sent again. Settings are those of the last run, but for the options given here; --limit
     holds for one run only.
     """
-    return run(plans.plan_resume(job, given(flags), db=database(db)))
+    return run(plans.plan_resume(job, given(flags), db=database(db), moved=moved))

@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchjob.cli.options import database
-from batchjob.files import Target
-from batchjob.guard import check_written
-
 if TYPE_CHECKING:
     from batchjob.sandbox.settings import SandboxSettings
 
@@ -94,6 +90,10 @@ def command(**options: Any) -> None:
     from batchjob.sandbox.settings import SandboxSettings
 
     if options["ledger"]:
+        from batchjob.cli.options import database
+        from batchjob.files import Target
+        from batchjob.guard import check_written
+
         check_written(Target("--ledger", options["ledger"]), database(None))
     _run(SandboxSettings(**options))
 

@@ -22,13 +22,16 @@ from batchjob.settings.jobfile import DEFAULT_CONFIG, Read, read_job_toml, resol
 
 
 @click.command("start", cls=GroupedCommand)
-@click.argument("input", metavar="INPUT")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @setting_options("start")
-def command(input: str, db: str | None, config: str | None, new: bool, dry_run: bool, **flags: Any) -> int:
+def command(
+    inputs: tuple[str, ...], db: str | None, config: str | None, new: bool, append: bool, dry_run: bool, **flags: Any
+) -> int:
     """Ingest INPUT and label it; the same command again resumes that job.
 
-    INPUT is a .csv, .tsv or .jsonl file, each also .gz, or - for stdin. A job needs labels, and an endpoint and its
-    model or --sandbox; each option but --config, --dry-run and --new is also a key of job.toml.
+    INPUT is a .csv, .tsv or .jsonl file, each also .gz, or - for stdin; several with the same columns become one job. A
+    job needs labels, and an endpoint and its model or --sandbox; each option but --append, --config, --dry-run and
+    --new is also a key of job.toml.
     """
     gathered = gather_settings(config, flags)
     settings = plans.complete(gathered.settings)
@@ -37,7 +40,7 @@ def command(input: str, db: str | None, config: str | None, new: bool, dry_run: 
     if not dry_run:
         require_key(settings.base_url, settings.api_key_env)
     path = database(db, configured=gathered.db)
-    plan = plans.plan_start(input, settings, db=path, new=new, beside=gathered.files)
+    plan = plans.plan_start(inputs, settings, db=path, new=new, append=append, beside=gathered.files)
     if dry_run:
         return show_plan(plan, _what_changed(plan))
     if plan.refusal:
@@ -45,7 +48,7 @@ def command(input: str, db: str | None, config: str | None, new: bool, dry_run: 
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
         return run(plan)
-    say(*(f"{input}: {said}" for said in plan.source.said))
+    say(*(f"{inputs[0]}: {said}" for said in plan.source.said))
     if plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)

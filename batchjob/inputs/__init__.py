@@ -11,12 +11,15 @@ A module is imported when its format is asked for, so that nobody loads a librar
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
 from batchjob.errors import InputError, SettingError
+from batchjob.files import real_path
 from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
 from batchjob.inputs.recognise import recognised, refuse_foreign
+from batchjob.inputs.several import SeveralReader
 from batchjob.inputs.stream import Stream
 from batchjob.model import InputSource, Layout
 
@@ -78,14 +81,30 @@ def open_input(
     return reader
 
 
-def reopen_input(source: InputSource, path: str) -> StreamReader:
+def open_inputs(paths: Sequence[str], **wanted: Any) -> StreamReader | SeveralReader:
+    """One input of these files, in this order. Arguments and errors are those of `open_input`, and:
+
+    Raises:
+        SettingError: a file is named twice, or stdin is among others.
+    """
+    if len(paths) == 1:
+        return open_input(paths[0], **wanted)
+    if "-" in paths:
+        raise SettingError("stdin cannot be read beside other files: save it to one")
+    real = list(map(real_path, paths))
+    if twice := next((path for path, one in zip(paths, real, strict=True) if real.count(one) > 1), None):
+        raise SettingError(f"{twice} is named twice: each file is labelled once")
+    return SeveralReader([open_input(path, **wanted) for path in paths])
+
+
+def reopen_input(source: InputSource, paths: Sequence[str]) -> StreamReader | SeveralReader:
     """An input as it was opened when its job began, which may lie elsewhere now.
 
     Raises:
         InputError: it cannot be opened, or is another one.
     """
-    return open_input(
-        path,
+    return open_inputs(
+        paths,
         format=source.format,
         encoding=source.encoding,
         id_column=source.id_column,

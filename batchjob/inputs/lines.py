@@ -17,6 +17,13 @@ MAX_LINE_BYTES = 1 << 28
 SHOWN_DIGITS = 12  # of a fingerprint in a message
 
 
+class Place(NamedTuple):
+    """How many bytes were read, and their hash so far."""
+
+    position: int = 0
+    hash: Any = None
+
+
 class Block(NamedTuple):
     """Whole lines that were read at once, and where reading stood before them."""
 
@@ -37,13 +44,16 @@ class Lines:
         at_start: nothing of the input was passed over.
     """
 
-    def __init__(self, blocks: Iterator[bytes], *, name: str) -> None:
-        self.position = 0
+    def __init__(self, blocks: Iterator[bytes], *, name: str, place: Place | None = None) -> None:
+        """`place` is where the file before this one ended, if there is one."""
+        place = place or Place()
+        self.position = place.position
         self.exhausted = False
         self.at_start = True
         self._name = name
         self._blocks = blocks
-        self._hash = hashlib.sha256()
+        self._hash = place.hash.copy() if place.hash else hashlib.sha256()
+        self._last = b"\n"  # that was passed over
         self._since: list[Block] = []  # blocks since the last mark
         self._first_line = 1  # of the current block
         self._data = b""  # the current block, whole lines
@@ -56,14 +66,21 @@ class Lines:
         """The number of the next line, counted from 1."""
         return self._first_line + len(self._lines) - length_hint(self._left)
 
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.position, self._hash.copy())
+
     def skip(self, position: int, digest: str) -> None:
         """Go to a position behind which reading stopped before.
 
         Raises:
             InputChanged: the bytes before it do not have this digest, or the last line has grown since.
         """
-        self.at_start = self.at_start and position == 0
-        last = b"\n"
+        self.pass_over(position)
+        self.check(position, digest)
+
+    def pass_over(self, position: int) -> None:
+        """Go to a position, or to the end if that comes first."""
         while self.position < position:
             try:
                 block = next(self._blocks, b"")
@@ -72,12 +89,19 @@ class Lines:
             if not block:
                 break
             taken = block[: position - self.position]
-            last = taken[-1:]
+            self.at_start, self._last = False, taken[-1:]
             self._hash.update(taken)
             self.position += len(taken)
             self._first_line += taken.count(b"\n")
             if len(taken) < len(block):
                 self._blocks = _put_back(block[len(taken) :], self._blocks)
+
+    def check(self, position: int, digest: str) -> None:
+        """See that it stands at this position, behind bytes with this digest.
+
+        Raises:
+            InputChanged: it does not.
+        """
         found = self._hash.hexdigest()
         if position and (self.position < position or found != digest):
             raise InputChanged(
@@ -85,7 +109,7 @@ class Lines:
                 f" have the fingerprint {found[:SHOWN_DIGITS]}, not {digest[:SHOWN_DIGITS]};"
                 " put the old input back to resume, or give --new to start a new job on this one"
             )
-        if last != b"\n":
+        if self._last != b"\n":
             self._check_last_line()
 
     def _check_last_line(self) -> None:

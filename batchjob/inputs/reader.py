@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from batchjob.errors import InputError
-from batchjob.inputs.lines import Lines
+from batchjob.inputs.lines import Lines, Place
 from batchjob.inputs.stream import BadByte
 from batchjob.model import Chunk, InputRow, InputSource, Layout, Notice
 from batchjob.values import same_name
@@ -75,13 +75,21 @@ class StreamReader:
         self._stream = stream
         self._rows_of = rows_of
 
+    def lines(self, place: Place | None = None) -> Lines:
+        """The lines from the beginning; `place` is where the file before this one ended, if there is one."""
+        return Lines(self._stream.blocks(), name=self._stream.name, place=place)
+
     def chunks(self, *, position: int, digest: str, number: int, chunk_rows: int) -> Iterator[Chunk]:
         """The rows from a position on; see `ports.Reader`. Chunks of long texts have fewer rows than `chunk_rows`."""
-        lines = Lines(self._stream.blocks(), name=self._stream.name)
+        lines = self.lines()
         try:
             lines.skip(position, digest)
         except BadByte as bad:
             raise bad_byte_error(self._stream.name, bad) from None
+        yield from self.chunks_from(lines, number, chunk_rows)
+
+    def chunks_from(self, lines: Lines, number: int, chunk_rows: int) -> Iterator[Chunk]:
+        """The rows that these lines have."""
         noticed: list[Notice] = []
         rows = self._rows_of(lines, number, noticed)
         complete, failure = False, None

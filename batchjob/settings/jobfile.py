@@ -66,6 +66,13 @@ BESIDE = (
         Because("what stands in it may", then="by what stands in it"),
     ),
     Setting(
+        "append",
+        About("run", "Also the rows by which the input has grown.", commands=START, in_file=False),
+        Because("the same is asked", then="the job goes on with the new rows"),
+        bool,
+        False,
+    ),
+    Setting(
         "new",
         About("run", "A new job, even if this input is labelled already.", commands=START, in_file=False),
         Because("the same is asked", then="another job"),

@@ -130,7 +130,9 @@ def _columns(source: InputSource, theirs: Sequence[str], *, details: bool) -> li
     results = RESULT_COLUMNS + (DETAIL_COLUMNS if details else ())
     ours = [Column(name, "integer" if name in INTEGERS else "text") for name in results]
     names = _free_names(theirs, {column.name for column in (*own, *ours)})
-    return [*own, *(Column(name, kind, origin) for name, origin in zip(names, theirs, strict=True)), *ours]
+    named = zip(names, theirs, strict=True)
+    kinds = [Column(name, "text" if origin == source.file_column else kind, origin) for name, origin in named]
+    return [*own, *kinds, *ours]
 
 
 def _free_names(theirs: Sequence[str], ours: set[str]) -> list[str]:

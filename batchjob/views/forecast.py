@@ -133,6 +133,7 @@ def profile_document(profile: Profile) -> dict[str, object]:
     return {
         "input": {
             "path": source.path,
+            "paths": source.paths,
             "format": source.format,
             "id_column": source.id_column,
             "text_column": source.text_column,
@@ -184,7 +185,7 @@ def profile_lines(profile: Profile, config: JobConfig, columns: int | None) -> l
 
 
 def _input_line(source: InputSource, limit: int | None) -> str:
-    where = "stdin" if source.path == "-" else Path(source.path).name
+    where = "stdin" if source.path == "-" else ", ".join(Path(path).name for path in source.paths)
     named = f"id column {source.id_column}" if source.id_column else "rows known by their number"
     first = f"; only the first {counted(limit, 'row')}" if limit else ""
     return f"input     {where} ({source.format}): text column {source.text_column}, {named}{first}"

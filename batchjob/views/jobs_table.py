@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from batchjob.model import Snapshot, Value
+from batchjob.model import InputSource, Snapshot, Value
 from batchjob.printable import printable
 from batchjob.states import JobState
 from batchjob.views.lines import ending, padded, width
@@ -40,13 +40,18 @@ def jobs_of(snapshots: Sequence[Snapshot]) -> list[JobEntry]:
             reason=printable(snapshot.job.reason),
             rows=rows_of(snapshot),
             ingested=snapshot.job.ingested,
-            input=snapshot.job.source.path,
+            input=_named(snapshot.job.source),
             created_at=snapshot.job.created_at,
             started_at=snapshot.started_at,
             updated_at=snapshot.updated_at,
         )
         for snapshot in snapshots
     ]
+
+
+def _named(source: InputSource) -> str:
+    more = f" and {len(source.more)} more" if source.more else ""
+    return source.path + more
 
 
 def jobs_lines(jobs: Sequence[JobEntry], flag: str, columns: int | None) -> list[str]:

@@ -158,6 +158,10 @@ VALUES (:uid, :name, (SELECT id FROM task WHERE digest = :digest), :input_path, 
 -- What the next run goes by.
 UPDATE job SET settings = :settings WHERE id = :job;
 
+-- name: set_source
+-- The input lies elsewhere now, or has grown.
+UPDATE job SET source = :source, input_path = :input_path WHERE id = :job;
+
 -- name: set_state
 -- What the job is doing, and why.
 UPDATE job SET state = :state, reason = :reason, updated_at = :at WHERE id = :job;
@@ -173,6 +177,38 @@ VALUES (:job, (SELECT id FROM task WHERE digest = :digest), :pid, :at, :at);
 
 -- name: end_run
 UPDATE run SET updated_at = :at, pacing = '', rows_per_second = NULL, ended_at = :at WHERE id = :run;
+
+-- ---------------------------------------------------------------- a job is removed
+
+-- name: remove_requests
+-- Of one run.
+DELETE FROM request WHERE id BETWEEN :first AND :last;
+-- name: remove_intents
+DELETE FROM intent WHERE id BETWEEN :first AND :last;
+
+-- name: remove_row
+DELETE FROM row WHERE id > :first AND id <= :last;
+-- name: remove_input
+DELETE FROM input WHERE id > :first AND id <= :last;
+-- name: remove_field
+DELETE FROM field WHERE row_id > :first AND row_id <= :last;
+
+-- name: remove_notice
+DELETE FROM notice WHERE job_id = :job;
+-- name: remove_tally
+DELETE FROM tally WHERE job_id = :job;
+-- name: remove_run
+DELETE FROM run WHERE job_id = :job;
+-- name: disown_cache
+-- Its number may be given to another job, which has not bought these labels.
+UPDATE label_cache SET job_id = 0 WHERE job_id = :job;
+-- name: disown_inbox
+UPDATE label_cache_inbox SET job_id = 0 WHERE job_id = :job;
+-- name: remove_job
+DELETE FROM job WHERE id = :job;
+-- name: remove_tasks
+-- Nobody asks them any more.
+DELETE FROM task WHERE id NOT IN (SELECT task_id FROM job UNION SELECT task_id FROM run);
 
 -- ---------------------------------------------------------------- rows to work on
 

@@ -125,11 +125,11 @@ class SqliteReader:
         names = ", ".join(name for (name,) in open_[:10])
         raise JobError(f"{len(open_)} jobs are unfinished ({names}): say which one")
 
-    def by_input(self, path: str) -> list[Job]:
-        """The jobs with this input, the latest first."""
+    def by_input(self, place: str) -> list[Job]:
+        """The jobs with this input (InputSource.place), the latest first."""
         return [
             job_from_record(record)
-            for record in self._all(select_jobs("WHERE job.input_path = ? ORDER BY job.id DESC"), (path,))
+            for record in self._all(select_jobs("WHERE job.input_path = ? ORDER BY job.id DESC"), (place,))
         ]
 
     def unread(self) -> list[Job]:

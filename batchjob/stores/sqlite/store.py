@@ -37,7 +37,7 @@ from batchjob.model import (
     Write,
 )
 from batchjob.states import JobState, Outcome, State
-from batchjob.stores.sqlite import files, ids, schema
+from batchjob.stores.sqlite import files, ids, removal, schema
 from batchjob.stores.sqlite.group import QUERIES, Group, Tally, count_up, prepare
 from batchjob.stores.sqlite.lock import WriterLock
 from batchjob.stores.sqlite.memory import Memory
@@ -141,7 +141,7 @@ class SqliteStore:
             "uid": uid,
             "name": name,
             "digest": task.digest,
-            "input_path": source.path,
+            "input_path": source.place,
             "source": _encode(source).decode(),
             "settings": settings.decode(),
             "at": at,
@@ -175,6 +175,11 @@ class SqliteStore:
         """See ports.Store.set_settings."""
         values = {"settings": settings.decode(), "job": self._job_id}
         await self._write(lambda db: db.execute(QUERIES["set_settings"], values))
+
+    async def set_source(self, source: InputSource) -> None:
+        """See ports.Store.set_source."""
+        values = {"source": _encode(source).decode(), "input_path": source.place, "job": self._job_id}
+        await self._write(lambda db: db.execute(QUERIES["set_source"], values))
 
     async def set_prices(self, prices: bytes) -> None:
         """See ports.Store.set_prices."""
@@ -246,6 +251,12 @@ class SqliteStore:
     async def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
         """See ports.Store.cached_labels."""
         return await self._read(lambda db: self._memory.look_up(db, keys))
+
+    async def remove(self) -> bool:
+        """See ports.Store.remove."""
+        await self._read(removal.overwrite_deleted)
+        await self._write(lambda db: removal.remove_job(db, self._job_id))
+        return await self._read(removal.flush_deleted)
 
     async def forget_labels(self, *, before: float | None) -> int:
         """See ports.Store.forget_labels."""
