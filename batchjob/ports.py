@@ -9,25 +9,22 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, Self
 
 from batchjob.model import (
-    CacheShare,
     Chunk,
     Control,
-    Difference,
     InputRow,
     InputSource,
     Job,
     Key,
     Notice,
     Page,
-    Problem,
     Remembered,
     Reply,
     Run,
-    Snapshot,
     TaskRecord,
     Unheard,
     Write,
 )
+from batchjob.records import CacheShare, Difference, Problem, Snapshot
 from batchjob.states import JobState
 
 

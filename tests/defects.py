@@ -687,9 +687,9 @@ def _(schema: Any) -> None:
     f"{HOSTILE}::test_an_export_that_nobody_reads_does_not_keep_the_log_from_being_reset",
 )
 def _(reader: Any) -> None:
-    def in_one_transaction(self: Any, job: Any, **which: Any) -> Any:
+    def in_one_transaction(self: Any, job: Any, *, only: Any = None, asked: Any = None) -> Any:
         self._db.execute("BEGIN")
-        yield from export_rows(self, job, **which)
+        yield from export_rows(self, job, only=only, asked=asked)
 
     export_rows = put(reader, "SqliteReader.export_rows", in_one_transaction)
 
@@ -719,7 +719,7 @@ def _(reader: Any) -> None:
 
 @defect(
     "a limit holds for the runs that follow",
-    "plans",
+    "jobs.plans",
     f"{SAVING}::test_a_pilot_is_continued_without_paying_for_its_rows_again",
 )
 def _(plans: Any) -> None:
@@ -731,7 +731,7 @@ def _(plans: Any) -> None:
 
 @defect(
     "a job that was made meanwhile is made again",
-    "jobs",
+    "jobs.run",
     f"{HOSTILE}::test_a_job_that_another_process_makes_meanwhile_is_not_made_twice",
 )
 def _(jobs: Any) -> None:

@@ -11,10 +11,10 @@ from batchjob.endpoints.key import require_key
 from batchjob.errors import BatchjobError
 from batchjob.forecast.estimate import Estimate, outlook
 from batchjob.forecast.work import LookUp, Work
+from batchjob.jobs.plans import Plan
 from batchjob.model import Chunk, InputRow, Job
 from batchjob.money.cost import usd
 from batchjob.money.prices import prices_of
-from batchjob.plans import Plan
 from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
 from batchjob.views.forecast import estimate_lines, paid_again_words, rows_lines, standing, work_found

@@ -8,7 +8,7 @@ import click
 
 from batchjob.cli.options import database, db_option, job_argument
 from batchjob.errors import SettingError
-from batchjob.exports import ONLY, Exported, export, export_requests
+from batchjob.jobs.exports import ONLY, Exported, export, export_requests
 from batchjob.model import Job
 from batchjob.printable import printable
 from batchjob.stores import open_reader

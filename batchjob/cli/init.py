@@ -15,7 +15,7 @@ from batchjob.cli.options import database
 from batchjob.cli.show import show_lines
 from batchjob.errors import BatchjobError
 from batchjob.files import Target
-from batchjob.guard import check_written
+from batchjob.jobs.guard import check_written
 from batchjob.outputs.target import check_target, opened
 from batchjob.settings.declared import GROUPS, Setting, columns
 from batchjob.settings.jobfile import FILES, settings

@@ -19,7 +19,7 @@ from batchjob.forecast.estimate import outlook
 from batchjob.forecast.suggest import suggested
 from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
-from batchjob.intake import open_as_set
+from batchjob.jobs.intake import open_as_set
 from batchjob.model import Chunk, InputRow
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader

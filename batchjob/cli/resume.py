@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from batchjob import plans
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, given, job_argument, setting_options
 from batchjob.cli.run import run
+from batchjob.jobs import plans
 
 
 @click.command("resume", cls=GroupedCommand)

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from batchjob import plans
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, given, job_argument, setting_options
 from batchjob.cli.run import run
+from batchjob.jobs import plans
 from batchjob.settings.jobfile import resolve_files
 
 

@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator
 import click
 import msgspec
 
-from batchjob import jobs
 from batchjob.cli.progress import show_progress
 from batchjob.cli.show import columns, db_flag
 from batchjob.endpoints.key import require_key
-from batchjob.jobs import Ended
+from batchjob.jobs import run as runs
+from batchjob.jobs.plans import Plan
+from batchjob.jobs.run import Attend, Ended
 from batchjob.logs import Logger, make_logger
 from batchjob.model import Ending
-from batchjob.plans import Plan
 from batchjob.run.online import Runner
 from batchjob.states import JobState
 from batchjob.stores import open_reader
@@ -45,7 +45,7 @@ def run(plan: Plan) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     log = make_logger(format=config.log_format, file=config.log_file, quiet=config.quiet)
     with asyncio.Runner(loop_factory=_loop_factory()) as loop:
-        ended = loop.run(jobs.run(plan, key=key, log=log, attend=_attended_by(log, quiet=config.quiet)))
+        ended = loop.run(runs.run(plan, key=key, log=log, attend=_attended_by(log, quiet=config.quiet)))
     _summarize(plan, ended, log.bind(job=plan.name))
     return ended.ending.exit_code
 
@@ -60,7 +60,7 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _attended_by(log: Logger, *, quiet: bool) -> jobs.Attend:
+def _attended_by(log: Logger, *, quiet: bool) -> Attend:
     """Progress on the terminal, and signals."""
 
     @contextlib.asynccontextmanager

@@ -92,7 +92,7 @@ def command(**options: Any) -> None:
     if options["ledger"]:
         from batchjob.cli.options import database
         from batchjob.files import Target
-        from batchjob.guard import check_written
+        from batchjob.jobs.guard import check_written
 
         check_written(Target("--ledger", options["ledger"]), database(None))
     _run(SandboxSettings(**options))

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from batchjob import plans
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
 from batchjob.cli.options import GroupedCommand, database, given, setting_options
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
 from batchjob.errors import SettingError
+from batchjob.jobs import plans
+from batchjob.jobs.plans import Plan
 from batchjob.model import Job
-from batchjob.plans import Plan
 from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
 from batchjob.settings.jobfile import DEFAULT_CONFIG, Read, read_job_toml, resolve_files
 

@@ -15,7 +15,7 @@ from batchjob.inputs.lines import Lines
 from batchjob.inputs.reader import ByteStream, StreamReader, Wanted, bad_byte_error, make_source
 from batchjob.inputs.stream import BadByte, Stream
 from batchjob.model import InputRow, InputSource, Notice
-from batchjob.values import BYTES, MARK, Raw, marked
+from batchjob.tables.values import BYTES, MARK, Raw, marked
 
 KEPT_CHARS = 2000
 """Of a line that is no JSON object: enough to recognise it."""

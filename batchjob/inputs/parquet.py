@@ -2,7 +2,7 @@
 
 The file is turned into JSON Lines and read as such: what positions and digests count in is then defined by its rows,
 and does not depend on how they are compressed. What JSON has no type for goes there and back as text, exactly: see
-batchjob.arrow.
+batchjob.tables.arrow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ParquetStream:
 
     def blocks(self) -> Iterator[bytes]:
         """JSON Lines of some rows each."""
-        from batchjob.arrow import json_values
+        from batchjob.tables.arrow import json_values
 
         encoder = msgspec.json.Encoder(enc_hook=str)
         names = self.schema.names
@@ -78,7 +78,7 @@ def open_stream(path: str, encoding: str) -> ParquetStream:
 
 def open_reader(stream: ByteStream, wanted: Wanted) -> StreamReader:
     """A reader of this stream; its columns are those of the schema."""
-    from batchjob.arrow import packed_schema
+    from batchjob.tables.arrow import packed_schema
 
     assert isinstance(stream, ParquetStream)
     return jsonl.reader_of(stream, wanted, list(stream.schema.names), schema=packed_schema(stream.schema))

@@ -13,7 +13,7 @@ from batchjob.errors import InputError
 from batchjob.inputs.lines import Lines, Place
 from batchjob.inputs.stream import BadByte
 from batchjob.model import Chunk, InputRow, InputSource, Layout, Notice
-from batchjob.values import same_name
+from batchjob.tables.values import same_name
 
 CHUNK_BYTES = 1 << 24
 """A chunk ends early where its rows take this much of the input (16 MiB): memory is to depend on no text's length."""

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, cast
 
 from batchjob.errors import SettingError
 from batchjob.outputs.target import check_target, opened
-from batchjob.values import Kinds
+from batchjob.tables.values import Kinds
 
 FORMATS = {
     "csv": "batchjob.outputs.delimited:write_csv",

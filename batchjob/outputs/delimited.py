@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, BinaryIO, Literal
 
 from batchjob.errors import BatchjobError
-from batchjob.values import Kinds, cell
+from batchjob.tables.values import Kinds, cell
 
 BATCH_ROWS = 1000
 

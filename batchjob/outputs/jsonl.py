@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from batchjob.values import ABSENT, Kinds, json_text
+from batchjob.tables.values import ABSENT, Kinds, json_text
 
 BATCH_ROWS = 1000
 

@@ -14,13 +14,13 @@ from typing import Any, BinaryIO
 import msgspec
 
 from batchjob.errors import BatchjobError
-from batchjob.values import ABSENT, MARK, Kinds, Raw, cell, unmarked
+from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, unmarked
 
 try:
     import pyarrow
     from pyarrow import compute, parquet
 
-    from batchjob import arrow
+    from batchjob.tables import arrow
 except ImportError:
     raise BatchjobError("Parquet needs pyarrow; install it with: pip install 'batchjob[parquet]'") from None
 

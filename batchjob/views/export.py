@@ -11,9 +11,10 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from batchjob.errors import SettingError
-from batchjob.model import ExportRow, InputSource, Job
+from batchjob.model import InputSource, Job
 from batchjob.printable import neutral_cell, printable
-from batchjob.values import ABSENT, MARK, Kinds, Raw, cell, same_name
+from batchjob.records import ExportRow
+from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
 DETAIL_COLUMNS = (
@@ -21,6 +22,7 @@ DETAIL_COLUMNS = (
     "attempts",
     "request_id",
     "answer",
+    "model",
     "input_tokens",
     "cached_input_tokens",
     "output_tokens",
@@ -234,13 +236,13 @@ def _values(rest: str) -> dict[str, Any]:
 
 
 def _details(number: int, answer: str | None, attempts: int, request: Sequence[Any]) -> list[Any]:
-    request_id, rows, *tokens, cost = request
+    request_id, rows, model, *tokens, cost = request
     if rows is None:
-        return [attempts, None, answer, None, None, None, None]
+        return [attempts, None, answer, None, None, None, None, None]
     numbers = msgspec.json.decode(rows, type=list[int])
     paid = share(cost, numbers, number)
     dollars = None if paid is None else f"{Decimal(paid).scaleb(-12):f}"  # all twelve digits, so that sums match
-    return [attempts, request_id, answer, *(share(total, numbers, number) for total in tokens), dollars]
+    return [attempts, request_id, answer, model, *(share(total, numbers, number) for total in tokens), dollars]
 
 
 def share(total: int | None, numbers: Sequence[int], number: int) -> int | None:

@@ -12,8 +12,9 @@ from batchjob.forecast.estimate import Estimate, Outlook
 from batchjob.forecast.packing import ROWS_PER_REQUEST
 from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
-from batchjob.model import InputSource, Snapshot, Value
+from batchjob.model import InputSource, Value
 from batchjob.printable import printable
+from batchjob.records import Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.views.lines import padded
 from batchjob.views.next_steps import advice

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from batchjob.model import InputSource, Snapshot, Value
+from batchjob.model import InputSource, Value
 from batchjob.printable import printable
+from batchjob.records import Snapshot
 from batchjob.states import JobState
 from batchjob.views.lines import ending, padded, width
 from batchjob.views.next_steps import shell_word

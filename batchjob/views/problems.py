@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from batchjob.model import Problem, Value
+from batchjob.model import Value
 from batchjob.printable import printable
+from batchjob.records import Problem
 from batchjob.states import JobState
 from batchjob.views.next_steps import advice, after_errors, shell_word
 from batchjob.views.numbers import counted

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from batchjob.model import Problem, Snapshot, Usage, Value
+from batchjob.model import Usage, Value
 from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
+from batchjob.records import Problem, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.states import JobState, Matched, Outcome, Source, State
 

@@ -21,7 +21,6 @@ from batchjob.model import (
     AddRows,
     Chunk,
     Claim,
-    ExportRow,
     InputSource,
     Job,
     RowResult,
@@ -31,6 +30,7 @@ from batchjob.model import (
     Write,
 )
 from batchjob.ports import Store
+from batchjob.records import ExportRow
 from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
 from batchjob.stores import open_check, open_store
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from batchjob.model import InputSource, Job, Snapshot
+from batchjob.model import InputSource, Job
+from batchjob.records import Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.states import JobState, Outcome, Source, State
 from batchjob.views.status import Requests, Rows, Status, status_of

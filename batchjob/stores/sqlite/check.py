@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchjob.model import Difference
+from batchjob.records import Difference
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite.ids import expand
 from batchjob.stores.sqlite.reader import SqliteReader

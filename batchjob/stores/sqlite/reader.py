@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
-from batchjob.model import CacheShare, InputRow, Job, Key, Notice, Problem, Remembered, Snapshot
+from batchjob.model import InputRow, Job, Key, Notice, Remembered
+from batchjob.records import CacheShare, Problem, Snapshot
 from batchjob.stores.sqlite import ids, schema
 from batchjob.stores.sqlite.files import check_sides
 from batchjob.stores.sqlite.lock import writer_of
@@ -292,8 +293,8 @@ PROBLEMS = ids.expand(
 )
 EXPORT_ROWS = ids.expand(
     "SELECT number_of(row.id), input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
-    " row.error, row.origin, row.answer, row.attempts, request.provider_id, request.rows, request.input_tokens,"
-    " request.cached_input_tokens, request.output_tokens, request.cost_picousd"
+    " row.error, row.origin, row.answer, row.attempts, request.provider_id, request.rows, request.model,"
+    " request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
     " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.request_id"
     " WHERE row.id > :last AND row.id <= :end{which} ORDER BY row.id LIMIT :limit"
 )

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import msgspec
 
 from batchjob.errors import BatchjobError, JobBusy
-from batchjob.exports import export
+from batchjob.jobs.exports import export
+from batchjob.jobs.plans import Plan
 from batchjob.logs import Logger
 from batchjob.model import Ending, Job
 from batchjob.money.budget import Budget
 from batchjob.money.cost import KnownPrice, picousd
 from batchjob.money.prices import prices_of
-from batchjob.plans import Plan
 from batchjob.ports import Endpoint, Store
 from batchjob.run.online import Runner
 from batchjob.settings.config import SANDBOX_URL, JobConfig

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import msgspec
 
 from batchjob.errors import SettingError
-from batchjob.guard import check_export
 from batchjob.inputs.jsonl import MOST_KEYS
-from batchjob.model import Job, RequestRecord
+from batchjob.jobs.guard import check_export
+from batchjob.model import Job
 from batchjob.outputs import open_output
 from batchjob.ports import StoreReader
 from batchjob.printable import spreadsheet_cell
+from batchjob.records import RequestRecord
 from batchjob.settings.config import JobConfig
 from batchjob.views.export import RowTable
 

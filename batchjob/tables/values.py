@@ -44,7 +44,7 @@ class Kinds(NamedTuple):
 
     kinds: tuple[Literal["text", "integer", "json", "typed"], ...]  # json: whatever its values are
     origins: tuple[str, ...]  # of a typed column: its name in the schema
-    schema: str = ""  # see batchjob.arrow
+    schema: str = ""  # see batchjob.tables.arrow
 
 
 def same_name(name: str) -> str:

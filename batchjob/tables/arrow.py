@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow
 from pyarrow import compute, types
 
-from batchjob.values import Raw, packed, special
+from batchjob.tables.values import Raw, packed, special
 
 JSON_TEXT = {b"batchjob": b"json"}
 """The metadata of a column that holds JSON text: arrays and objects, which have no common type."""

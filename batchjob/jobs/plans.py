@@ -13,8 +13,8 @@ import msgspec
 from batchjob.errors import JobError, SettingError
 from batchjob.files import real_path
 from batchjob.forecast.work import Work
-from batchjob.guard import check_run
-from batchjob.intake import open_as_set, rest_of, rest_of_input
+from batchjob.jobs.guard import check_run
+from batchjob.jobs.intake import open_as_set, rest_of, rest_of_input
 from batchjob.model import Chunk, InputSource, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader

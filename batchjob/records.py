@@ -1,0 +1,100 @@
+"""What is read back of a job: the records that reports, exports and checks are made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from batchjob.model import Job, Value
+
+
+class Problem(NamedTuple):
+    """A failed or unconfirmed row, as `errors` shows it."""
+
+    number: int
+    line: int
+    key: str
+    text: str  # its first 200 characters
+    error: str | None
+    answer: str | None
+    attempts: int
+    request_id: str | None
+
+
+class CacheShare(NamedTuple):
+    """The labels in the cache that one job bought. Times are UTC epoch seconds."""
+
+    job: str | None  # None: the job is gone
+    labels: int
+    fallbacks: int
+    oldest_at: int
+    newest_at: int
+    label_bytes: int
+
+
+class Difference(NamedTuple):
+    """A counter that is not what it counts."""
+
+    job: str
+    kind: str
+    name: str
+    kept: int  # what the counter says
+    counted: int  # what is there
+
+
+class ExportRow(NamedTuple):
+    """A row with what became of it, and with its last request."""
+
+    number: int
+    key: str
+    text: str
+    rest: str | None
+    label: str | None
+    source: str | None
+    state: str
+    error_kind: str | None
+    error: str | None
+    origin: str | None
+    answer: str | None
+    attempts: int
+    request_id: str | None
+    request_rows: str | None
+    model: str | None  # that was asked last
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    cost_picousd: int | None
+
+
+class RequestRecord(NamedTuple):
+    """A request with what became of it: a line of the ledger a bill can be checked against."""
+
+    request: int
+    client_key: str
+    request_id: str | None
+    rows: str  # JSON: the numbers of its rows
+    purpose: str  # label, or verify: a row that has a label is asked once more to compare
+    model: str
+    sent_at: float
+    ended_at: float | None
+    outcome: str | None  # None: in flight
+    status: int | None
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    error_kind: str | None
+    error: str | None
+
+
+class Snapshot(Value, frozen=True):
+    """A job as it stands at one instant."""
+
+    job: Job
+    alive: bool  # a process is working on it
+    tally: dict[str, dict[str, int]]  # kind -> name -> n, as in the tally table
+    examples: dict[str, Problem]  # error kind -> its first row
+    started_at: float | None  # of the latest run
+    updated_at: float
+    rows_per_second: float | None
+    pacing: str
+    writer_pid: int | None
+    warnings: tuple[str, ...] = ()  # what is odd in its input
