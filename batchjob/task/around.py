@@ -19,7 +19,9 @@ _MOST_BEHIND = 4000
 _OPENERS = " \t\n\r\\[($`*_#>-"
 """What may stand between a sentence and what is marked, as it belongs to the mark."""
 
-_KEY = re.compile(r"[\W_]*+(?P<key>[^:\n<>]{1,30}?)[\W_]*:(?=[*_]*(?:\s|[^\x00-\x7f]|\Z))|\s*+<(?P<tag>\w+)>")
+_KEY = re.compile(
+    r"[\W_]*+(?P<key>[^:\n<>]{1,30}?)[\W_]*(?::(?=[*_]*(?:\s|[^\x00-\x7f]|\Z))|(?<=[^\x00-\x7f]):)|\s*+<(?P<tag>\w+)>"
+)
 _CLOSING_TAG = re.compile(r"\s*+</\w+>\s*+\Z")
 _SENTENCE_END = re.compile(r"[.!?…।؟][\"'”»)*_]*+\s|[.!?…।؟][\"'”»)*_]*+\Z|[。！？]|\n\s*\n")
 
@@ -49,9 +51,9 @@ def sets_aside(text: str, begin: int, start: int, labels: Labels, label: str, *,
     if prose.asks(text[max(begin, start - _LOOKED_AT_ABOVE) : start]):
         return True
     if sentence.endswith((":", "：")):
-        return not prose.announces_in(sentence) or signals.denies(sentence) or signals.supposes(sentence)
+        return not prose.announces_in(sentence)
     if not any(map(str.isalnum, sentence)):
-        return bare and prose.addresses(before)
+        return bare and prose.addresses(before, besides=labels.mentioned(before))
     if bare:
         return not (_ends_with_another(sentence, label, labels) or prose.announces_in(sentence) or _is_reason(sentence))
     if _KEY.match(sentence) or _ends_with_another(sentence, label, labels):
@@ -104,7 +106,9 @@ def _parts(behind: str) -> Iterator[tuple[str, bool]]:
             in_reason = in_reason and (key_alone or bool(line.strip()))
             continue
         key = _KEY.match(line)
+        said = line[key.end() :] if key else line
         if key:
-            in_reason = prose.gives_reason(key["key"] or key["tag"])
-        key_alone = bool(key) and not any(map(str.isalnum, line[key.end() :])) if key else False
-        yield line, in_reason
+            name = key["key"] or key["tag"]
+            in_reason = prose.gives_reason(name) or signals.announces_kind(name)
+        key_alone = key is not None and not any(map(str.isalnum, said))
+        yield (said if in_reason else line), in_reason

@@ -77,8 +77,8 @@ def marked(text: str, labels: Labels) -> str | None:
     blocks = [*_in_json(text, labels), *_in_tags(text, labels)]
     around = _without(text, blocks)
     marks = [*blocks, *_in_lines(around, labels)]
-    if any(mark.kind != _Kind.NATURE for mark in marks):
-        marks = [mark for mark in marks if mark.kind != _Kind.NATURE]
+    if any(mark.kind != _Kind.NATURE for mark in marks):  # a score or a language beside the label, if it is none
+        marks = [mark for mark in marks if mark.kind != _Kind.NATURE or mark.label is not None]
     given = {mark.label for mark in marks}
     label = given.pop() if len(given) == 1 and len(marks) <= _MOST_MARKS else None
     if not label or _NEXT_TEXT.search(around) or not _stand(around, marks, labels, label):
@@ -192,7 +192,7 @@ def _in_lines(text: str, labels: Labels) -> Iterator[_Mark]:
 
 
 def _behind_head(line: str) -> tuple[list[str], _Kind]:
-    """What stands behind `label:` on a line, as it is and without what encloses the line; nothing without such a head."""
+    """What stands behind `label:` on a line, as it is and without what encloses the line; or nothing."""
     heads = [head for layer in (line, *enclosed(line)) if (head := _HEAD.match(layer))]
     for kind, fits in ((_Kind.KEY, signals.announces), (_Kind.NATURE, signals.announces_kind)):
         values = [head["value"].strip() for head in heads if fits(head["head"])]

@@ -7,6 +7,7 @@ say what the text may do, and whatever they do not know speaks against the label
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from batchjob.task.signals import LABEL_WORDS, announces, denies, listed, words_in
 
@@ -45,7 +46,8 @@ _VERBS = (
 )
 _TELLS = re.compile(
     rf"(?:(?:the|this|a|an|as the|since the|because the|here the) )?(?:[\w-]+ )?(?:{_TEXTS})(?:'s)? (?!above|below)"
-    rf"|(?:it|this) (?:{_VERBS}) |(?:he|she|they) |(?:der|die|das|le|la|l'|l' |el|o|a|il|lo|de|het|en)? ?(?:{_OTHER_TEXTS}) "
+    rf"|(?:it|this) (?:{_VERBS}) |(?:he|she|they) "
+    rf"|(?:(?:der|die|das|le|la|el|o|a|il|lo|de|het) |l')?(?:{_OTHER_TEXTS}) "
     rf"|{_UNSPACED_TEXTS}"
 )
 _COURTESY = re.compile(
@@ -74,10 +76,10 @@ _LEAD = (
 )
 _ENGLISH = re.compile(
     rf"{_LEAD}(?:so|it is|it's|here it is|here is|here's|here you go|this is|this one is"
-    rf"|(?:(?:here is|here's|this is) )?(?:the |my |a )?(?P<head>[^,;]{{1,40}}?)(?: (?:for|of) {_THE_TEXT})?(?: is)?"
-    r"(?: in (?:the requested )?json(?: format)?)?"
     rf"|i(?: would|'d)? (?:classify|label|categorize|categorise) {_THE_TEXT} as"
-    rf"|{_THE_TEXT} (?:is|can be|should be) (?:best )?(?:classified|labeled|labelled|categorized|categorised) as)"
+    rf"|{_THE_TEXT} (?:is|can be|should be) (?:best )?(?:classified|labeled|labelled|categorized|categorised) as"
+    rf"|(?:(?:here is|here's|this is) )?(?:the |my |a )?(?P<head>[^,;]{{1,40}}?)(?: (?:for|of) {_THE_TEXT})?(?: is)?"
+    r"(?: in (?:the requested )?json(?: format)?)?)"
 )
 _FITS = listed("""
 best fit, best match, best fitting label, most fitting label, json, json object, json output, json response, json answer
@@ -112,9 +114,10 @@ def tells_of_the_text(prose: str) -> bool:
     return all(_COURTESY.match(said) or (_TELLS.match(said) and not addresses(said)) for said in told)
 
 
-def addresses(prose: str) -> bool:
-    """Whether somebody speaks to somebody in a text, as in a letter."""
-    return not _ADDRESSES.isdisjoint(words_in(prose)) or any(part in prose for part in _ADDRESSING_PARTS)
+def addresses(prose: str, besides: Iterable[str] = ()) -> bool:
+    """Whether somebody speaks to somebody in a text, as in a letter; labels may be such words themselves."""
+    spoken = words_in(prose) - {label.casefold() for label in besides}
+    return not _ADDRESSES.isdisjoint(spoken) or any(part in prose for part in _ADDRESSING_PARTS)
 
 
 def asks(prose: str) -> bool:

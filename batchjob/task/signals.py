@@ -102,7 +102,8 @@ _RETRACTING_PARTS = (
 
 # In prose behind a label these may take it back too.
 _CONTRASTS = listed("""
-but, however, although, though, instead, else, should, would, must, better, sorry, mistake, might, maybe, perhaps, could, aber, jedoch, sondern, doch
+but, however, although, though, instead, else, should, would, must, better
+sorry, mistake, might, maybe, perhaps, could, aber, jedoch, sondern, doch
 vielleicht, stattdessen, mais, plutôt, peut, désolé, erreur, pero, sino, quizás, error, mas, talvez, erro, ma, però
 forse, errore, maar, misschien, men, kanske, ale, jednak, może, но, однако, возможно, ошибка, ama, belki, nhưng, tapi
 """)
