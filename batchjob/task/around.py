@@ -22,6 +22,7 @@ _OPENERS = " \t\n\r\\[($`*_#>-"
 _KEY = re.compile(
     r"[\W_]*+(?P<key>[^:\n<>]{1,30}?)[\W_]*(?::(?=[*_]*(?:\s|[^\x00-\x7f]|\Z))|(?<=[^\x00-\x7f]):)|\s*+<(?P<tag>\w+)>"
 )
+_NOT_AT_ALL = re.compile(r"\W*(?:0(?:[.,]0+)?\s*%?|zero|none|null)\W*", re.IGNORECASE)  # how sure it is
 _CLOSING_TAG = re.compile(r"\s*+</\w+>\s*+\Z")
 _SENTENCE_END = re.compile(r"[.!?…।؟][\"'”»)*_]*+\s|[.!?…।؟][\"'”»)*_]*+\Z|[。！？]|\n\s*\n")
 
@@ -45,20 +46,34 @@ def sets_aside(text: str, begin: int, start: int, labels: Labels, label: str, *,
     Args:
         bare: the mark is a mere line, as in a heading, a signature or a quotation.
     """
+    if _says_otherwise(text[max(begin, start - _LOOKED_AT_ABOVE) : start], labels, label):
+        return True
     before = text[max(begin, start - _LOOKED_AT_BEFORE) : start].rstrip()
     begins = max((end.end() for end in _SENTENCE_END.finditer(before)), default=0)
     sentence = before[begins:].rstrip(_OPENERS).strip()
-    if prose.asks(text[max(begin, start - _LOOKED_AT_ABOVE) : start]):
-        return True
     if sentence.endswith((":", "：")):
         return not prose.announces_in(sentence)
     if not any(map(str.isalnum, sentence)):
-        return bare and prose.addresses(before, besides=labels.mentioned(before))
+        return any(map(signals.supposes, prose.sentences(before)[-1:])) or (
+            bare and prose.addresses(before, besides=labels.mentioned(before))
+        )
     if bare:
         return not (_ends_with_another(sentence, label, labels) or prose.announces_in(sentence) or _is_reason(sentence))
     if _KEY.match(sentence) or _ends_with_another(sentence, label, labels):
         return False
     return signals.denies(sentence) or signals.supposes(sentence)
+
+
+def _says_otherwise(above: str, labels: Labels, label: str) -> bool:
+    """Whether the text above asks for something first, or speaks of the label and gives another, or denies this one."""
+    if prose.asks(above):
+        return True
+    for sentence in _SENTENCE_END.split(above):
+        if prose.speaks_of_labels(sentence):
+            gives_another = bool(labels.mentioned(sentence) - {label})
+            if gives_another != signals.denies(sentence):
+                return True
+    return False
 
 
 def _is_reason(sentence: str) -> bool:
@@ -86,16 +101,11 @@ def takes_back(behind: str, labels: Labels, label: str, *, keys_only: bool) -> b
             return True
         others = labels.mentioned(said) - {label}
         if is_reason:
-            if others and prose.speaks_of_labels(said):
+            if _NOT_AT_ALL.fullmatch(said) or (others and prose.speaks_of_labels(said)):
                 return True
-        elif keys_only or others or _is_doubtful(said):
+        elif keys_only or others or not prose.explains(said):
             return True
     return False
-
-
-def _is_doubtful(said: str) -> bool:
-    unsure = signals.denies(said) or signals.contrasts(said) or signals.supposes(said)
-    return unsure or not prose.tells_of_the_text(said)
 
 
 def _parts(behind: str) -> Iterator[tuple[str, bool]]:
@@ -107,6 +117,9 @@ def _parts(behind: str) -> Iterator[tuple[str, bool]]:
             continue
         key = _KEY.match(line)
         said = line[key.end() :] if key else line
+        if key is None and prose.gives_reason(line):  # a heading
+            in_reason = key_alone = True
+            continue
         if key:
             name = key["key"] or key["tag"]
             in_reason = prose.gives_reason(name) or signals.announces_kind(name)

@@ -149,16 +149,25 @@ def _answer_in(members: tuple[tuple[str, Any], ...], labels: Labels) -> Any:
     places = by_label or [place for place, (key, _) in enumerate(members) if signals.announces(key)]
     if places:
         beside = [member for place, member in enumerate(members) if place != places[0]]
-        return (
-            members[places[0]][1] if len(places) == 1 and not any(prose.is_no(*member) for member in beside) else None
-        )
+        value = members[places[0]][1]
+        return value if len(places) == 1 and not _contradicted(value, beside, labels) else None
     if len(members) != 1:
         return None
     key, value = members[0]
-    is_label = labels.named(key)
-    if is_label is not None:  # `{"billing": 0.9}`; but `{"1": "1"}` says the same either way
-        return value if isinstance(value, str) and labels.named(value) == is_label else None
-    return value if prose.may_hold_label(key) else None
+    if labels.named(key) is not None:  # `{"billing": 0.9}`; but `{"1": "1"}` says the same either way
+        return value if key.isdecimal() and key == value else None
+    return value if prose.may_hold_label(key, value) else None
+
+
+def _contradicted(value: Any, beside: list[tuple[str, Any]], labels: Labels) -> bool:
+    """Whether a member beside a label denies it or gives another."""
+    label = labels.named(value) if isinstance(value, str) else None
+    for key, other in beside:
+        if prose.is_beside(key):
+            continue
+        if prose.is_no(key, other) or (isinstance(other, str) and labels.named(other) not in (None, label)):
+            return True
+    return False
 
 
 def _in_tags(text: str, labels: Labels) -> Iterator[_Mark]:

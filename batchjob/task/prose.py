@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from batchjob.task.signals import LABEL_WORDS, announces, denies, listed, words_in
+from batchjob.task.signals import LABEL_WORDS, announces, contrasts, denies, listed, supposes, words_in
 
 _REASONS = listed("""
 reason, reasons, reasoning, rationale, explanation, explanations, justification, analysis, confidence, probability
@@ -64,8 +64,8 @@ jag, vi, ni, jeg, du, ja, my, pan, pani, proszę, я, мы, вы, вас, ваш
 """)
 _ADDRESSING_PARTS = ("您", "你", "我", "请", "請", "ください", "주세요", "من فضلك", "कृपया")
 _ASKS = re.compile(
-    r"\b(?:please|could you|can you|would you|i'll|i will|i'd be|i would be|happy to|glad to|bitte|veuillez|por favor"
-    r"|per favore|alstublieft|пожалуйста|lütfen|proszę)\b|请提供|請提供|ください|주세요|من فضلك|कृपया"
+    r"\b(?:please|could you|can you|would you|i'll|i will|i'd be|i would be|happy to|glad to|dear|bitte|veuillez"
+    r"|por favor|per favore|alstublieft|пожалуйста|lütfen|proszę)\b|请提供|請提供|ください|주세요|من فضلك|कृपया"
 )
 
 _NAME = r"(?:text|message|review|comment|customer|email|ticket|post|tweet|sentence|query|question|request)"
@@ -83,13 +83,17 @@ _ENGLISH = re.compile(
 )
 _FITS = listed("""
 best fit, best match, best fitting label, most fitting label, json, json object, json output, json response, json answer
-best choice, most likely label
+best choice, most likely label, classification result, classification label, classification output, json result
+requested json, requested json output, requested output, requested classification, sentiment label
 """)
 
 
 def announces_in(sentence: str) -> bool:
     """Whether a sentence does nothing but say that the label follows: `So the best fit is:`, `Die Kategorie ist:`."""
     said = " ".join(sentence.casefold().replace("’", "'").strip(" \t\n:*_#>").split())
+    why, so, said = said.rpartition(", so ")
+    if so and not _tells_of_the_text(why):
+        return False
     if not said or announces(said):
         return True
     english = _ENGLISH.fullmatch(said)
@@ -107,11 +111,20 @@ def gives_reason(key: str) -> bool:
     return bool(reasons) and spoken - reasons <= _OPTIONAL
 
 
-def tells_of_the_text(prose: str) -> bool:
+def explains(prose: str) -> bool:
     """Whether each sentence speaks of the text or its author, and so gives a reason, or is a mere courtesy."""
-    sentences = [" ".join(said.casefold().replace("’", "'").split()) for said in _SENTENCES.split(prose)]
-    told = [said for said in sentences if any(map(str.isalnum, said))]
-    return all(_COURTESY.match(said) or (_TELLS.match(said) and not addresses(said)) for said in told)
+    return all(_COURTESY.match(said) or _tells_of_the_text(said) for said in sentences(prose))
+
+
+def _tells_of_the_text(said: str) -> bool:
+    unsure = denies(said) or contrasts(said) or supposes(said) or addresses(said)
+    return not unsure and _TELLS.match(said) is not None
+
+
+def sentences(prose: str) -> list[str]:
+    """The sentences of a text that hold words, in lower case."""
+    parts = [" ".join(said.casefold().replace("’", "'").split()) for said in _SENTENCES.split(prose)]
+    return [said for said in parts if any(map(str.isalnum, said))]
 
 
 def addresses(prose: str, besides: Iterable[str] = ()) -> bool:
@@ -132,29 +145,40 @@ def speaks_of_labels(prose: str) -> bool:
 
 # ---------------------------------------------------------------- members of JSON objects
 
-_NEUTRAL = listed("""
-text, message, email, ticket, customer, user, item, row, main, primary, type, kind, name, id, value, detected, assigned
-predicted, final, best, most, likely, overall, chosen, selected, data, json, department, team, queue, product, species
-animal, color, colour, age, group, language, lang, rating, score, stars, grade, level, priority, severity, urgency, tone
-emotion, mood, stance, polarity, status, subject, theme, domain, genre, field, area, industry, section, gender, country
-code, number, spam, review, comment, the, of, for, is, has, labels, classes, categories, answers, results, predictions
-sprache, bewertung, langue, note, idioma, puntuación, lingua, taal, язык, оценка, 语言, 评分, 情感, 意图, 言語, 評価
-typ, tipo, absicht, stimmung, gefühl, intention, intención, intenção, намерение, оценка, 감정, 언어, 의도
+_BESIDE = listed("""
+text, message, email, ticket, customer, user, item, main, primary, detected, assigned, predicted, final, best, most
+likely, overall, chosen, selected, review, comment, subject, the, of, for, name, id, code
+""")
+_NOUNS = listed("""
+labels, classes, categories, answers, results, predictions, type, kind, value, data, json, department, team, queue
+product, species, animal, color, colour, age, group, language, lang, rating, score, stars, grade, level, priority
+severity, urgency, tone, emotion, mood, stance, polarity, status, theme, domain, genre, field, area, industry, section
+gender, country, sprache, bewertung, langue, note, idioma, puntuación, lingua, taal, язык, оценка, 语言, 评分, 言語
+評価, typ, tipo, absicht, stimmung, gefühl, intention, intención, intenção, намерение, 감정, 언어, 의도
 """)
 _NUMBERS = frozenset({"id", "index", "row", "number", "n"})
 
 
-def may_hold_label(key: str) -> bool:
-    """Whether the only member of an object with this key gives its label: no word of it sets the value aside."""
+def may_hold_label(key: str, value: object) -> bool:
+    """Whether the only member of an object gives its label: its key says so, and no word of it sets the value aside."""
     spoken = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", key).casefold().split()
-    return bool(spoken) and all(word.isdecimal() or word in _NEUTRAL or announces(word) for word in spoken)
+    if isinstance(value, bool) and spoken[:1] in (["is"], ["has"]):
+        return not denies(" ".join(spoken))
+    nouns = [word for word in spoken if word.isdecimal() or word in _NOUNS or announces(word)]
+    return bool(nouns) and all(word in nouns or word in _BESIDE for word in spoken)
+
+
+def is_beside(key: str) -> bool:
+    """Whether a member beside a label is no answer itself: why it was given, how sure it is, the row's number."""
+    return gives_reason(key) or key.strip().casefold() in _NUMBERS
 
 
 def is_no(key: str, value: object) -> bool:
     """Whether a member beside a label denies it: `"applies": false`, `"wrong": true`."""
     said = str(value).casefold() if isinstance(value, bool | str) else ""
-    if gives_reason(key) or key.strip().casefold() in _NUMBERS or len(said.split()) > 2:
+    if len(said.split()) > 2:
         return False
     if said in ("true", "yes", "1"):
-        return denies(re.sub(r"[\W_]+", " ", key))
+        spoken = re.sub(r"[\W_]+", " ", key)
+        return denies(spoken) or supposes(spoken)
     return said in ("false", "0") or denies(said)

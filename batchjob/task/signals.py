@@ -50,7 +50,8 @@ bewertung, sprache, langue, note, idioma, puntuación, lingua, taal, язык, �
 _JOINED_BEFORE = ("最终", "最終", "最佳", "正确", "正確", "的")
 _JOINED_BEHIND = ("是", "为", "為", "は", "은", "는")
 _CHINESE = re.compile(
-    "(?:因此|所以)?[,，]?(?:该|此|这个|这条|这段|本)(?:文本|消息|评论|句子|内容|邮件|问题)的?"
+    "(?:因此|所以)?[,，]?(?:(?:根据|基于)(?:该|此|这个|这条|提供的|给定的)?(?:文本|消息|评论|邮件)?(?:的?内容)?[,，])?"
+    "(?:(?:该|此|这个|这条|这段|本)(?:文本|消息|评论|句子|内容|邮件|问题)的?)?"
     "(?:应该?|应当|可以?|可|被)*(?:被|的)?(?:正确|最终|最佳)?(?:分类|归类|标签|类别|标注|情感|意图)(?:结果|标签)?(?:是|为|應為|应为)?"
 )
 
@@ -103,7 +104,8 @@ _RETRACTING_PARTS = (
 # In prose behind a label these may take it back too.
 _CONTRASTS = listed("""
 but, however, although, though, instead, else, should, would, must, better
-sorry, mistake, might, maybe, perhaps, could, aber, jedoch, sondern, doch
+can, may, will, shall, opposite, ignore, sarcastic, sarcasm
+ironic, ironically, irony, joking, joke, kidding, sorry, mistake, might, maybe, perhaps, could, aber, jedoch, sondern, doch
 vielleicht, stattdessen, mais, plutôt, peut, désolé, erreur, pero, sino, quizás, error, mas, talvez, erro, ma, però
 forse, errore, maar, misschien, men, kanske, ale, jednak, może, но, однако, возможно, ошибка, ama, belki, nhưng, tapi
 """)
@@ -112,10 +114,11 @@ _CONTRASTING_PARTS = ("但", "而是", "可能", "也许", "或许", "しかし"
 # With one of these a text puts what follows as an example, a possibility or a quotation.
 _POSSIBILITIES = listed("""
 example, instance, format, possible, possibly, either, between, options, candidates, choices, maybe, perhaps, wrote
-quotes, beispiel, möglich, vielleicht, entweder, exemple, possible, ejemplo, posible, quizás, exemplo, possível, talvez
+quotes, quote, word, template, schema, sample, vorlage, formatvorlage, modèle, plantilla, modelo, шаблон
+beispiel, möglich, vielleicht, entweder, exemple, possible, ejemplo, posible, quizás, exemplo, possível, talvez
 esempio, possibile, forse, voorbeeld, misschien, пример, например, возможно, örnek, contoh
 """)
-_POSSIBLE_PARTS = ("例如", "比如", "可能", "选项", "たとえば", "例えば", "예를")
+_POSSIBLE_PARTS = ("模板", "格式", "例如", "比如", "可能", "选项", "たとえば", "例えば", "예를")
 
 
 def announces(head: str) -> bool:
