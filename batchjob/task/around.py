@@ -7,7 +7,7 @@ Whoever takes a label back, restates a form or quotes the text says something th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Protocol
 
 from batchjob.task import prose, signals
@@ -30,8 +30,9 @@ _SENTENCE_END = re.compile(r"[.!?…।؟][\"'”»)*_]*+\s|[.!?…।؟][\"'”
 class Labels(Protocol):
     """What is asked of a set of labels."""
 
-    in_any_case: bool
-    """A short label counts in any case, as the set is of answers like yes and no."""
+    @property
+    def in_any_case(self) -> Set[str]:
+        """Short labels that count in any case, in lower case: yes and no, where the set has both."""
 
     def named(self, text: str) -> str | None:
         """The label that a text is, an empty text where it may be several, or None where it is none."""
@@ -101,7 +102,8 @@ def takes_back(behind: str, labels: Labels, label: str, *, keys_only: bool) -> b
             return True
         others = labels.mentioned(said) - {label}
         if is_reason:
-            if _NOT_AT_ALL.fullmatch(said) or (others and prose.speaks_of_labels(said)):
+            is_other = labels.named(said) not in (None, label)
+            if is_other or _NOT_AT_ALL.fullmatch(said) or (others and prose.speaks_of_labels(said)):
                 return True
         elif keys_only or others or not prose.explains(said):
             return True

@@ -19,8 +19,8 @@ from batchjob.task.words import folded, stands_in
 _MOST_WRAPPING = 200
 """Characters an answer may have beside its label; what is longer is prose, and need not be looked at closely."""
 _NEGATIVE = re.compile(r"[-\u2212]\d")
-_YES = frozenset({"yes", "ja", "oui", "sí", "si", "sim", "sì", "да", "tak", "ano", "evet", "true"})
-"""A set with one of these has `no` for its other, which is then no word of another language, in whatever case."""
+_YES_OR_NO = ({"yes", "no"}, {"ja", "nein"}, {"ja", "nee"}, {"ja", "nej"}, {"oui", "non"}, {"sí", "no"}, {"да", "нет"})
+"""Where a set has both, neither is a word of another meaning, in whatever case."""
 _SIGNS = "-*•+#>1"
 """With which a line may begin for its form's sake. Where a label does so too, they are not taken off."""
 
@@ -46,7 +46,8 @@ class LabelSet:
         self._like_thoughts = any(spoken(label) != label for label in self.labels)
         self._prefixes = not any(label.lstrip()[:1] in _SIGNS for label in self.labels)
         self._brackets = not any(_NEGATIVE.match(label.strip()) for label in self.labels)
-        self.in_any_case = not _YES.isdisjoint(label.casefold() for label in self.labels)
+        lower = {label.casefold() for label in self.labels}
+        self.in_any_case = frozenset[str]().union(*(pair for pair in _YES_OR_NO if pair <= lower))
         self._words: dict[str, str] | None = None
         self._unwrapped = self._table(str)
         self._folded = self._table(str.casefold)

@@ -1,9 +1,9 @@
 """Where an answer of more than a label says itself which label it gives.
 
-Namely: the value of a JSON `label` key, or of an object's only member, or an array's only element; `<label>L</label>`;
-what stands alone behind `label:` and its like; what fills a line in bold, in quotes or in `\\boxed{}`; the last line,
-if it stands behind a blank one. Marks that give two labels, or something that is no label, give none. Neither does a
-mark that the text around it takes back, or sets up as an example. Time is linear in the text.
+Namely: the value of a JSON `label` key, or of an object's only member if its key may hold a label, or an array's only
+element; `<label>L</label>`; what stands alone behind `label:` and its like; what fills a line in bold, in quotes or in
+`\\boxed{}`; the last line, if it stands behind a blank one. Marks that give two labels, or something that is no label,
+give none. Neither does a mark that the text around it does not let stand (see around.py). Time is linear in the text.
 """
 
 from __future__ import annotations
@@ -186,18 +186,30 @@ def _in_lines(text: str, labels: Labels) -> Iterator[_Mark]:
         said = line[0].strip()
         values, kind = _behind_head(said) if ":" in said and labels.named(said) is None else ([], _Kind.KEY)
         if values:
-            below = behind if behind is not None and not any(values) else None
+            alone = not any(values)
+            if alone and text[line.end() : behind.start() if behind else None].strip("\n"):
+                continue  # it announces the block that stood here
+            below = behind if alone else None
             values = [below[0]] if below else values
             label = next(filter(None, (_in_its_case(value, labels, keyed=True) for value in values)), None)
             yield _Mark(line.start(), (below or line).end(), label, kind)
-        elif dress := _DRESS.match(said, _after_bullet(said)):
-            kind = _Kind.KEY if "boxed" in dress[0] else _Kind.BOLD if dress[0] in ("**", "__") else _Kind.QUOTED
-            if (label := _in_its_case(said, labels, keyed=kind == _Kind.KEY)) is not None:
-                yield _Mark(line.start(), line.end(), label, kind)
+        elif (dressed := _in_dress(line, labels)) is not None:
+            yield dressed
     if len(lines) > 1 and text.count("\n", lines[-2].end(), lines[-1].start()) > 1:
         last = lines[-1]
         if (label := _in_its_case(last[0], labels)) is not None:
             yield _Mark(last.start(), last.end(), label, _Kind.LAST)
+
+
+def _in_dress(line: re.Match[str], labels: Labels) -> _Mark | None:
+    """A line that is a label in bold, in quotes or in `\\boxed{}`."""
+    said = line[0].strip()
+    dress = _DRESS.match(said, _after_bullet(said))
+    if dress is None:
+        return None
+    kind = _Kind.KEY if "boxed" in dress[0] else _Kind.BOLD if dress[0] in ("**", "__") else _Kind.QUOTED
+    label = _in_its_case(said, labels, keyed=kind == _Kind.KEY)
+    return _Mark(line.start(), line.end(), label, kind) if label is not None else None
 
 
 def _behind_head(line: str) -> tuple[list[str], _Kind]:
@@ -221,7 +233,9 @@ def _in_its_case(text: str, labels: Labels, *, keyed: bool = False) -> str | Non
     Behind a key it may also have capitals, and a single letter is no word of prose.
     """
     label = labels.named(text)
-    if label is None or len(label) > LONGEST_SHORT or labels.in_any_case or (keyed and len(label) == 1):
+    if label is None or len(label) > LONGEST_SHORT or label.casefold() in labels.in_any_case:
+        return label
+    if keyed and len(label) == 1:
         return label
     spellings = (label, label.capitalize(), label.upper()) if keyed else (label,)
     return label if any(spelling in plain(text) for spelling in spellings) else None

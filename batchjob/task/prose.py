@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from batchjob.task.signals import LABEL_WORDS, announces, contrasts, denies, listed, supposes, words_in
+from batchjob.task.signals import LABEL_WORDS, announces, contrasts, denies, listed, retracts, supposes, words_in
 
 _REASONS = listed("""
 reason, reasons, reasoning, rationale, explanation, explanations, justification, analysis, confidence, probability
@@ -42,7 +42,7 @@ _UNSPACED_TEXTS = (
 )
 _VERBS = (
     "asks|mentions|speaks|talks|describes|concerns|contains|expresses|refers|relates|involves|deals|states|reports"
-    "|requests|complains|discusses|shows|indicates|wants|has|is about|is asking|is a|is an"
+    "|requests|complains|discusses|shows|indicates|wants|has|is about|is asking"
 )
 _TELLS = re.compile(
     rf"(?:(?:the|this|a|an|as the|since the|because the|here the) )?(?:[\w-]+ )?(?:{_TEXTS})(?:'s)? (?!above|below)"
@@ -176,9 +176,11 @@ def is_beside(key: str) -> bool:
 def is_no(key: str, value: object) -> bool:
     """Whether a member beside a label denies it: `"applies": false`, `"wrong": true`."""
     said = str(value).casefold() if isinstance(value, bool | str) else ""
+    spoken = re.sub(r"[\W_]+", " ", key).strip()
+    if spoken.casefold() == "error" and said:
+        return True
     if len(said.split()) > 2:
         return False
     if said in ("true", "yes", "1"):
-        spoken = re.sub(r"[\W_]+", " ", key)
-        return denies(spoken) or supposes(spoken)
-    return said in ("false", "0") or denies(said)
+        return denies(spoken) or supposes(spoken) or contrasts(spoken)
+    return said in ("false", "0") or denies(said) or retracts(said) or contrasts(said)

@@ -91,12 +91,13 @@ _DENYING_PARTS = (
 
 # With one of these an answer takes back what it said.
 _RETRACTIONS = listed("""
-wait, actually, correction, scratch, oops, hmm, mistaken, reconsider, reconsidering, edit, update, revised
+wait, actually, correction, scratch, oops, hmm, mistaken, reconsider, reconsidering, edit, update, revised, retracted
+withdrawn, revoked, discarded, invalid
 warte, halt, korrektur, eigentlich, attends, attendez, espera, espere, corrección, correção, aspetta, anzi, correzione
 wacht, correctie, vänta, vent, czekaj, korekta, подождите, подожди, точнее, вернее, исправление, bekle, chờ, tunggu
 """)
 _RETRACTING_PARTS = (
-    *("hold on", "strike that", "ignore that", "that back", "a joke", "never mind", "disregard", "my bad"),
+    *("hold on", "strike that", "ignore that", "that back", "joke", "never mind", "disregard", "my bad"),
     *("second thought", "trompe", "sbaglio", "nehme das zurück", "me equivoco", "me equivoqué", "engano-me"),
     *("等等", "等一下", "更正", "应该是", "應該是", "待って", "訂正", "잠깐", "정정"),
 )
@@ -105,7 +106,8 @@ _RETRACTING_PARTS = (
 _CONTRASTS = listed("""
 but, however, although, though, instead, else, should, would, must, better
 can, may, will, shall, opposite, ignore, sarcastic, sarcasm
-ironic, ironically, irony, joking, joke, kidding, sorry, mistake, might, maybe, perhaps, could, aber, jedoch, sondern, doch
+ironic, ironically, irony, joking, joke, kidding, reverse, test, placeholder, empty
+missing, failed, misleading, sorry, mistake, might, maybe, perhaps, could, aber, jedoch, sondern, doch
 vielleicht, stattdessen, mais, plutôt, peut, désolé, erreur, pero, sino, quizás, error, mas, talvez, erro, ma, però
 forse, errore, maar, misschien, men, kanske, ale, jednak, może, но, однако, возможно, ошибка, ama, belki, nhưng, tapi
 """)
@@ -114,7 +116,8 @@ _CONTRASTING_PARTS = ("但", "而是", "可能", "也许", "或许", "しかし"
 # With one of these a text puts what follows as an example, a possibility or a quotation.
 _POSSIBILITIES = listed("""
 example, instance, format, possible, possibly, either, between, options, candidates, choices, maybe, perhaps, wrote
-quotes, quote, word, template, schema, sample, vorlage, formatvorlage, modèle, plantilla, modelo, шаблон
+quotes, quote, translation, summary, übersetzung, wort, mot, palabra, palavra, parola, слово, word
+template, schema, sample, vorlage, formatvorlage, modèle, plantilla, modelo, шаблон
 beispiel, möglich, vielleicht, entweder, exemple, possible, ejemplo, posible, quizás, exemplo, possível, talvez
 esempio, possibile, forse, voorbeeld, misschien, пример, например, возможно, örnek, contoh
 """)

@@ -44,6 +44,11 @@ from tests.task.sets import DESK, label_in
         "**Refund**\n\nThe customer wants billing.",
         "Label: refund\n\nAbove is the example; here is the text's label: exchange-rate",
         "Label: refund\nReason: the label is billing",
+        "Label: refund\nExplanation: billing",
+        "Label: refund\nConfidence: 0%",
+        "The right label is billing.\n\nrefund",
+        "The correct answer is not here.\n\n**refund**",
+        "Label: refund\n\nThis is a placeholder.",
     ],
 )
 def test_what_is_a_form_a_quotation_a_heading_or_a_signature_is_no_answer(answer: str) -> None:
@@ -112,6 +117,8 @@ def test_a_mark_before_what_may_take_it_back_is_no_answer(behind: str) -> None:
         *('{"secondChoice": "refund"}', '{"ausgeschlossen": "refund"}', '{"example": {"label": "refund"}}'),
         *('{"label": "refund", "applies": false}', '{"label": "refund", "is_correct": false}'),
         *('{"label": "refund", "match": "no"}', '{"label": "refund", "wrong": true}', '{"label": "refund", "fits": 0}'),
+        *('{"label": "refund", "correct_label": "billing"}', '{"label": "refund", "status": "retracted"}'),
+        *('{"label": "refund", "example": true}', '{"text": "refund"}', '{"not": "refund"}', '{"customer": "refund"}'),
     ],
 )
 def test_json_whose_members_set_its_label_aside_is_no_answer(answer: str) -> None:

@@ -218,6 +218,11 @@ def test_labels_of_many_kinds_are_read(labels: LabelSet, answer: str, label: str
         (DESK, "So, the most likely label for this text is:\n\nrefund", "refund"),
         (LabelSet(["账单", "退款"]), "该文本应分类为：退款", "退款"),
         (LabelSet(["账单", "退款"]), "这条消息的标签是：\n\n退款", "退款"),
+        (DESK, "The user wants money back, so the label is:\n\n**refund**", "refund"),
+        (DESK, "根据文本内容，分类结果是：\n\nrefund", "refund"),
+        (DESK, 'Result:\n```json\n{"label": "refund"}\n```', "refund"),
+        (DESK, "Label: refund\n\nLet me know if you need anything else.", "refund"),
+        (DESK, '{"label": "refund"}\n\n**Explanation**\n\nThe text is not about a bill.', "refund"),
         # short labels
         (LabelSet(["yes", "no", "maybe"]), "**No**\n\nThe customer is satisfied with the answer.", "no"),
         (LabelSet(["yes", "no", "maybe"]), "The customer is happy.\n\nNo", "no"),
