@@ -47,19 +47,21 @@ def sets_aside(text: str, begin: int, start: int, labels: Labels, label: str, *,
     Args:
         bare: the mark is a mere line, as in a heading, a signature or a quotation.
     """
-    if _says_otherwise(text[max(begin, start - _LOOKED_AT_ABOVE) : start], labels, label):
-        return True
+    above = text[max(begin, start - _LOOKED_AT_ABOVE) : start].rstrip(_OPENERS)
     before = text[max(begin, start - _LOOKED_AT_BEFORE) : start].rstrip()
     begins = max((end.end() for end in _SENTENCE_END.finditer(before)), default=0)
     sentence = before[begins:].rstrip(_OPENERS).strip()
+    is_open = any(map(str.isalnum, sentence))
+    announced = is_open and prose.announces_in(sentence)
+    if _says_otherwise(above.removesuffix(sentence) if announced else above, labels, label):
+        return True
     if sentence.endswith((":", "：")):
-        return not prose.announces_in(sentence)
-    if not any(map(str.isalnum, sentence)):
-        return any(map(signals.supposes, prose.sentences(before)[-1:])) or (
-            bare and prose.addresses(before, besides=labels.mentioned(before))
-        )
+        return not announced
+    if not is_open:
+        said = _without_labels(before, labels)
+        return any(map(signals.supposes, prose.sentences(said)[-1:])) or (bare and prose.addresses(said))
     if bare:
-        return not (_ends_with_another(sentence, label, labels) or prose.announces_in(sentence) or _is_reason(sentence))
+        return not (_ends_with_another(sentence, label, labels) or announced or _is_reason(sentence))
     if _KEY.match(sentence) or _ends_with_another(sentence, label, labels):
         return False
     return signals.denies(sentence) or signals.supposes(sentence)
@@ -75,6 +77,13 @@ def _says_otherwise(above: str, labels: Labels, label: str) -> bool:
             if gives_another != signals.denies(sentence):
                 return True
     return False
+
+
+def _without_labels(text: str, labels: Labels) -> str:
+    """The text without the labels in it, which may be such words as speak against one: `maybe`, `you`."""
+    for label in sorted(labels.mentioned(text), key=len, reverse=True):
+        text = re.sub(re.escape(label), " - ", text, flags=re.IGNORECASE)
+    return text
 
 
 def _is_reason(sentence: str) -> bool:

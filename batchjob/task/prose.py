@@ -7,7 +7,6 @@ say what the text may do, and whatever they do not know speaks against the label
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from batchjob.task.signals import LABEL_WORDS, announces, contrasts, denies, listed, retracts, supposes, words_in
 
@@ -127,10 +126,9 @@ def sentences(prose: str) -> list[str]:
     return [said for said in parts if any(map(str.isalnum, said))]
 
 
-def addresses(prose: str, besides: Iterable[str] = ()) -> bool:
-    """Whether somebody speaks to somebody in a text, as in a letter; labels may be such words themselves."""
-    spoken = words_in(prose) - {label.casefold() for label in besides}
-    return not _ADDRESSES.isdisjoint(spoken) or any(part in prose for part in _ADDRESSING_PARTS)
+def addresses(prose: str) -> bool:
+    """Whether somebody speaks to somebody in a text, as in a letter."""
+    return not _ADDRESSES.isdisjoint(words_in(prose)) or any(part in prose for part in _ADDRESSING_PARTS)
 
 
 def asks(prose: str) -> bool:
