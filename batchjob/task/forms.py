@@ -20,6 +20,7 @@ _SAME = str.maketrans(
     }
 )
 _WIDE = re.compile("[\uff01-\uffef]+")  # the forms of ASCII and kana for East Asian screens
+_COMPARED = re.compile(r"(?<=[<>≤≥])[ ](?=\d)")  # `> 65` is `>65`
 _BLANKS = re.compile(r"[^\S\n]+")
 _UNSEEN = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0e-\x1f\x7f]")  # colours of a terminal, control characters
 _ESCAPED = re.compile(r"\\([_*#<>~.!+-])")  # as markdown escapes them
@@ -36,6 +37,7 @@ _TEX = re.compile(
 )
 # A bullet, a heading, a quotation or the number of the only row; before a digit or a symbol it may be a sign.
 _PREFIX = re.compile(r"(?:(?:[-*•+]|#{1,6}|>)[ ]+|1[.:)][ ]*)(?=[^\W\d_]|[*_`\"'“«]+[^\W_])")
+_ACCOUNTED = re.compile(r"\(\s*\d")
 _LETTER_BEHIND = re.compile(r"[A-Za-z]\)")  # `B)` as in a test
 
 _MOST_LAYERS = 12
@@ -52,18 +54,21 @@ def plain(text: str) -> str:
         text = _UNSEEN.sub("", text)
     if "\\" in text:
         text = _ESCAPED.sub(r"\1", text)
-    return _BLANKS.sub(" ", text).strip()
+    return _COMPARED.sub("", _BLANKS.sub(" ", text).strip())
 
 
-def layers(text: str, *, prefixes: bool = True) -> Iterator[str]:
+def layers(text: str, *, prefixes: bool = True, brackets: bool = True) -> Iterator[str]:
     """The plain text, and what is left of it as one wrapping after the other is taken off.
 
     Args:
+        brackets: take them off digits too, which they make negative in accounting: `(1)` is -1.
         prefixes: take bullets and such off too, which may be signs where a label of the set begins with one.
     """
     text = plain(text)
     yield text
     for _ in range(_MOST_LAYERS):
+        if not brackets and _ACCOUNTED.match(text):
+            return
         inner = _within(text) or _before_end(text) or (_behind_prefix(text) if prefixes else None)
         if not inner:
             return

@@ -7,15 +7,20 @@ where the answer marks its label itself (see marks.py), what is so marked is rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from batchjob.task import forms
-from batchjob.task.marks import SEVERAL, marked
+from batchjob.task.marks import LONGEST_SHORT, SEVERAL, marked
 from batchjob.task.thoughts import spoken
+from batchjob.task.words import folded, stands_in
 
 _MOST_WRAPPING = 200
 """Characters an answer may have beside its label; what is longer is prose, and need not be looked at closely."""
+_NEGATIVE = re.compile(r"[-\u2212]\d")
+_YES_OR_NO = ({"yes", "no"}, {"ja", "nein"}, {"ja", "nee"}, {"ja", "nej"}, {"oui", "non"}, {"sí", "no"}, {"да", "нет"})
+"""Where a set has both, neither is a word of another meaning, in whatever case."""
 _SIGNS = "-*•+#>1"
 """With which a line may begin for its form's sake. Where a label does so too, they are not taken off."""
 
@@ -40,6 +45,10 @@ class LabelSet:
         self._longest = max((len(label) for label in self.labels), default=0) + _MOST_WRAPPING
         self._like_thoughts = any(spoken(label) != label for label in self.labels)
         self._prefixes = not any(label.lstrip()[:1] in _SIGNS for label in self.labels)
+        self._brackets = not any(_NEGATIVE.match(label.strip()) for label in self.labels)
+        lower = {label.casefold() for label in self.labels}
+        self.in_any_case = frozenset[str]().union(*(pair for pair in _YES_OR_NO if pair <= lower))
+        self._words: dict[str, str] | None = None
         self._unwrapped = self._table(str)
         self._folded = self._table(str.casefold)
         self._worded = self._table(forms.by_words)
@@ -62,17 +71,28 @@ class LabelSet:
         found = self._exact.get(said)
         if found is not None or exact_only:
             return found
-        label = self._named_by(said) or marked(said, self._named_by)
+        label = self.named(said) or marked(said, self)
         return Match(label, near=True) if label else None
 
-    def _named_by(self, text: str) -> str | None:
+    def mentioned(self, text: str) -> set[str]:
+        """The labels that stand in a text as whole words; short ones in their own case, being words else."""
+        if self._words is None:
+            self._words = {label: folded(forms.by_words(forms.plain(label))) for label in self.labels}
+        words, plain = folded(forms.by_words(forms.plain(text))), forms.plain(text)
+        return {
+            label
+            for label, word in self._words.items()
+            if (stands_in(word, words) if len(label) > LONGEST_SHORT else stands_in(label, plain))
+        }
+
+    def named(self, text: str) -> str | None:
         """The label that a text is, if it is nothing more; SEVERAL where more than one label may be meant."""
         text = text.strip()
         if text in self._exact:
             return text
         if len(text) > self._longest:
             return None
-        layers = list(forms.layers(text, prefixes=self._prefixes))
+        layers = list(forms.layers(text, prefixes=self._prefixes, brackets=self._brackets))
         for table, form in ((self._unwrapped, str), (self._folded, str.casefold), (self._worded, forms.by_words)):
             for layer in layers:
                 if form(layer) in table:

@@ -34,6 +34,7 @@ from tests.task.templates import (
     THOUGHT,
     TWO,
 )
+from tests.task.templates_around import EXPLAINED, SET_ASIDE
 
 
 class Case(NamedTuple):
@@ -134,6 +135,8 @@ FORMS: dict[str, tuple[_Make, int]] = {
     "prose": (_of(PROSE, gives=True), 8),
     "talk": (_talk, 8),
     "denied": (_of(DENIED, gives=False), 14),
+    "explained": (_of(EXPLAINED, gives=True), 8),
+    "set aside": (_of(SET_ASIDE, gives=False), 14),
     "two": (_of(TWO, gives=False), 10),
     "altered": (_altered, 12),
     "as a key": (_of(KEYS, gives=False), 6),

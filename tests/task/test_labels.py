@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchjob.task.labels import LabelSet, Match
-from tests.task.sets import AGES, BINARY, CODE, DEPARTMENTS, DESK, FACES, LETTERS, STARS, label_in
+from tests.task.sets import AGES, BINARY, CODE, DEPARTMENTS, DESK, FACES, LANGUAGES, LETTERS, STARS, TONES, label_in
 
 # ---------------------------------------------------------------- forms that are read
 
@@ -187,6 +187,69 @@ def test_what_an_answer_says_itself_is_read(answer: str) -> None:
     ],
 )
 def test_labels_of_many_kinds_are_read(labels: LabelSet, answer: str, label: str) -> None:
+    assert label_in(labels, answer) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "answer", "label"),
+    [
+        # a reason under a key of its own may deny, and speak of other labels
+        (DESK, "Label: **refund**\n\n**Reasoning:** The user wants money back, not an explanation.", "refund"),
+        (DESK, "**refund**\n\n*Reason:* it does not mention a bill.", "refund"),
+        (DESK, "**Label:** refund\n**Confidence:** not applicable", "refund"),
+        (DESK, "Label: refund\n\nReason for this label: it is not about billing.", "refund"),
+        (DESK, "ラベル：refund\n理由：請求の話ではない", "refund"),
+        (DESK, "Label: refund\n\nExplanation:\nThe customer could not log in.", "refund"),
+        (DESK, "Label: refund\n\nExplanation:\n\n- It is not about a bill.\n- It is money.", "refund"),
+        (DESK, "Kategorie: refund\nBegründung: Es geht nicht um eine Rechnung.", "refund"),
+        (TONES, "**Label:** neutral\n\n**Reason:** The reviewer is neither happy nor upset.", "neutral"),
+        (LabelSet(["账单", "退款"]), "分类结果：账单\n\n理由：用户询问费用，而不是要求退款。", "账单"),
+        # a reason in prose that speaks of the text
+        (DESK, "**refund**\n\nThe customer asks for money back. He is unhappy.", "refund"),
+        (DESK, '{"label": "refund"}\n\nThis message mentions a payment.', "refund"),
+        (DESK, "Label: refund\n\nDer Kunde fragt nach Geld.", "refund"),
+        (DESK, "Label: refund\n\n客户在询问一笔费用。", "refund"),
+        # sentences that announce
+        (DESK, "Based on the text you provided, the classification is:\n\n**refund**", "refund"),
+        (DESK, 'Here is the JSON:\n\n{"label": "refund"}', "refund"),
+        (DESK, 'Sure! Here is my answer in JSON format:\n\n{"label": "refund"}', "refund"),
+        (DESK, "I would classify this message as:\n\nrefund", "refund"),
+        (DESK, "### Classification\n\n**refund**", "refund"),
+        (DESK, "So, the most likely label for this text is:\n\nrefund", "refund"),
+        (LabelSet(["账单", "退款"]), "该文本应分类为：退款", "退款"),
+        (LabelSet(["账单", "退款"]), "这条消息的标签是：\n\n退款", "退款"),
+        (DESK, "The user wants money back, so the label is:\n\n**refund**", "refund"),
+        (DESK, "根据文本内容，分类结果是：\n\nrefund", "refund"),
+        (DESK, 'Result:\n```json\n{"label": "refund"}\n```', "refund"),
+        (DESK, "Label: refund\n\nLet me know if you need anything else.", "refund"),
+        (DESK, '{"label": "refund"}\n\n**Explanation**\n\nThe text is not about a bill.', "refund"),
+        # short labels
+        (LabelSet(["yes", "no", "maybe"]), "**No**\n\nThe customer is satisfied with the answer.", "no"),
+        (LabelSet(["yes", "no", "maybe"]), "The customer is happy.\n\nNo", "no"),
+        (LabelSet(["yes", "no", "maybe"]), 'The customer is happy.\n\n"Yes"', "yes"),
+        (LabelSet(["yes", "no", "maybe"]), "The customer is happy.\n\n\\boxed{No}", "no"),
+        (LabelSet(["yes", "no", "maybe"]), "Answer: YES", "yes"),
+        (LETTERS, "Answer: b", "B"),
+        # what the labels are by their nature
+        (STARS, "Rating: 4", "4"),
+        (LabelSet(["-1", "0", "1"]), "Score: -1", "-1"),
+        (LabelSet(["-1", "0", "1"]), "score: \u22121", "-1"),
+        (LabelSet(["-1", "0", "1"]), "The sentiment score is: 1", "1"),
+        (BINARY, "Label: 1\nScore: 0.97", "1"),
+        (LANGUAGES, "Language: de", "de"),
+        (DESK, "Label: billing\nLanguage: de", "billing"),
+        (AGES, "Age group: >65", ">65"),
+        (AGES, "> 65", ">65"),
+        # members of JSON
+        (BINARY, '{"1": "1"}', "1"),
+        (DEPARTMENTS, '{"department": "HR"}', "HR"),
+        (DESK, '{"customerIntent": "billing"}', "billing"),
+        (DESK, '{"label": "billing", "confidence": "not applicable", "id": 0}', "billing"),
+    ],
+)
+def test_a_label_with_a_reason_behind_it_or_a_sentence_that_announces_it_is_read(
+    labels: LabelSet, answer: str, label: str
+) -> None:
     assert label_in(labels, answer) == label
 
 

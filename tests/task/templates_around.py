@@ -1,0 +1,78 @@
+"""Forms of answers in which the text around a marked label decides whether it is given."""
+
+from __future__ import annotations
+
+# The text before a label is no announcement, or the one behind it is no reason.
+UNANNOUNCED = (
+    "The output will look like:",
+    "Please share the message, and I'll respond in this form:",
+    "Output schema:",
+    "Use this template:",
+    "Sample answer:",
+    "The survey answer reads:",
+    "You sent:",
+    "The text to classify is:",
+    "User message:",
+    "Here is the translated text:",
+    "Summary:",
+    "Second choice:",
+    "Least likely:",
+    "Ruled out:",
+    "Avoid:",
+    "This would be a mistake:",
+    "The opposite of:",
+    "The previous model said:",
+    "If the customer wanted money, the label would be:",
+    "Étiquette erronée :",
+    "Etiqueta incorrecta:",
+    "Неправильная метка:",
+    "Yanlış etiket:",
+    "Verkeerd label:",
+    "誤ったラベル：",
+    "गलत लेबल:",
+    "التسمية الخاطئة:",
+    "Þetta er ekki:",
+    "Kjo nuk është:",
+    "Бұл емес:",
+)
+UNREASONED = (
+    "Hold on, {y} fits better.",
+    "Strike that.",
+    "That was a joke.",
+    "Je me trompe.",
+    "Mi sbaglio.",
+    "Ich nehme das zurück.",
+    "The right label is {y}.",
+    "Above is the example; here is the text's label: {y}",
+    "Better: {y}",
+    "Please provide the text to classify.",
+    "Dear customer, we have received your request.",
+    "1. Open the app\n2. Tap on {x}",
+    "I look forward to your text.",
+)
+_MARKED = ("**{x}**", '"{x}"', "Label: {x}", '{{"label": {jx}}}', "<label>{x}</label>", "\\boxed{{{x}}}")
+SET_ASIDE = (
+    *(f"{head}\n\n{mark}" for head in UNANNOUNCED for mark in ("{x}", *_MARKED)),
+    *(f"{mark}\n\n{behind}" for behind in UNREASONED for mark in _MARKED),
+    "Hello! It was sent today. Best regards,\n\n{x}",
+    "We have received your message.\n\n{x}",
+    '"{x}"\n\nThe text is a single word.',
+    '{{"previous_label": {jx}}}',
+    '{{"runner_up": {jx}}}',
+    '{{"ruled_out": {jx}}}',
+    '{{"user_said": {jx}}}',
+    '{{"label": {jx}, "applies": false}}',
+    '{{"label": {jx}, "match": "no"}}',
+)
+EXPLAINED = (
+    "Label: **{x}**\n\n**Reasoning:** It speaks of money, not of {y}.",
+    "**{x}**\n\n*Reason:* it does not mention {y}.",
+    "**Label:** {x}\n**Confidence:** not applicable",
+    "Label: {x}\n\nExplanation:\nThe customer could not log in.",
+    "分类结果：{x}\n\n理由：用户询问费用，而不是要求别的。",
+    "ラベル：{x}\n理由：{y}の話ではない",
+    "Based on the text you provided, the classification is:\n\n**{x}**",
+    'Here is the result in JSON format:\n\n{{"label": {jx}}}',
+    "该文本应分类为：{x}",
+    "### Classification\n\n**{x}**",
+)
