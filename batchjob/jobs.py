@@ -34,6 +34,7 @@ from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader, open_store
 from batchjob.task.identity import Task
+from batchjob.task.prompt import prompt_of
 from batchjob.task.routes import check_routes
 from batchjob.views.export import RowTable
 
@@ -105,6 +106,7 @@ def plan_start(path: str, config: JobConfig, *, db: str, new: bool = False) -> P
         id_column=config.id_column,
         text_column=config.text_column,
     )
+    prompt_of(config, reader.source)  # before anything is made, for it may name what is no column
     config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
     task = Task.of(config)
     known = _jobs_of(db, reader.source.path)
@@ -170,7 +172,9 @@ def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
     before.pop("limit", None)
     if changes.get("base_url"):
         before["sandbox"] = changes["base_url"] == SANDBOX_URL
-    return complete(merge(before, changes))
+    config = complete(merge(before, changes))
+    prompt_of(config, job.source)
+    return config
 
 
 # ---------------------------------------------------------------- which job, and what is left of its input

@@ -78,6 +78,7 @@ def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[s
         source=reader.source,
         limit=settings.limit,
         work=work_found(work),
+        prompt=work.prompt,
         texts=texts_found(texts),
         outlook=found,
         unknown=() if complete or not settings.cache else (CACHE_UNKNOWN,),

@@ -12,32 +12,41 @@ import msgspec
 from batchjob import jobs
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
 from batchjob.cli.options import DEFAULT_CONFIG, GroupedCommand, database, given, setting_options
+from batchjob.cli.request import show_request
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
 from batchjob.jobs import Plan
 from batchjob.model import Job
 from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
 from batchjob.settings.jobfile import read_job_toml, resolve_files
+from batchjob.task.prompt import prompt_of
+from batchjob.views.request import LIST_APPENDED
 
 
 @click.command("start", cls=GroupedCommand)
 @click.argument("input", metavar="INPUT")
 @setting_options("start")
-def command(input: str, db: str | None, config: str | None, new: bool, dry_run: bool, **flags: Any) -> int:
+def command(
+    input: str, db: str | None, config: str | None, new: bool, dry_run: bool, show_prompt: bool, **flags: Any
+) -> int:
     """Ingest INPUT and label it; the same command again resumes that job.
 
     INPUT is a .csv, .tsv or .jsonl file, each also .gz, or - for stdin. A job needs labels, and an endpoint and its
-    model or --sandbox; each option but --config, --dry-run and --new is also a key of job.toml.
+    model or --sandbox; each option but --config, --dry-run, --new and --show-prompt is also a key of job.toml.
     """
     settings, where, written = gather_settings(config, flags)
     jobs.complete(settings)
     if where:
         say(f"settings from {where}")
+    if show_prompt:
+        return show_request(input, settings)
     if not dry_run:
         require_key(settings.base_url, settings.api_key_env)
     plan = jobs.plan_start(input, settings, db=database(db, configured=written), new=new)
     if dry_run:
         return show_plan(plan, _what_changed(plan))
+    if prompt_of(plan.config, plan.source).appends_labels:
+        say(LIST_APPENDED)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
     elif plan.changed and plan.before is not None:

@@ -15,9 +15,11 @@ from batchjob.forecast.work import Work
 from batchjob.model import InputSource, Snapshot, Value
 from batchjob.printable import printable
 from batchjob.settings.config import JobConfig
+from batchjob.task.prompt import Prompt
 from batchjob.views.lines import padded
 from batchjob.views.next_steps import advice
 from batchjob.views.numbers import counted, dollars, duration, share
+from batchjob.views.request import prompt_lines
 
 MOST_BAR = 40
 MOST_NAMES = 8
@@ -109,6 +111,7 @@ class Profile(Value, frozen=True):
     source: InputSource
     limit: int | None
     work: WorkFound
+    prompt: Prompt
     texts: TextsFound
     outlook: Outlook
     unknown: tuple[str, ...]  # besides what is unknown to the outlook
@@ -137,6 +140,7 @@ def profile_document(profile: Profile) -> dict[str, object]:
             "text_column": source.text_column,
             "limit": profile.limit,
         },
+        "prompt": {"columns": profile.prompt.columns, "labels_appended": profile.prompt.appends_labels},
         **msgspec.structs.asdict(profile.work),
         **msgspec.structs.asdict(profile.texts),
         "estimates": [_estimate_document(estimate) for estimate in profile.outlook.estimates],
@@ -167,6 +171,7 @@ def profile_lines(profile: Profile, config: JobConfig, columns: int | None) -> l
     shown = [outlook.for_rows(most) for most in sorted({*ROWS_PER_REQUEST, config.rows_per_request})]
     return [
         _input_line(profile.source, profile.limit),
+        *prompt_lines(profile.prompt),
         *rows_lines(profile.work),
         *_duplicate_lines(profile.texts.duplicates, profile.work.loose_saves),
         *_length_lines(profile.texts.characters, columns or USUAL_COLUMNS),

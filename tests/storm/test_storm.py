@@ -174,8 +174,8 @@ DEFECTS = {
         "billed after its commit",
     ),
     "texts that begin alike are the same": (
-        "state.update(self._form(text).encode(",
-        "state.update(self._form(text)[:9].encode(",
+        "[self._form(value).encode(",
+        "[self._form(value)[:9].encode(",
         "duplicates",
         "label: row",
     ),
