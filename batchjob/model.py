@@ -93,6 +93,8 @@ class Row(Value, frozen=True):
     paid: int = 0  # answers bought so far, usable or not
     defect: str | None = None
     rest: str | None = None  # the other columns: see InputRow
+    key: str = ""  # its id
+    others: tuple[str, ...] = ()  # what it has in the other columns that the prompt uses: see task.prompt
     put_back: bool = False  # by the user, though its text may have been paid for
     answer: str | None = None  # that was paid for and gave no label
 

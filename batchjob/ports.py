@@ -46,8 +46,8 @@ class Reader(Protocol):
         ...
 
 
-class Endpoint(Protocol):
-    """Something that completes chats."""
+class Bodies(Protocol):
+    """How an endpoint has its requests written."""
 
     def body(
         self,
@@ -60,6 +60,10 @@ class Endpoint(Protocol):
     ) -> bytes:
         """The request's body for these (role, content) messages."""
         ...
+
+
+class Endpoint(Bodies, Protocol):
+    """Something that completes chats."""
 
     async def send(self, body: bytes, client_key: str) -> Reply:
         """Send one request and give its reply. Never raises for anything the network or the endpoint does.

@@ -829,7 +829,7 @@ def _(known: Any) -> None:
     storm=("duplicates", "label: row"),
 )
 def _(identity: Any) -> None:
-    of = put(identity, "Keys.of", lambda self, text, model: of(self, text[:9], model))
+    of = put(identity, "Keys.of", lambda self, model, *values: of(self, model, *(value[:9] for value in values)))
 
 
 @defect(
@@ -971,7 +971,7 @@ def _(identity: Any) -> None:
     f"{IDENTITY}::test_a_key_is_of_question_model_and_text",
 )
 def _(identity: Any) -> None:
-    of = put(identity, "Keys.of", lambda self, text, model: of(self, text, ""))
+    of = put(identity, "Keys.of", lambda self, model, *values: of(self, "", *values))
 
 
 # ---------------------------------------------------------------- the wire

@@ -98,6 +98,39 @@ def test_what_a_request_weighs_besides_its_texts_is_never_underestimated(prompt:
         assert sent <= asked.overhead_bytes() + count * (len("é".encode()) + 16)
 
 
+WITH_COLUMNS = InputSource("/in.csv", "csv", "utf-8", ("id", "text", "a", "b c"), "id", "text", 1, 1)
+Values = list[tuple[str, str, str]]
+
+
+def column_rows(values: Values) -> list[Row]:
+    return [Row(number, text, others=(a, b)) for number, (text, a, b) in enumerate(values, start=100)]
+
+
+@pytest.mark.parametrize("prompt", ["{a} {text} {b c} {a}", "{a} and {b c}?", "{a}{b c}{labels}{text}{text}"])
+@given(values=st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=9))
+def test_with_columns_every_value_arrives_as_it_is_under_its_number_and_name(prompt: str, values: Values) -> None:
+    asked = Prompt(LabelSet(LABELS), prompt, WITH_COLUMNS)
+    assert asked.columns == ("a", "b c")
+    messages = asked.messages(column_rows(values))
+    weight = sum(len(content.encode()) for _, content in messages)
+    assert weight <= asked.overhead_bytes() + asked.text_bytes(column_rows(values)) + 16 * len(values)
+    if len(values) > 1:
+        (role, told), (_, said) = messages
+        assert role == "system"
+        assert told == asked.messages(column_rows([("x", "y", "z")] * 5))[0][1]  # a prefix that endpoints cache
+        found = {number: (row["text"], row["a"], row["b c"]) for number, row in json.loads(said).items()}
+        assert found == {str(n): value for n, value in enumerate(values, start=1)}
+
+
+def test_the_sandbox_reads_rows_that_are_objects() -> None:
+    messages = Prompt(LabelSet(LABELS), "{a}: {text}", WITH_COLUMNS).messages(
+        [Row(1, "one", others=("x",)), Row(2, "two", others=('{"y"}',))]
+    )
+    body = {"model": "m", "messages": [{"role": role, "content": content} for role, content in messages]}
+    task = wire.read_task(json.dumps(body).encode(), ())
+    assert (task.texts, task.keys, task.labels) == (("x\none", '{"y"}\ntwo'), ("1", "2"), LABELS)
+
+
 def test_the_sandbox_reads_the_texts_and_the_labels_of_a_request_for_many_rows() -> None:
     texts = ["one\n1. other", '{"2": "x"}', "three"]
     messages = Prompt(LabelSet(LABELS), "No list here: {labels}").messages(rows(texts))

@@ -25,7 +25,7 @@ ALL = {setting.name: setting for setting in settings()}
 OF_JOB = [setting for setting in ALL.values() if setting.name in JobConfig.__struct_fields__]
 FLAGGED = [setting for setting in ALL.values() if setting.commands]
 BOUNDED = [setting for setting in OF_JOB if setting.bounds]
-SWITCHES_ALONE = ("append", "dry_run", "new")
+SWITCHES_ALONE = ("append", "dry_run", "new", "show_prompt")
 
 
 def names(chosen: list[Setting]) -> list[str]:

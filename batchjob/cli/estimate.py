@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from batchjob.cli.request import first_body
 from batchjob.cli.show import show_lines
 from batchjob.endpoints.key import require_key
 from batchjob.errors import BatchjobError
@@ -19,6 +20,7 @@ from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
 from batchjob.views.forecast import estimate_lines, paid_again_words, rows_lines, standing, work_found
 from batchjob.views.numbers import dollars
+from batchjob.views.request import beginning_lines, prompt_lines
 
 
 @contextlib.contextmanager
@@ -64,6 +66,8 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
             *changed,
             *(lines if work.rows or own is None else ["rows      none is left to do"]),
             *([f"but       {plan.refusal}"] if plan.refusal else []),
+            *prompt_lines(work.prompt),
+            *(beginning_lines(first_body(work, config, work.first)) if work.first else ()),
             *_hindrances(plan.db, config, estimate, spent),
             "nothing was sent or written: give the command without --dry-run to do it",
         ]

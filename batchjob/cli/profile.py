@@ -74,6 +74,7 @@ def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[s
         source=reader.source,
         limit=settings.limit,
         work=work_found(work),
+        prompt=work.prompt,
         texts=texts_found(texts),
         outlook=found,
         warnings=tuple(noticed),

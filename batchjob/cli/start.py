@@ -11,6 +11,7 @@ import msgspec
 
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
 from batchjob.cli.options import GroupedCommand, database, given, setting_options
+from batchjob.cli.request import show_request
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
 from batchjob.errors import SettingError
@@ -19,24 +20,35 @@ from batchjob.jobs.plans import Plan
 from batchjob.model import Job
 from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
 from batchjob.settings.jobfile import DEFAULT_CONFIG, Read, read_job_toml, resolve_files
+from batchjob.task.prompt import prompt_of
+from batchjob.views.request import LIST_APPENDED
 
 
 @click.command("start", cls=GroupedCommand)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @setting_options("start")
 def command(
-    inputs: tuple[str, ...], db: str | None, config: str | None, new: bool, append: bool, dry_run: bool, **flags: Any
+    inputs: tuple[str, ...],
+    db: str | None,
+    config: str | None,
+    new: bool,
+    append: bool,
+    dry_run: bool,
+    show_prompt: bool,
+    **flags: Any,
 ) -> int:
     """Ingest INPUT and label it; the same command again resumes that job.
 
     INPUT is a .csv, .tsv or .jsonl file, each also .gz, or - for stdin; several with the same columns become one job. A
-    job needs labels, and an endpoint and its model or --sandbox; each option but --append, --config, --dry-run and
-    --new is also a key of job.toml.
+    job needs labels, and an endpoint and its model or --sandbox; each option but --append, --config, --dry-run, --new
+    and --show-prompt is also a key of job.toml.
     """
     gathered = gather_settings(config, flags)
     settings = plans.complete(gathered.settings)
     if gathered.where:
         say(f"settings from {gathered.where}")
+    if show_prompt:
+        return show_request(inputs, settings)
     if not dry_run:
         require_key(settings.base_url, settings.api_key_env)
     path = database(db, configured=gathered.db)
@@ -45,6 +57,8 @@ def command(
         return show_plan(plan, _what_changed(plan))
     if plan.refusal:
         raise SettingError(plan.refusal)
+    if prompt_of(plan.config, plan.source).appends_labels:
+        say(LIST_APPENDED)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
         return run(plan)

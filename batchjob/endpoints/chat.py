@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any
 
 import aiohttp
-import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
+from batchjob.endpoints.bodies import PATH, ChatBodies
 from batchjob.endpoints.choose import open_transport
 from batchjob.endpoints.deadlines import Deadlines
 from batchjob.endpoints.replies import MOST_MESSAGE_CHARACTERS, read_reply, text_of
@@ -29,10 +28,10 @@ LEAST_SECRET_CHARACTERS = 8
 """A shorter key is a dummy ("x", "EMPTY") and is left where it is: it may well be part of a label."""
 
 
-class ChatEndpoint:
+class ChatEndpoint(ChatBodies):
     """The endpoint at a base URL, such as https://host/v1. Must be made inside a running event loop."""
 
-    METHOD, PATH = "POST", "/chat/completions"
+    METHOD, PATH = "POST", PATH
 
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
         try:
@@ -49,27 +48,6 @@ class ChatEndpoint:
         # The connection's time ends first: only so it is known that nothing was sent.
         connect_timeout = min(connect_timeout, 0.95 * timeout)
         self._transport = open_transport(self.METHOD, url, headers, proxy=self._proxy, connect_timeout=connect_timeout)
-
-    def body(
-        self,
-        messages: Sequence[tuple[str, str]],
-        *,
-        model: str,
-        max_tokens: int,
-        temperature: float,
-        response_format: dict[str, Any] | None,
-    ) -> bytes:
-        """The request's JSON."""
-        request: dict[str, Any] = {
-            "model": model,
-            "messages": [{"role": role, "content": content} for role, content in messages],
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "stream": False,  # some gateways stream unless they are told not to
-        }
-        if response_format is not None:
-            request["response_format"] = response_format
-        return msgspec.json.encode(request)
 
     async def send(self, body: bytes, client_key: str) -> Reply:
         """POST the body once and say what was heard; nothing is retried or followed here."""

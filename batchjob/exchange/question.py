@@ -9,11 +9,10 @@ import msgspec
 from batchjob.exchange.decide import Decision
 from batchjob.model import Parcel, Row, Usage
 from batchjob.money.budget import Budget
-from batchjob.ports import Endpoint
+from batchjob.ports import Bodies
 from batchjob.settings.config import JobConfig
 from batchjob.states import Outcome
-from batchjob.task.labels import LabelSet
-from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for, response_format
+from batchjob.task.prompt import Prompt, max_tokens_for, response_format
 
 MARKS = ("\N{OBJECT REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}")
 """What stands for a text where a frame is made begins and ends with these: two, so that it cannot overlap itself."""
@@ -24,13 +23,13 @@ ROW_BYTES = 16
 class Questions:
     """The questions of a job. What replies teach about them (usage, a refused schema) is kept here."""
 
-    def __init__(self, config: JobConfig, labels: LabelSet, endpoint: Endpoint, budget: Budget) -> None:
+    def __init__(self, config: JobConfig, prompt: Prompt, bodies: Bodies, budget: Budget) -> None:
         self.by_schema = config.response_format  # whether many rows are asked for with a response_format
         self._by_schema_worked = False
         self._config = config
-        self._endpoint = endpoint
+        self._bodies = bodies
         self._budget = budget
-        self._prompt = Prompt(labels, config.prompt)
+        self._prompt = prompt
         self._prompt_tokens = self._prompt.overhead_tokens()
         self._prompt_bytes = self._prompt.overhead_bytes()
         self._least_input: dict[tuple[str, int], int] = {}
@@ -39,7 +38,7 @@ class Questions:
 
     def body(self, parcel: Parcel) -> bytes:
         """The request that asks for the labels of these rows."""
-        if len(parcel.rows) > 1:
+        if len(parcel.rows) > 1 or self._prompt.columns:
             return self._body(parcel)
         frame = self._frames.get(parcel.model)
         if frame is None:
@@ -55,7 +54,7 @@ class Questions:
 
     def _body(self, parcel: Parcel) -> bytes:
         count = len(parcel.rows)
-        return self._endpoint.body(
+        return self._bodies.body(
             self._prompt.messages(parcel.rows),
             model=parcel.model,
             max_tokens=self._most_tokens(count),
@@ -73,7 +72,7 @@ class Questions:
 
     def tokens(self, parcel: Parcel) -> float:
         """About what a token quota is charged for it: what is sent, and the most that may come back."""
-        texts = sum([estimate_tokens(row.text) for row in parcel.rows])
+        texts = sum([self._prompt.tokens(row) for row in parcel.rows])
         return self._prompt_tokens + texts + self._most_tokens(len(parcel.rows))
 
     def worst_case(self, parcel: Parcel) -> int | None:

@@ -11,7 +11,6 @@ from batchjob.model import Row, Usage, Value
 from batchjob.money.cost import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, worst_case_picousd
 from batchjob.pace.quota import SHARE
 from batchjob.settings.config import JobConfig
-from batchjob.task.labels import LabelSet
 from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for
 
 ANSWER_SECONDS = 1.0
@@ -46,7 +45,7 @@ def outlook(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | Non
     """What labelling would take, with some numbers of rows in a request."""
     sizes = sorted({*ROWS_PER_REQUEST, config.rows_per_request})
     return Outlook(
-        tuple([_estimate(work.models, config, prices, most) for most in sizes]),
+        tuple([_estimate(work, config, prices, most) for most in sizes]),
         tuple(_unknown(work.models, config, prices)),
         {model: price.source for model in work.models if (price := prices.get(model)) is not None},
     )
@@ -68,9 +67,8 @@ def _unknown(models: Mapping[str, Asked], config: JobConfig, prices: Mapping[str
                 )
 
 
-def _estimate(
-    models: Mapping[str, Asked], config: JobConfig, prices: Mapping[str, KnownPrice | None], most: int
-) -> Estimate:
+def _estimate(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | None], most: int) -> Estimate:
+    models = work.models
     requests = sum(asked.requests(most)[0] for asked in models.values())
     verified = sum(round(config.verify_sample * asked.rows) for asked in models.values()) if most > 1 else 0
     seconds = [(requests + verified) * ANSWER_SECONDS / config.concurrency]
@@ -78,7 +76,7 @@ def _estimate(
         seconds.append((requests + verified) / (SHARE * config.rpm / 60))
     if not config.labels:
         return Estimate(most, requests + verified, None, None, None, None, max(seconds))
-    bills = {model: _bill(asked, config, most) for model, asked in models.items()}
+    bills = {model: _bill(asked, work.prompt, config, most) for model, asked in models.items()}
     if config.tpm:
         charged = sum(bill.usage.input_tokens + bill.most_output for bill in bills.values())
         seconds.append(charged / (SHARE * config.tpm / 60))
@@ -108,14 +106,13 @@ class _Bill(Value, frozen=True):
         return worst_case_picousd(self.most_bytes + (self.requests - 1) * REQUEST_TOKENS, self.most_output, price)
 
 
-def _bill(asked: Asked, config: JobConfig, most: int) -> _Bill:
+def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int) -> _Bill:
     """The requests for the rows of one model; those that verify go alone, and are as long as the mean."""
     requests, alone = asked.requests(most)
     shared = requests - alone
     each = round((asked.rows - alone) / shared) if shared else 1
     verified = round(config.verify_sample * asked.rows) if most > 1 else 0
     more = 1 + verified / max(asked.rows, 1)
-    prompt = Prompt(LabelSet(config.labels), config.prompt)
     labels = [estimate_tokens(label) for label in config.labels]
     answer = max(sum(labels) / len(labels), 1.0)
     schema = ROW_BYTES + sum(len(label.encode()) + 3 for label in config.labels) if config.response_format else 0
@@ -134,7 +131,7 @@ def _bill(asked: Asked, config: JobConfig, most: int) -> _Bill:
         most_bytes=(requests + verified) * prompt.overhead_bytes()
         + round(asked.text_bytes * more)
         + (asked.rows + verified) * ROW_BYTES
-        + shared_rows * schema,
+        + shared_rows * (schema + prompt.names_bytes),
         most_output=(alone + verified) * single
         + shared * max(config.max_tokens or 0, max_tokens_for(config.labels, each)),
     )
@@ -142,4 +139,5 @@ def _bill(asked: Asked, config: JobConfig, most: int) -> _Bill:
 
 def _frame_tokens(prompt: Prompt, rows: int) -> float:
     """Tokens of a request besides its rows' texts."""
-    return 8 + sum(estimate_tokens(content) for _, content in prompt.messages([Row(n, "") for n in range(rows)]))
+    blank = [Row(n, "", others=("",) * len(prompt.columns)) for n in range(rows)]
+    return 8 + sum(estimate_tokens(content) for _, content in prompt.messages(blank))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from batchjob.model import Row
 from batchjob.settings.config import JobConfig
-from batchjob.task.prompt import estimate_tokens
+from batchjob.task.prompt import Prompt
 
 ROWS_PER_REQUEST = (1, 10, 25)
 """Compared with each other, besides the one that is set."""
 
 
 class Packing:
-    """How many requests rows go out in, some a request: as supply.Supply puts them together."""
+    """How many requests rows go out in, some a request: as Prompt.fitting puts them together."""
 
     __slots__ = ("_count", "_most", "_most_tokens", "_room", "alone", "requests")
 
@@ -33,19 +34,20 @@ class Packing:
 class Asked:
     """The rows that go out to one model."""
 
-    def __init__(self, config: JobConfig) -> None:
+    def __init__(self, config: JobConfig, prompt: Prompt) -> None:
+        self._prompt = prompt
         self.rows = self.text_bytes = 0
         self.text_tokens = 0.0
         sizes = sorted({*ROWS_PER_REQUEST, config.rows_per_request} - {1})
         self._packings = {most: Packing(most, config.max_request_tokens) for most in sizes}
 
-    def add(self, text: str) -> None:
-        tokens = estimate_tokens(text)
+    def add(self, row: Row) -> None:
+        tokens = self._prompt.tokens(row)
         self.rows += 1
         self.text_tokens += tokens
-        self.text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        self.text_bytes += self._prompt.text_bytes((row,))
         for packing in self._packings.values():
-            packing.add(tokens)
+            packing.add(tokens + self._prompt.names_tokens)
 
     def requests(self, most: int) -> tuple[int, int]:
         """(requests, those with one row)."""

@@ -7,6 +7,7 @@ each of two sets, and with nothing else.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from batchjob.forecast.counting import Alike, Frequent, HashSet, Lengths
@@ -32,22 +33,23 @@ class Texts:
         self._exact_forms = HashSet()
         self._loose_forms = HashSet()
 
-    def add(self, text: str) -> None:
-        """Look at a text."""
-        self._lengths.add(len(text))
+    def add(self, text: str, values: Sequence[str]) -> None:
+        """Look at a text, and at all that the row is asked with: this is what is repeated, and long or short."""
+        self._lengths.add(sum(map(len, values)))
         if text.isascii():
             self._scripts[script_of(text) or NO_LETTERS] += 1
         else:
             seen = text[:SEEN_CHARACTERS]
             self._scripts[script_of(seen) or NO_LETTERS] += 1
             self._languages[language_of(seen) or UNTOLD] += 1
-        exact, loose = hash(exact_form(text)), hash(loose_form(text))
+        exact, loose = hash(tuple(map(exact_form, values))), hash(tuple(map(loose_form, values)))
+        shown = text if len(values) == 1 else " | ".join(values)
         self.loose += not self._loose_forms.add(loose)
         if self._exact_forms.add(exact):
-            self._alike.add(loose, text)
+            self._alike.add(loose, shown)
         else:
             self.exact += 1
-            self._frequent.add(exact, text)
+            self._frequent.add(exact, shown)
 
     def document(self) -> dict[str, Any]:
         """What was found."""

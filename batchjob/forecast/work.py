@@ -13,12 +13,13 @@ from typing import Any
 from batchjob.forecast.counting import HashSet
 from batchjob.forecast.packing import Asked
 from batchjob.forecast.texts import Texts
-from batchjob.model import InputRow, InputSource, Job, Key, Remembered, Row, RowResult
+from batchjob.model import InputRow, InputSource, Job, Key, Parcel, Remembered, Row, RowResult
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
 from batchjob.shortcuts.case import Case
 from batchjob.states import Source
 from batchjob.task.identity import Task, loose_keys
+from batchjob.task.prompt import prompt_of
 from batchjob.task.texts import shows_nothing
 
 LookUp = Callable[[Sequence[Key]], dict[Key, Remembered]]
@@ -34,7 +35,7 @@ class Work:
         texts: is shown each text that can be labelled.
 
     Raises:
-        SettingError: a rule or a route cannot be used.
+        SettingError: a rule, a route or the prompt cannot be used.
     """
 
     def __init__(
@@ -55,12 +56,23 @@ class Work:
         self._config = config
         self._look_up = look_up
         self._texts = texts
-        self._walk = Walk(config, source, job)
+        self.prompt = prompt_of(config, source)
+        self._walk = Walk(config, source, self.prompt, job)
         self._seen = HashSet()
+        self._first: list[Case] = []  # those that go out first, in one request
         self.loose_saves: int | None = None  # rows fewer to pay for with dedupe = "loose"; None: not asked, or it is
         if texts is not None and config.dedupe == "exact":
             self.loose_saves = 0
             self._loosely, self._loose = HashSet(), loose_keys(Task.of(config).question, "")
+
+    @property
+    def first(self) -> Parcel | None:
+        """The rows that go out in the first request; None: no row needs one."""
+        config, rows = self._config, [case.row for case in self._first]
+        if not rows:
+            return None
+        count = self.prompt.fitting(rows, config.rows_per_request, config.max_request_tokens)
+        return Parcel(tuple(rows[:count]), self._first[0].model)
 
     @property
     def asked(self) -> int:
@@ -69,10 +81,12 @@ class Work:
 
     def add(self, rows: Sequence[InputRow]) -> None:
         """Consecutive rows of the input."""
-        done, cases = self._walk.by_row([Row(0, text, 0, 0, defect, rest) for _, _, text, rest, defect in rows])
+        first = self.rows + 1
+        made = [Row(n, text, 0, 0, defect, rest, key) for n, (_, key, text, rest, defect) in enumerate(rows, first)]
+        done, cases = self._walk.by_row(made)
         keys = self._walk.keys(cases)
         known, left = self._walk.by_text(cases, self._look_up(keys) if self._look_up and keys else {})
-        self._look_at(rows)
+        self._look_at(made)
         for result in (*done, *known):
             self._count(result)
         for case in cases:
@@ -81,16 +95,16 @@ class Work:
         for case in left:
             self._ask(case)
 
-    def _look_at(self, rows: Sequence[InputRow]) -> None:
+    def _look_at(self, rows: Sequence[Row]) -> None:
         """What the rows are, whatever becomes of them."""
         self.rows += len(rows)
-        for _, _, text, _, defect in rows:
-            if defect is not None:
-                self.defects[defect.partition(":")[0]] += 1
-            elif shows_nothing(text):
+        for row in rows:
+            if row.defect is not None:
+                self.defects[row.defect.partition(":")[0]] += 1
+            elif shows_nothing(row.text):
                 self.blank += 1
             elif self._texts is not None:
-                self._texts.add(text)
+                self._texts.add(row.text, self.prompt.values(self._walk.valued(row)))
 
     def _count(self, result: RowResult) -> None:
         """A row that is settled without a request."""
@@ -108,10 +122,13 @@ class Work:
             self.settled[Source.DUPLICATE] += 1
             return
         if self.loose_saves is not None:
-            self.loose_saves += not self._loosely.add(self._loose.of(case.row.text, case.model)[0])
+            values = self.prompt.values(case.row)
+            self.loose_saves += not self._loosely.add(self._loose.of(case.model, *values)[0])
         if case.model not in self.models:
-            self.models[case.model] = Asked(self._config)
-        self.models[case.model].add(case.row.text)
+            self.models[case.model] = Asked(self._config, self.prompt)
+        if not self._first or (len(self._first) < self._config.rows_per_request and case.model == self._first[0].model):
+            self._first.append(case)
+        self.models[case.model].add(case.row)
 
     def document(self) -> dict[str, Any]:
         """How many rows there are, and what becomes of them."""

@@ -24,6 +24,7 @@ from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader
 from batchjob.task.identity import Task
+from batchjob.task.prompt import prompt_of
 from batchjob.task.routes import check_routes
 
 ASKS_OTHERWISE = ("labels", "prompt", "fallback", "model")
@@ -109,6 +110,7 @@ def plan_start(
         raise SettingError("--append goes on with a job and --new makes one: give one of them")
     check_run(db, config, paths, beside)
     reader = open_as_set(paths, config)
+    prompt_of(config, reader.source)  # before anything is made, for it may name what is no column
     config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
     task = Task.of(config)
     known = _jobs_of(db, reader.source.place)
@@ -217,7 +219,9 @@ def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
     before.pop("limit", None)
     if changes.get("base_url"):
         before["sandbox"] = changes["base_url"] == SANDBOX_URL
-    return complete(merge(before, changes))
+    config = complete(merge(before, changes))
+    prompt_of(config, job.source)
+    return config
 
 
 # ---------------------------------------------------------------- which job

@@ -31,6 +31,7 @@ from batchjob.run.supply import Supply
 from batchjob.run.turnstile import Turnstile
 from batchjob.settings.config import JobConfig
 from batchjob.states import JobState, Outcome, State
+from batchjob.task.prompt import Prompt
 
 BEAT_SECONDS = 1.0
 
@@ -69,13 +70,15 @@ class Runner:
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._key_prefix = key_prefix
         self._terms = Terms.of(config)
-        self._questions = Questions(config, self._terms.labels, endpoint, budget)
+        prompt = Prompt(self._terms.labels, config.prompt, job.source)
+        self._questions = Questions(config, prompt, endpoint, budget)
         self._commits = GroupCommit(
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
         self._supply = Supply(
             job=job,
             config=config,
+            prompt=prompt,
             store=store,
             commits=self._commits,
             wall=wall,

@@ -18,7 +18,7 @@ from batchjob.run.twins import Twins
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
 from batchjob.shortcuts.case import Case
-from batchjob.task.prompt import estimate_tokens
+from batchjob.task.prompt import Prompt
 
 PAGE_ROWS = 512
 UNHEARD_AT_ONCE = 64 * PAGE_ROWS
@@ -36,6 +36,7 @@ class Supply:
         *,
         job: Job,
         config: JobConfig,
+        prompt: Prompt,
         store: Store,
         commits: GroupCommit,
         wall: Callable[[], float],
@@ -45,7 +46,8 @@ class Supply:
         self._rows_per_request, self._request_tokens = config.rows_per_request, config.max_request_tokens
         self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
-        self._walk = Walk(config, job.source, job, asks_the_same=asks_the_same)
+        self._prompt = prompt
+        self._walk = Walk(config, job.source, prompt, job, asks_the_same=asks_the_same)
         hold = config.on_unconfirmed == "hold"
         self._twins = Twins(job.name, dedupe=config.dedupe != "off", cache=config.cache, hold=hold)
         self._knows_unheard = not self._twins.holds
@@ -93,14 +95,8 @@ class Supply:
 
     def _fitting(self, cases: deque[Case], most: int) -> list[Case]:
         """The next rows that go into one request together: one at least."""
-        chosen = [cases.popleft()]
-        room = self._request_tokens - estimate_tokens(chosen[0].row.text)
-        while cases and len(chosen) < most:
-            room -= estimate_tokens(cases[0].row.text) + 6
-            if room < 0:
-                break
-            chosen.append(cases.popleft())
-        return chosen
+        count = self._prompt.fitting((case.row for case in cases), most, self._request_tokens)
+        return [cases.popleft() for _ in range(count)]
 
     def seconds_to_next(self, now: float) -> float:
         """Until the first waiting parcel is due; infinite where none waits."""

@@ -3,7 +3,7 @@
 A task is read from the prompt: the labels are the first `enum` of the response format's schema, else the lines
 `- label` behind a line `Labels:` in the system message (in the user's where there is no other), else those of the
 settings. The text is the last user message. Where that is a JSON object with the keys "1" to "n", it is n texts, and
-the answer is a JSON object with the same keys.
+the answer is a JSON object with the same keys. A text that is an object of strings is its values, a line each.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Completion(msgspec.Struct, frozen=True):
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
-_decode_texts = msgspec.json.Decoder(dict[str, str]).decode
+_decode_texts = msgspec.json.Decoder(dict[str, str | dict[str, str]]).decode
 
 
 def read_task(body: bytes, labels: tuple[str, ...]) -> Task:
@@ -126,7 +126,9 @@ def _many(text: str) -> dict[str, str] | None:
         texts = _decode_texts(text)
     except (msgspec.DecodeError, UnicodeError):
         return None
-    return texts if texts and texts.keys() == {str(n + 1) for n in range(len(texts))} else None
+    if not texts or texts.keys() != {str(n + 1) for n in range(len(texts))}:
+        return None
+    return {key: text if isinstance(text, str) else "\n".join(text.values()) for key, text in texts.items()}
 
 
 def _listed_in(messages: list[_Message], user_text: str) -> tuple[str, ...]:

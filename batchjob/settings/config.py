@@ -132,7 +132,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         str | None,
         About(
             "task",
-            "Your own prompt; {labels} and {text} are filled in.",
+            "Your own prompt; {labels}, {text} and any other {column} are filled in.",
             "TEXT",
             "one is made from the labels",
             "Answer with one of these labels alone: {labels}\n\n{text}",

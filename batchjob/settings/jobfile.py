@@ -52,6 +52,18 @@ BESIDE = (
         bool,
         False,
     ),
+    Setting(
+        "show_prompt",
+        About(
+            "run",
+            "Print the request of the first row as it would be sent; send and write nothing.",
+            commands=START,
+            in_file=False,
+        ),
+        Because("nothing is asked", then="nothing is done"),
+        bool,
+        False,
+    ),
     DB,
     Setting(
         "config",

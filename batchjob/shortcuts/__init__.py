@@ -18,8 +18,10 @@ from batchjob.shortcuts.known import Known
 from batchjob.shortcuts.reread import Reread
 from batchjob.shortcuts.rules import ByRule
 from batchjob.shortcuts.unsendable import Unsendable
+from batchjob.task.columns import columns_of, values_of
 from batchjob.task.identity import Keys, Task, loose_keys
-from batchjob.task.routes import Routes, columns_of
+from batchjob.task.prompt import Prompt
+from batchjob.task.routes import Routes
 
 
 class Shortcut(Protocol):
@@ -50,13 +52,15 @@ class Walk:
         SettingError: a rule or a route cannot be used.
     """
 
-    def __init__(self, config: JobConfig, source: InputSource, job: Job | None, *, asks_the_same: bool = True) -> None:
+    def __init__(
+        self, config: JobConfig, source: InputSource, prompt: Prompt, job: Job | None, *, asks_the_same: bool = True
+    ) -> None:
         terms = Terms.of(config, None if job is None else job.id, asks_the_same=asks_the_same)
         made = [shortcut(terms) for shortcut in ORDER]
         self._by_row = [shortcut for shortcut in made if not shortcut.looks_up]
         self._by_text = [shortcut for shortcut in made if shortcut.looks_up]
         self._routes = Routes(config.routes, config.model)
-        self._source = source
+        self._source, self._prompt = source, prompt
         question = Task.of(config).question
         self._keys = Keys(question) if terms.dedupe or terms.cache else None
         self._loose = loose_keys(question, "" if job is None else job.uid) if config.dedupe == "loose" else None
@@ -74,13 +78,20 @@ class Walk:
         return done, left
 
     def asking(self, row: Row, model: str | None = None) -> Case:
-        """A row with the model it is to be asked of, and the key of that question."""
+        """A row with the values and the model it is to be asked with, and the key of that question."""
         route = ""
         if model is None:
-            columns = columns_of(self._source, row.rest) if self._routes.needs_columns else None
+            columns = columns_of(self._source, row) if self._routes.needs_columns else None
             model, route = self._routes.choose(row.text, columns)
-        key = None if self._keys is None else self._keys.of(row.text, model)
-        return Case(row, model, route, key, key if self._loose is None else self._loose.of(row.text, model))
+        row = self.valued(row)
+        values = self._prompt.values(row)
+        key = None if self._keys is None else self._keys.of(model, *values)
+        return Case(row, model, route, key, key if self._loose is None else self._loose.of(model, *values))
+
+    def valued(self, row: Row) -> Row:
+        """The row with what it has in the columns that the prompt uses."""
+        columns = self._prompt.columns
+        return msgspec.structs.replace(row, others=values_of(self._source, row, columns)) if columns else row
 
     def keys(self, cases: Sequence[Case]) -> list[Key]:
         """What is to be looked up for these rows."""

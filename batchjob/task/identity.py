@@ -27,6 +27,7 @@ QUESTION = ("base_url", "labels", "prompt", "temperature")
 """The settings a request's body and address come from, besides the model, which each row may have another of."""
 
 _PLAIN = JobConfig()
+_BETWEEN = b"\xff"
 _unpack = struct.Struct("<qq").unpack
 
 
@@ -95,14 +96,17 @@ class Keys:
         self._form = form
         self._of_model: dict[str, hashlib.blake2b] = {}
 
-    def of(self, text: str, model: str) -> Key:
-        """The key of a text's label when this model is asked."""
+    def of(self, model: str, *values: str) -> Key:
+        """The key of the label of a row with these values when this model is asked.
+
+        The byte between two values is in no UTF-8, so that ("a", "bc") is not ("ab", "c").
+        """
         state = self._of_model.get(model)
         if state is None:
-            asked = f"{len(model)} {model} ".encode()  # its length, so that no text can go on with it
+            asked = model.encode() + _BETWEEN
             state = self._of_model[model] = hashlib.blake2b(asked, key=self._question, digest_size=16)
         state = state.copy()
-        state.update(self._form(text).encode("utf-8", "surrogatepass"))
+        state.update(_BETWEEN.join([self._form(value).encode("utf-8", "surrogatepass") for value in values]))
         high, low = _unpack(state.digest())
         return high, low
 

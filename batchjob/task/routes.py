@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
-
-import msgspec
 
 from batchjob.errors import SettingError
-from batchjob.model import InputSource
 from batchjob.settings.config import JobConfig, Route
+from batchjob.task.columns import as_text
 from batchjob.task.languages import (
     BY_SCRIPT_ALONE,
     LANGUAGES,
@@ -77,32 +74,15 @@ def _fits(
     return (
         (route.min_length is None or length >= route.min_length)
         and (route.max_length is None or length <= route.max_length)
-        and (route.column is None or _as_text(column_values, route.column) == route.value)
+        and (route.column is None or _value(column_values, route.column) == route.value)
         and (pattern is None or pattern.search(traits.text) is not None)
         and (route.script is None or traits.script == script_meant(route.script))
         and (route.language is None or traits.language == route.language.lower())
     )
 
 
-def _as_text(values: Mapping[str, Any] | None, column: str) -> str | None:
-    """A column's value as the file shows it: true, 5, an empty cell or null as nothing; None without the column."""
-    if values is None or column not in values:
-        return None
-    value = values[column]
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def columns_of(source: InputSource, rest: str | None) -> dict[str, Any]:
-    """A row's other columns by name, from how the work table holds them."""
-    if rest is None:
-        return {}
-    values = msgspec.json.decode(rest)
-    if isinstance(values, dict):
-        return values
-    others = [name for name in source.columns if name not in (source.id_column, source.text_column)]
-    return dict(zip(others, values, strict=False))
+def _value(values: Mapping[str, object] | None, column: str) -> str | None:
+    return None if values is None or column not in values else as_text(values[column])
 
 
 # ---------------------------------------------------------------- before a run

@@ -45,3 +45,36 @@ def _joins(character: str) -> bool:
     if character in "_\u00ad\u200c\u200d":  # soft hyphen and (non-)joiner stand inside words
         return True
     return unicodedata.category(character)[0] in "LMN" and named_script(character) not in UNSPACED
+
+
+_CLOSING = ".!?\u2026"
+_APOSTROPHES = "'\u2019"
+_JOINING = "%#@&\\"
+_PARTING = frozenset({"Ps", "Pe", "Pi", "Pf", "Po"})
+
+
+def stands_alone(word: str, text: str) -> bool:
+    """Whether a word stands in a text letter for letter, and is surely no part of something else there.
+
+    It may be one in `C++`, `1.0`, `1:1` or `don't`, and within Chinese, where words have no end.
+    """
+    start = text.find(word)
+    while start >= 0:
+        end = start + len(word)
+        before, after = text[max(start - 2, 0) : start][::-1], text[end : end + 2]
+        if before[:1] not in tuple(_CLOSING) and _is_apart(word[0], before) and _is_apart(word[-1], after):
+            return True
+        start = text.find(word, start + 1)
+    return False
+
+
+def _is_apart(edge: str, beside: str) -> bool:
+    """Whether what stands beside the edge of a word, read away from it, is surely no part of it."""
+    sign, beyond = beside[:1], beside[1:]
+    if not sign or sign.isspace():
+        return True
+    if sign in _CLOSING or sign in _APOSTROPHES:
+        return not (beyond.isalnum() or beyond == "_")
+    if sign in ",:/" and edge.isdigit():
+        return not beyond.isdigit()
+    return sign in "|`" or (sign not in _JOINING and unicodedata.category(sign) in _PARTING)

@@ -16,9 +16,11 @@ from batchjob.model import InputSource, Value
 from batchjob.printable import printable
 from batchjob.records import Snapshot
 from batchjob.settings.config import JobConfig
+from batchjob.task.prompt import Prompt
 from batchjob.views.lines import padded
 from batchjob.views.next_steps import advice
 from batchjob.views.numbers import counted, dollars, duration, share
+from batchjob.views.request import prompt_lines
 
 MOST_BAR = 40
 MOST_NAMES = 8
@@ -110,6 +112,7 @@ class Profile(Value, frozen=True):
     source: InputSource
     limit: int | None
     work: WorkFound
+    prompt: Prompt
     texts: TextsFound
     outlook: Outlook
     unknown: tuple[str, ...]  # besides what is unknown to the outlook
@@ -142,6 +145,7 @@ def profile_document(profile: Profile) -> dict[str, object]:
             "said": source.said,
             "warnings": profile.warnings,
         },
+        "prompt": {"columns": profile.prompt.columns, "labels_appended": profile.prompt.appends_labels},
         **msgspec.structs.asdict(profile.work),
         **msgspec.structs.asdict(profile.texts),
         "estimates": [_estimate_document(estimate) for estimate in profile.outlook.estimates],
@@ -174,6 +178,7 @@ def profile_lines(profile: Profile, config: JobConfig, columns: int | None) -> l
         _input_line(profile.source, profile.limit),
         *(f"  {printable(said)}" for said in profile.source.said),
         *(f"warning   {printable(warning)}" for warning in profile.warnings),
+        *prompt_lines(profile.prompt),
         *rows_lines(profile.work),
         *_duplicate_lines(profile.texts.duplicates, profile.work.loose_saves),
         *_length_lines(profile.texts.characters, columns or USUAL_COLUMNS),

@@ -8,6 +8,8 @@ from typing import Any
 from batchjob.model import InputSource, Parcel, Row
 from batchjob.run.supply import Supply
 from batchjob.settings.config import JobConfig
+from batchjob.task.labels import LabelSet
+from batchjob.task.prompt import Prompt
 
 SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text"), "id", "text", None, None)
 
@@ -15,7 +17,8 @@ SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text"), "id", "text", No
 def test_a_parcel_that_was_put_back_goes_out_when_it_is_due_and_not_before() -> None:
     nobody: Any = None
     job: Any = SimpleNamespace(id=1, name="job", source=SOURCE)
-    supply = Supply(job=job, config=JobConfig(), store=nobody, commits=nobody, wall=nobody, skipped=nobody)
+    config, prompt = JobConfig(), Prompt(LabelSet([]), None)
+    supply = Supply(job=job, config=config, prompt=prompt, store=nobody, commits=nobody, wall=nobody, skipped=nobody)
     later, sooner = Parcel((Row(1, "later"),)), Parcel((Row(2, "sooner"),))
     supply.put_back(later, 5.0)
     supply.put_back(sooner, 3.0)

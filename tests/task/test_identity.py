@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from batchjob.endpoints.chat import ChatEndpoint
+from batchjob.endpoints.bodies import ChatBodies
 from batchjob.exchange.question import Questions
 from batchjob.model import Parcel, Row
 from batchjob.money.budget import Budget
@@ -15,6 +17,8 @@ from batchjob.settings.config import JobConfig, deciding, merge
 from batchjob.settings.declared import Setting, declared
 from batchjob.task.identity import QUESTION, Keys, Task, loose_keys
 from batchjob.task.labels import LabelSet
+from batchjob.task.prompt import Prompt
+from batchjob.task.texts import exact_form
 
 PLAIN = {"base_url": "https://host/v1", "model": "m", "labels": ["b", "a"]}
 ALL = {
@@ -59,8 +63,7 @@ def other(setting: Setting) -> dict[str, Any]:
 def body(settings: dict[str, Any]) -> dict[str, Any]:
     """The request that asks for one row."""
     config = merge(settings)
-    endpoint = object.__new__(ChatEndpoint)  # to write a body takes no connection
-    questions = Questions(config, LabelSet(config.labels), endpoint, Budget({}))
+    questions = Questions(config, Prompt(LabelSet(config.labels), config.prompt), ChatBodies(), Budget({}))
     found: dict[str, Any] = msgspec.json.decode(questions.body(Parcel((Row(1, "a text"),), config.model)))
     return found
 
@@ -78,7 +81,7 @@ def test_whatever_changes_a_request_changes_the_question_and_nothing_else_does(s
         assert asked_otherwise
         assert not question
     elif setting.name == "model":  # each row may be asked of another: it is a part of the key
-        assert Keys("q").of("text", changed["model"]) != Keys("q").of("text", PLAIN["model"])
+        assert Keys("q").of(changed["model"], "text") != Keys("q").of(PLAIN["model"], "text")
     else:
         assert question == asked_otherwise == (setting.name in QUESTION)
 
@@ -119,18 +122,28 @@ def test_a_task_tells_what_has_changed() -> None:
 
 def test_a_key_is_of_question_model_and_text() -> None:
     keys = Keys("q")
-    assert keys.of("a text", "m") == Keys("q").of("a text", "m")
-    found = {keys.of("a text", "m"), keys.of("a text", "n"), keys.of("b text", "m"), Keys("r").of("a text", "m")}
+    assert keys.of("m", "a text") == Keys("q").of("m", "a text")
+    found = {keys.of("m", "a text"), keys.of("n", "a text"), keys.of("m", "b text"), Keys("r").of("m", "a text")}
     assert len(found) == 4
 
 
 def test_texts_that_differ_in_a_nul_or_in_half_a_character_have_keys_of_their_own() -> None:
     texts = ["a", "a\0", "a\0b", "a\0c", "\ud800", "\ud801", "\ufffd", "a\0\0", "\0a"]
-    assert len({Keys("q").of(text, model) for text in texts for model in ("m", "m\0a", "m\0")}) == 3 * len(texts)
+    assert len({Keys("q").of(model, text) for text in texts for model in ("m", "m\0a", "m\0")}) == 3 * len(texts)
 
 
 def test_loosely_only_rows_of_one_job_have_one_key() -> None:
     here, there = loose_keys("q", "here"), loose_keys("q", "there")
-    assert here.of("Yes!", "m") == here.of("yes", "m")
-    found = {here.of("yes", "m"), there.of("yes", "m"), Keys("q").of("yes", "m"), here.of("yes", "n")}
-    assert len(found | {loose_keys("r", "here").of("yes", "m")}) == 5
+    assert here.of("m", "Yes!") == here.of("m", "yes")
+    found = {here.of("m", "yes"), there.of("m", "yes"), Keys("q").of("m", "yes"), here.of("n", "yes")}
+    assert len(found | {loose_keys("r", "here").of("m", "yes")}) == 5
+
+
+@given(
+    st.lists(st.lists(st.text("ab \0\xff{}", max_size=3), min_size=1, max_size=3).map(tuple), min_size=2, max_size=6)
+)
+def test_a_key_is_of_values_one_by_one(rows: list[tuple[str, ...]]) -> None:
+    forms = {tuple(map(exact_form, values)) for values in rows}
+    assert len({Keys("q").of("m", *values) for values in rows}) == len(forms)
+    assert Keys("q").of("m", "a", "bc") != Keys("q").of("m", "ab", "c")
+    assert Keys("q").of("m", "a", "") != Keys("q").of("m", "", "a") != Keys("q").of("m", "a")

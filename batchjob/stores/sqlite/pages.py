@@ -83,7 +83,9 @@ class Pages:
             return None
         self._fresh = records[-1][0]
         number_of = ids.number_of
-        return Page(rows=tuple([Row(number_of(id_), text, 0, 0, defect, rest) for id_, text, defect, rest in records]))
+        return Page(
+            rows=tuple([Row(number_of(id_), text, 0, 0, defect, rest, key) for id_, text, defect, rest, key in records])
+        )
 
 
 def _bounded(records: Iterator[Any], text_at: int) -> Iterator[Any]:
@@ -103,7 +105,7 @@ def _page_of(records: list[Any]) -> Page:
     for request, group in groupby(records, itemgetter(0)):
         first, *others = group
         found = [_row(record) for record in (first, *others)]
-        model, key, digest, broken_off = first[9:]
+        model, key, digest, broken_off = first[9:13]
         if key:
             parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest, bool(broken_off))))
         else:
@@ -112,5 +114,6 @@ def _page_of(records: list[Any]) -> Page:
 
 
 def _row(record: Any) -> Row:
-    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_ = record
-    return Row(ids.number_of(id_), text, attempts, paid, defect, rest, bool(put_back), answer)
+    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_, key = record
+    number = ids.number_of(id_)
+    return Row(number, text, attempts, paid, defect, rest, key, put_back=bool(put_back), answer=answer)

@@ -214,7 +214,7 @@ DELETE FROM task WHERE id NOT IN (SELECT task_id FROM job UNION SELECT task_id F
 
 -- name: fresh_rows
 -- Rows never claimed, in input order, between two ids.
-SELECT row.id, input.text, input.defect, input.rest FROM row CROSS JOIN input ON input.id = row.id
+SELECT row.id, input.text, input.defect, input.rest, input.key FROM row CROSS JOIN input ON input.id = row.id
 WHERE row.id > :after AND row.id <= :last AND row.state = 'pending' AND row.request_id IS NULL
 ORDER BY row.id LIMIT :limit;
 
@@ -222,7 +222,7 @@ ORDER BY row.id LIMIT :limit;
 -- Pending rows that were out before, or put back; those of one request together, a lost request's with its key.
 SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back, row.answer,
     request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest,
-    request.error_kind IS 'broken_off_answer'
+    request.error_kind IS 'broken_off_answer', input.key
 FROM row INDEXED BY row_returned CROSS JOIN input ON input.id = row.id
     LEFT JOIN request ON request.id = row.request_id
 WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first AND row.id <= :last
@@ -248,7 +248,7 @@ WITH alike AS (
     FROM intent CROSS JOIN run ON run.id = run_of(intent.id) CROSS JOIN json_each(intent.rows) AS given
     WHERE intent.purpose = 'label' AND run.job_id <> :job AND intent.task_id IN (SELECT id FROM alike)
 )
-SELECT row.id, input.text, input.rest, coalesce(request.model, intent.model), iif(job.id = :job, '', job.name)
+SELECT row.id, input.text, input.rest, input.key, coalesce(request.model, intent.model), iif(job.id = :job, '', job.name)
 FROM (SELECT id FROM unheard WHERE id > :after ORDER BY id LIMIT :limit) AS page
     CROSS JOIN row ON row.id = page.id JOIN input ON input.id = row.id
     LEFT JOIN request ON request.id = row.request_id LEFT JOIN intent ON intent.id = row.request_id

@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -239,8 +238,8 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> list[Unheard]:
             rows: list[Unheard] = []
             size = 0
-            for id_, text, rest, model, job in db.execute(QUERIES["unheard_rows"], values):
-                rows.append(Unheard(id_, Row(ids.number_of(id_), text, rest=rest), model, job))
+            for id_, text, rest, key, model, job in db.execute(QUERIES["unheard_rows"], values):
+                rows.append(Unheard(id_, Row(ids.number_of(id_), text, rest=rest, key=key), model, job))
                 size += len(text)
                 if size > PAGE_BYTES:
                     break
@@ -261,7 +260,7 @@ class SqliteStore:
     async def forget_labels(self, *, before: float | None) -> int:
         """See ports.Store.forget_labels."""
         await self._read(self._memory.open)
-        query, older = ("forget_all", inf) if before is None else ("forget_older", before)
+        query, older = ("forget_all", float("inf")) if before is None else ("forget_older", before)
 
         def work(db: sqlite3.Connection) -> int:
             count: int = db.execute(QUERIES["count_older"], {"before": older}).fetchone()[0]

@@ -1,0 +1,36 @@
+"""The columns of a row besides its text, as the work table holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from batchjob.model import InputSource, Row
+from batchjob.tables.values import Raw, cell
+
+
+def columns_of(source: InputSource, row: Row) -> dict[str, Any]:
+    """A row's other columns by name, its id too."""
+    values: dict[str, Any] = {}
+    if row.rest is not None and row.rest[0] == "{":
+        values = msgspec.json.decode(row.rest, type=dict[str, Raw])
+    elif row.rest is not None:
+        others = [name for name in source.columns if name not in (source.id_column, source.text_column)]
+        values = dict(zip(others, msgspec.json.decode(row.rest), strict=False))
+    if source.id_column is not None:
+        values[source.id_column] = row.key
+    return values
+
+
+def as_text(value: Any) -> str:
+    """A column's value as the file shows it: true, 5, JSON; an empty cell, null or a missing one as nothing."""
+    shown = cell(value)
+    return "" if shown is None else str(shown)
+
+
+def values_of(source: InputSource, row: Row, names: Sequence[str]) -> tuple[str, ...]:
+    """What a row has in these columns."""
+    values = columns_of(source, row)
+    return tuple([as_text(values.get(name)) for name in names])
