@@ -32,7 +32,7 @@ FORMATS = {
 }
 """A format's name, which is its suffix too, and the module that reads it. Any of the text formats may be gzipped."""
 
-ALIASES = {"ndjson": "jsonl", "xls": "xlsx", "xlsb": "xlsx", "xlsm": "xlsx", "ods": "xlsx"}
+ALIASES = {"ndjson": "jsonl", "json": "jsonl", "xls": "xlsx", "xlsb": "xlsx", "xlsm": "xlsx", "ods": "xlsx"}
 """Other suffixes of the same formats."""
 
 TABLES = ("csv", "tsv", "xlsx")

@@ -285,7 +285,7 @@ def check_lines_above(name: str, ways: Sequence[Parsed], wanted: Wanted) -> None
         SettingError: some seem to.
     """
     records = ways[0].records
-    if not records or (_agrees(ways[0]) and len(_trimmed(records[0].fields)) > 1):
+    if not records or (_agrees(ways[0]) and len(trimmed(records[0].fields)) > 1):
         return
     names = list(map(str.strip, records[0].fields))
     if default_text(names) or (wanted.text_column and column_meant(wanted.text_column, names)):
@@ -295,7 +295,7 @@ def check_lines_above(name: str, ways: Sequence[Parsed], wanted: Wanted) -> None
             first, header = way.records[0], way.records[at]
             raise SettingError(
                 f"{name}: line {first.line} has {_counted(first.fields)}, and line {header.line} and all below have"
-                f" {len(_trimmed(header.fields))}: if line {header.line} is the header, add --skip-lines"
+                f" {len(trimmed(header.fields))}: if line {header.line} is the header, add --skip-lines"
                 f" {header.line - 1}; if line {first.line} is, add --header-row; if there is none, add --no-header-row"
             )
 
@@ -309,7 +309,7 @@ def odd_escape(name: str, line: int, text: str) -> InputError:
     )
 
 
-def _trimmed(fields: list[str]) -> list[str]:
+def trimmed(fields: list[str]) -> list[str]:
     """Without the empty fields at the end that spreadsheets leave."""
     end = len(fields)
     while end > 1 and not fields[end - 1].strip():
@@ -318,7 +318,7 @@ def _trimmed(fields: list[str]) -> list[str]:
 
 
 def _counted(fields: list[str]) -> str:
-    count = len(_trimmed(fields))
+    count = len(trimmed(fields))
     return "1 field" if count == 1 else f"{count} fields"
 
 
@@ -330,7 +330,7 @@ def _agrees(parsed: Parsed) -> bool:
     """Whether every record has the fields of the first."""
     if parsed.fault or not parsed.records:
         return False
-    width = len(_trimmed(parsed.records[0].fields))
+    width = len(trimmed(parsed.records[0].fields))
     return all(_fits(record.fields, width) for record in parsed.records)
 
 
@@ -339,11 +339,11 @@ def _below(parsed: Parsed) -> int:
     records = parsed.records
     if parsed.fault or len(records) <= LEAST_BELOW:
         return 0
-    width = len(_trimmed(records[-1].fields))
+    width = len(trimmed(records[-1].fields))
     at = len(records)
-    while at and (len(_trimmed(records[at - 1].fields)) == width or _fits(records[at - 1].fields, width)):
+    while at and (len(trimmed(records[at - 1].fields)) == width or _fits(records[at - 1].fields, width)):
         at -= 1
-    above = all(len(_trimmed(record.fields)) < width for record in records[:at])
+    above = all(len(trimmed(record.fields)) < width for record in records[:at])
     return at if width > 1 and above and len(records) - at >= LEAST_BELOW else 0
 
 
