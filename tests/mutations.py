@@ -236,8 +236,8 @@ MUTATIONS = (
     Mutation(
         "JSON of any depth is decoded",
         "inputs/jsonl.py",
-        "except (msgspec.DecodeError, RecursionError) as error:",
-        "except msgspec.DecodeError as error:",
+        "except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:",
+        "except (msgspec.DecodeError, UnicodeEncodeError) as error:",
         (f"{HOSTILE}::test_json_deeper_than_any_stack_fails_alone_from_file_to_export",),
     ),
     Mutation(
