@@ -243,7 +243,7 @@ def test_a_moved_folder_goes_on_where_it_was(batchjob_in: type[BatchJob], tmp_pa
     old.rename(new)
     batchjob = batchjob_in(new)
     ended = batchjob("resume", "--quiet")
-    assert (ended.code, "--input PATH" in ended.err) == (1, True)
+    assert (ended.code, "batchjob resume t --input t.csv" in ended.err) == (1, True)
     (new / "other.csv").write_text((new / "t.csv").read_text().replace("ticket 7\n", "ticket seven\n"))
     ended = batchjob("resume", "--quiet", "--input", "other.csv")
     assert (ended.code, "is not the input this job began with" in ended.err) == (1, True)

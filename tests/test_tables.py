@@ -358,7 +358,7 @@ def test_an_empty_text_in_quotes_is_a_row_and_a_blank_line_is_none(tmp_path: Pat
 
 def test_what_has_no_header_takes_no_option_about_one(tmp_path: Path) -> None:
     for option in ({"skip_lines": 1}, {"header_row": False}, {"delimiter": ";"}):
-        with pytest.raises(SettingError, match="leave those options out"):
+        with pytest.raises(SettingError, match="leave them out"):
             rows_of(tmp_path / "a.jsonl", '{"text":"a"}\n', **option)
 
 

@@ -53,6 +53,7 @@ def command(
         require_key(settings.base_url, settings.api_key_env)
     path = database(db, configured=gathered.db)
     plan = plans.plan_start(inputs, settings, db=path, new=new, append=append, beside=gathered.files)
+    say(*(f"{inputs[0]}: {said}" for said in plan.source.said if not isinstance(plan.job, Job)))
     if dry_run:
         return show_plan(plan, _what_changed(plan))
     if plan.refusal:
@@ -62,7 +63,6 @@ def command(
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
         return run(plan)
-    say(*(f"{inputs[0]}: {said}" for said in plan.source.said))
     if plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)

@@ -32,7 +32,7 @@ FORMATS = {
 }
 """A format's name, which is its suffix too, and the module that reads it. Any of the text formats may be gzipped."""
 
-ALIASES = {"ndjson": "jsonl", "xls": "xlsx", "xlsb": "xlsx", "xlsm": "xlsx", "ods": "xlsx"}
+ALIASES = {"ndjson": "jsonl", "json": "jsonl", "xls": "xlsx", "xlsb": "xlsx", "xlsm": "xlsx", "ods": "xlsx"}
 """Other suffixes of the same formats."""
 
 TABLES = ("csv", "tsv", "xlsx")
@@ -70,8 +70,9 @@ def open_input(
         stream = Stream(path, encoding)
         format = "jsonl" if stream.head().startswith(b"{") else "csv"
     format = _format_of(path, format)
-    if format not in TABLES and (delimiter or skip_lines or header_row is not None):
-        raise SettingError(f"{path} is {format}, which has no header line and no separator: leave those options out")
+    no_header = format not in TABLES and (skip_lines or header_row is not None)
+    if no_header or (delimiter and format not in ("csv", "tsv")):
+        raise SettingError(f"{path} is {format}, for which those options mean nothing: leave them out")
     module = _module(format)
     stream = stream or module.open_stream(path, encoding)
     if isinstance(stream, Stream):

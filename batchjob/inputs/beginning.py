@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from batchjob.errors import InputError, SettingError
@@ -98,7 +99,7 @@ def look(stream: ByteStream, wanted: Wanted) -> Found:
     ways = _Ways(lines, whole, wanted, stream.name)
     parsed = ways.chosen()
     if wanted.header_row is None:
-        check_lines_above(stream.name, [parsed, *ways.all()], wanted)
+        check_lines_above(stream.name, chain((parsed,), ways.all()), wanted)
     columns = _columns(parsed, stream.name)
     said = [*ways.said]
     if wanted.header_row is None:
@@ -273,31 +274,36 @@ class _Ways:
     def _titled(self) -> bool:
         return any(map(_below, self.all()))
 
-    def all(self) -> list[Parsed]:
+    def all(self) -> Iterator[Parsed]:
         """Every way there is."""
-        return [self._read_with(separator) for separator in SEPARATORS]
+        return (self._read_with(separator) for separator in SEPARATORS)
 
 
-def check_lines_above(name: str, ways: Sequence[Parsed], wanted: Wanted) -> None:
+def check_lines_above(name: str, ways: Iterable[Parsed], wanted: Wanted) -> None:
     """See that no lines stand above the header. The first way is the one that was chosen.
 
     Raises:
         SettingError: some seem to.
     """
-    records = ways[0].records
-    if not records or (_agrees(ways[0]) and len(_trimmed(records[0].fields)) > 1):
-        return
-    names = list(map(str.strip, records[0].fields))
-    if default_text(names) or (wanted.text_column and column_meant(wanted.text_column, names)):
-        return
-    for way in ways:
+    for place, way in enumerate(ways):
+        if not place and not _is_in_doubt(way, wanted):
+            return
         if at := _below(way):
             first, header = way.records[0], way.records[at]
             raise SettingError(
                 f"{name}: line {first.line} has {_counted(first.fields)}, and line {header.line} and all below have"
-                f" {len(_trimmed(header.fields))}: if line {header.line} is the header, add --skip-lines"
+                f" {len(trimmed(header.fields))}: if line {header.line} is the header, add --skip-lines"
                 f" {header.line - 1}; if line {first.line} is, add --header-row; if there is none, add --no-header-row"
             )
+
+
+def _is_in_doubt(parsed: Parsed, wanted: Wanted) -> bool:
+    """Whether the first row may be no header: rows do not agree with it, or it has one field, and none is the text."""
+    records = parsed.records
+    if not records or (_agrees(parsed) and len(trimmed(records[0].fields)) > 1):
+        return False
+    names = list(map(str.strip, records[0].fields))
+    return not (default_text(names) or (wanted.text_column and column_meant(wanted.text_column, names)))
 
 
 def odd_escape(name: str, line: int, text: str) -> InputError:
@@ -309,7 +315,7 @@ def odd_escape(name: str, line: int, text: str) -> InputError:
     )
 
 
-def _trimmed(fields: list[str]) -> list[str]:
+def trimmed(fields: list[str]) -> list[str]:
     """Without the empty fields at the end that spreadsheets leave."""
     end = len(fields)
     while end > 1 and not fields[end - 1].strip():
@@ -318,7 +324,7 @@ def _trimmed(fields: list[str]) -> list[str]:
 
 
 def _counted(fields: list[str]) -> str:
-    count = len(_trimmed(fields))
+    count = len(trimmed(fields))
     return "1 field" if count == 1 else f"{count} fields"
 
 
@@ -330,7 +336,7 @@ def _agrees(parsed: Parsed) -> bool:
     """Whether every record has the fields of the first."""
     if parsed.fault or not parsed.records:
         return False
-    width = len(_trimmed(parsed.records[0].fields))
+    width = len(trimmed(parsed.records[0].fields))
     return all(_fits(record.fields, width) for record in parsed.records)
 
 
@@ -339,11 +345,11 @@ def _below(parsed: Parsed) -> int:
     records = parsed.records
     if parsed.fault or len(records) <= LEAST_BELOW:
         return 0
-    width = len(_trimmed(records[-1].fields))
+    width = len(trimmed(records[-1].fields))
     at = len(records)
-    while at and (len(_trimmed(records[at - 1].fields)) == width or _fits(records[at - 1].fields, width)):
+    while at and (len(trimmed(records[at - 1].fields)) == width or _fits(records[at - 1].fields, width)):
         at -= 1
-    above = all(len(_trimmed(record.fields)) < width for record in records[:at])
+    above = all(len(trimmed(record.fields)) < width for record in records[:at])
     return at if width > 1 and above and len(records) - at >= LEAST_BELOW else 0
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from batchjob.errors import InputError
 from batchjob.inputs import jsonl
-from batchjob.inputs.beginning import SAMPLE_RECORDS, Parsed, Record, check_lines_above
+from batchjob.inputs.beginning import SAMPLE_RECORDS, Parsed, Record, check_lines_above, trimmed
 from batchjob.inputs.header import check_is_header, made_names, names_of
 from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
 from batchjob.model import Layout
@@ -84,11 +84,13 @@ def open_reader(stream: ByteStream, wanted: Wanted) -> StreamReader:
     """
     assert isinstance(stream, ExcelStream)
     layout = wanted.layout or Layout("", "none", wanted.skip_lines, wanted.header_row is not False)
-    records = [
-        Record(line, list(map(_shown, row)))
-        for line, row in enumerate(islice(stream.rows(), SAMPLE_RECORDS), 1)
-        if line > layout.skip_lines and any(map(_holds, row))
-    ]
+    records = _squared(
+        [
+            Record(line, list(map(_shown, row)))
+            for line, row in enumerate(islice(stream.rows(), SAMPLE_RECORDS), 1)
+            if line > layout.skip_lines and any(map(_holds, row))
+        ]
+    )
     if not records:
         raise InputError(f"{stream.name}: its first sheet, {stream.sheet.name!r}, is empty; it needs a header and rows")
     said = [stream.others] if stream.others else []
@@ -100,6 +102,19 @@ def open_reader(stream: ByteStream, wanted: Wanted) -> StreamReader:
     if wanted.layout is None and wanted.header_row is None:
         said += check_is_header(stream.name, stream.columns, [record.fields for record in records[1:]], wanted)
     return jsonl.reader_of(stream, wanted, stream.columns, only_is_text=True, layout=layout, said=tuple(said))
+
+
+def _squared(records: list[Record]) -> list[Record]:
+    """The rows of a sheet, which are all as wide as the sheet, as a file would have them: those above the first one
+    that fills the table without the cells they lack.
+    """
+    widths = [len(trimmed(record.fields)) for record in records]
+    widest = max(widths, default=0)
+    first = widths.index(widest) if records else 0
+    return [
+        Record(record.line, record.fields[: widest if at >= first else width])
+        for at, (record, width) in enumerate(zip(records, widths, strict=True))
+    ]
 
 
 def _first_sheet(path: str) -> tuple[Any, str]:

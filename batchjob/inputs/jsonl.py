@@ -185,12 +185,22 @@ def read_object(line: str) -> dict[str, Raw]:
         raise NotAnObject("it is JSON of another kind") from None
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         found = _read_leniently(line, str(error))
-    # Each key has its colon. Only where there are more, nested or in a text, it is counted in full.
-    if line.count(":") != len(found) and (line.count('":') != len(found) or '" :' in line):
+    # Each key has its colon; where there are more, they are nested or in a text, or a key stands there twice.
+    if line.count(":") != len(found) and not _is_whole(line, found):
         _check_keys(line, found)
     if len(line) > 4300 and _LONG_NUMBER.search(line):
         raise NotAnObject("a number in it is too long")
     return found
+
+
+def _is_whole(line: str, found: dict[str, Raw]) -> bool:
+    """Whether the object, written again, is as long as the line, in the usual ways to write one: then nothing of it is
+    missing.
+    """
+    again = len(_encode(found).decode())
+    behind = line.find('":') + 2
+    spaces = 2 * len(found) - 1 if line[behind : behind + 1] == " " else 0
+    return len(line.rstrip()) == again + spaces
 
 
 def _check_keys(line: str, found: dict[str, Raw]) -> None:

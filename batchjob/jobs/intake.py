@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -105,9 +106,15 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
     if gone := next((path for path in source.paths if not Path(path).exists()), None):
         raise JobError(
             f"the input of job {job.name!r}, {gone}, is gone and was not read to its end: put it back, or if it was "
-            f"moved say where it is: batchjob resume {job.name} --input PATH"
+            f"moved say where it is: batchjob resume {job.name} --input {_here(gone)}"
         )
     return rest_of(reopen_input(source, source.paths), job)
+
+
+def _here(gone: str) -> str:
+    """Where a file that is gone may be: here, under its name."""
+    name = Path(gone).name
+    return shlex.quote(name) if Path(name).is_file() else "PATH"
 
 
 def _check_same(reader: Reader, job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow
@@ -95,21 +95,11 @@ def _packed(value: Any) -> Any:
 
 def can_restore(kind: Any) -> bool:
     """Whether a type can be made again of what JSON has in its place."""
-    if types.is_time(kind):
-        return True
-    if any(types.is_map(inner) for inner in _inside(kind)):
-        return False
     try:
-        compute.cast(pyarrow.array([], plain_type(kind)), kind)
+        restored([], kind)
     except NOT_RESTORED:
         return False
     return True
-
-
-def _inside(kind: Any) -> Iterator[Any]:
-    for at in range(kind.num_fields):
-        yield kind.field(at).type
-        yield from _inside(kind.field(at).type)
 
 
 def restored(values: Sequence[Any], kind: Any) -> Any:
@@ -118,8 +108,39 @@ def restored(values: Sequence[Any], kind: Any) -> Any:
     Raises:
         NOT_RESTORED: a value is not of the type; the file has changed, or its writer did not keep to it.
     """
-    if types.is_map(kind):
-        values = [None if value is None else [tuple(pair) for pair in value] for value in values]
+    if types.is_struct(kind):
+        array = _structs(values, kind)
+    elif types.is_map(kind):
+        offsets, pairs = _flat(values)
+        keys = restored([key for key, _ in pairs], kind.key_type)
+        array = pyarrow.MapArray.from_arrays(offsets, keys, restored([one for _, one in pairs], kind.item_type))
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        offsets, flat = _flat(values)
+        array = pyarrow.ListArray.from_arrays(offsets, restored(flat, kind.value_type))
+    else:
+        return _leaves(values, kind)
+    return array if array.type == kind else compute.cast(array, kind)
+
+
+def _structs(values: Sequence[Any], kind: Any) -> Any:
+    children = [
+        restored([None if value is None else value.get(field.name) for value in values], field.type) for field in kind
+    ]
+    missing = pyarrow.array([value is None for value in values], pyarrow.bool_())
+    return pyarrow.StructArray.from_arrays(children, fields=list(kind), mask=missing)
+
+
+def _flat(values: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Where each list begins, None for one that is null, and what is in all of them."""
+    offsets: list[int | None] = []
+    flat: list[Any] = []
+    for value in values:
+        offsets.append(None if value is None else len(flat))
+        flat += value or ()
+    return pyarrow.array([*offsets, len(flat)], pyarrow.int32()), flat
+
+
+def _leaves(values: Sequence[Any], kind: Any) -> Any:
     plain = plain_type(kind)
     if types.is_binary(plain):
         values = [value.encode() if isinstance(value, str) else value for value in values]

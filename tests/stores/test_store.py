@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from batchjob.errors import JobBusy, JobError, StoreError
@@ -15,6 +16,7 @@ from batchjob.model import (
     Chunk,
     Claim,
     InputSource,
+    Notice,
     Parcel,
     Remembered,
     Row,
@@ -343,3 +345,64 @@ async def test_labels_are_remembered_over_jobs_and_processes_the_latest_wins(ben
     assert await bench.store.cached_labels([first, second]) == {}
     await bench.again()
     assert await bench.store.cached_labels([first, second]) == {}
+
+
+async def test_what_was_noticed_is_kept_once_and_in_order(bench: Bench) -> None:
+    noticed = (Notice("column", "z"), Notice("warning", "odd"), Notice("column", "a"))
+    await bench.store.commit([AddRows(1, Chunk(7, [], 70, "digest 7", False, noticed))])
+    again = (Notice("column", "a"), Notice("column", "y"))
+    await bench.store.commit([AddRows(1, Chunk(7, [], 70, "digest 7", True, again))])
+    with bench.read() as reader:
+        found = reader.noticed(reader.job("job"))
+        assert found == [*noticed, Notice("column", "y")]
+        assert reader.snapshot("job").warnings == ("odd",)
+
+
+async def test_a_reader_gives_some_rows_or_those_that_were_asked_for(bench: Bench) -> None:
+    claimed = await bench.claim(1)
+    failed = await bench.claim(4)
+    await bench.claim(5)
+    await bench.store.commit([Settle(claimed, Outcome.ANSWERED, (labelled(1),), 3.0)])
+    await bench.store.commit([Settle(failed, Outcome.ANSWERED, (result(4, Event.FAIL),), 3.0)])
+    with bench.read() as reader:
+        job = reader.job("job")
+
+        def numbers(only: str | None = None, asked: int | None = None) -> list[int]:
+            return [record[0] for record in reader.export_rows(job, only=only, asked=asked)]
+
+        assert numbers() == [1, 2, 3, 4, 5, 6]
+        assert numbers("done") == [1]
+        assert numbers("failed") == numbers("bad") == [4]
+        assert numbers("pending") == [2, 3, 5, 6]
+        assert numbers("near") == numbers("unconfirmed") == []
+        assert numbers(asked=2) == [1, 2, 4, 5]
+
+
+async def test_the_input_may_lie_elsewhere_and_one_that_is_not_read_is_known(bench: Bench) -> None:
+    moved = msgspec.structs.replace(SOURCE, path="/new/in.csv", more=("/new/b.csv",))
+    await bench.store.set_source(moved)
+    with bench.read() as reader:
+        assert [job.source for job in reader.by_input("/new/in.csv\n/new/b.csv")] == [moved]
+        assert reader.by_input(SOURCE.path) == []
+        assert reader.unread() == []
+    await bench.store.commit([AddRows(1, Chunk(7, [], 70, "digest 7", False))])
+    with bench.read() as reader:
+        assert [job.name for job in reader.unread()] == ["job"]
+
+
+async def test_a_removed_job_leaves_the_others_and_its_labels_in_the_cache(bench: Bench) -> None:
+    request = await bench.claim(1)
+    remembered = (Remembered((1, 2), "yes", False),)
+    await bench.store.commit([Settle(request, Outcome.ANSWERED, (labelled(1),), 3.0, remember=remembered)])
+    other_run = await make_job(bench.store, "other", task=TaskRecord("task 2", "question 2", b"{}"), rows=0)
+    assert other_run.first_request_id != bench.run.first_request_id
+    await bench.store.choose("job")
+    assert await bench.store.remove()
+    with bench.read() as reader:
+        assert reader.names() == {"other"}
+        other = reader.job("other")
+        assert list(reader.export_rows(other)) == []
+        assert reader.cached_labels([(1, 2)])[(1, 2)].label == "yes"
+        assert [share.job for share in reader.cache_by_job()] == [None]
+    with open_check(bench.url) as check:
+        assert check.differences() == []

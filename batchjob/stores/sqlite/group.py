@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from batchjob import failpoints
 from batchjob.model import AddRows, Beat, Claim, Remembered, RowResult, Settle, Skip, Write
 from batchjob.states import TRANSITIONS, Event, Outcome, Purpose, Source, State
 from batchjob.stores.sqlite import ids, schema
@@ -283,3 +284,14 @@ _MOVES: dict[Event, tuple[State, State]] = {
 """Event -> (state before, state after); RETRY, which starts from two, is a query of its own."""
 _TO_PROBLEMS = frozenset(event for event, (_, after) in _MOVES.items() if after in (State.FAILED, State.UNCONFIRMED))
 _NO_TOKENS = (None, None, None)
+
+
+def apply_or_fail(group: Group, writes: Sequence[Write], db: sqlite3.Connection) -> None:
+    """Group.apply between its failpoints."""
+    kinds = {"claims": Claim, "results": Settle, "input": AddRows}
+    names = ["group", *(name for name, kind in kinds.items() if any(isinstance(write, kind) for write in writes))]
+    for name in names:
+        failpoints.reach(f"{name}.before_commit", sqlite3.OperationalError)
+    group.apply(db)
+    for name in names:
+        failpoints.reach(f"{name}.after_commit", sqlite3.OperationalError)

@@ -19,9 +19,7 @@ import msgspec
 from batchjob import failpoints
 from batchjob.errors import StoreError
 from batchjob.model import (
-    AddRows,
     Beat,
-    Claim,
     Control,
     InputSource,
     Job,
@@ -30,14 +28,13 @@ from batchjob.model import (
     Remembered,
     Row,
     Run,
-    Settle,
     TaskRecord,
     Unheard,
     Write,
 )
 from batchjob.states import JobState, Outcome, State
 from batchjob.stores.sqlite import files, ids, removal, schema
-from batchjob.stores.sqlite.group import QUERIES, Group, Tally, count_up, prepare
+from batchjob.stores.sqlite.group import QUERIES, Group, Tally, apply_or_fail, count_up, prepare
 from batchjob.stores.sqlite.lock import WriterLock
 from batchjob.stores.sqlite.memory import Memory
 from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
@@ -108,7 +105,7 @@ class SqliteStore:
             if failpoints.armed is None:
                 group.apply(db)
             else:
-                _apply_or_fail(group, writes, db)
+                apply_or_fail(group, writes, db)
             if group.remembered:
                 self._memory.committed(db, group.remembered, self._job_id, self._job)
 
@@ -172,18 +169,18 @@ class SqliteStore:
 
     async def set_settings(self, settings: bytes) -> None:
         """See ports.Store.set_settings."""
-        values = {"settings": settings.decode(), "job": self._job_id}
-        await self._write(lambda db: db.execute(QUERIES["set_settings"], values))
+        await self._set("set_settings", settings=settings.decode())
 
     async def set_source(self, source: InputSource) -> None:
         """See ports.Store.set_source."""
-        values = {"source": _encode(source).decode(), "input_path": source.place, "job": self._job_id}
-        await self._write(lambda db: db.execute(QUERIES["set_source"], values))
+        await self._set("set_source", source=_encode(source).decode(), input_path=source.place)
 
     async def set_prices(self, prices: bytes) -> None:
         """See ports.Store.set_prices."""
-        values = {"prices": prices.decode(), "job": self._job_id}
-        await self._write(lambda db: db.execute(QUERIES["set_prices"], values))
+        await self._set("set_prices", prices=prices.decode())
+
+    async def _set(self, query: str, **values: str) -> None:
+        await self._write(lambda db: db.execute(QUERIES[query], {**values, "job": self._job_id}))
 
     async def counts(self) -> dict[str, int]:
         """See ports.Store.counts."""
@@ -394,17 +391,6 @@ def _add_task(db: sqlite3.Connection, task: TaskRecord) -> int:
     db.execute(QUERIES["add_task"], values)
     found: int = db.execute("SELECT id FROM task WHERE digest = ?", (task.digest,)).fetchone()[0]
     return found
-
-
-def _apply_or_fail(group: Group, writes: Sequence[Write], db: sqlite3.Connection) -> None:
-    """Group.apply between its failpoints."""
-    kinds = {"claims": Claim, "results": Settle, "input": AddRows}
-    names = ["group", *(name for name, kind in kinds.items() if any(isinstance(write, kind) for write in writes))]
-    for name in names:
-        failpoints.reach(f"{name}.before_commit", sqlite3.OperationalError)
-    group.apply(db)
-    for name in names:
-        failpoints.reach(f"{name}.after_commit", sqlite3.OperationalError)
 
 
 def _expect(cursor: sqlite3.Cursor, rows: int, query: str) -> None:
