@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batchjob.exports import export
 
 from batchjob.errors import BatchjobError
 from batchjob.inputs import open_input
+from batchjob.jobs.exports import export
 from batchjob.model import AddRows, TaskRecord
 from batchjob.stores import open_reader, open_store
 
