@@ -90,12 +90,16 @@ def command(**options: Any) -> None:
     from batchjob.sandbox.settings import SandboxSettings
 
     if options["ledger"]:
-        from batchjob.cli.options import database
-        from batchjob.files import Target
-        from batchjob.jobs.guard import check_written
-
-        check_written(Target("--ledger", options["ledger"]), database(None))
+        _check_ledger(options["ledger"])
     _run(SandboxSettings(**options))
+
+
+def _check_ledger(path: str) -> None:
+    from batchjob.cli.options import database
+    from batchjob.files import Target
+    from batchjob.jobs.guard import check_written
+
+    check_written(Target("--ledger", path), database(None))
 
 
 def _run(settings: SandboxSettings) -> None:
