@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchjob.cli.show import show_lines
-from batchjob.endpoints.bodies import PATH, ChatBodies
+from batchjob.endpoints.bodies import ChatBodies
 from batchjob.exchange.question import Questions
 from batchjob.forecast.work import Work
 from batchjob.inputs import open_input
@@ -31,7 +31,7 @@ def show_request(path: str, config: JobConfig) -> int:
     if work.first is None:
         show_lines(["no row of the input needs a request"])
         return 0
-    url = config.base_url.rstrip("/") + PATH
+    url = config.base_url.rstrip("/") + ChatBodies.PATH
     show_lines(request_lines(url, first_body(work, config, work.first), work.first.rows))
     return 0
 

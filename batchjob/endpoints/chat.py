@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
-from batchjob.endpoints.bodies import PATH, ChatBodies
+from batchjob.endpoints.bodies import ChatBodies
 from batchjob.endpoints.deadlines import Deadlines
 from batchjob.endpoints.replies import MOST_MESSAGE_CHARACTERS, read_reply, text_of
 from batchjob.endpoints.transport import Answer, NotConnected, open_transport
@@ -34,7 +34,7 @@ class ChatEndpoint(ChatBodies):
 
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
         try:
-            url = URL(base_url.rstrip("/") + PATH)
+            url = URL(base_url.rstrip("/") + self.PATH)
             self._proxy = _proxy_for(url)
         except ValueError as error:
             raise SettingError(f"base_url {base_url!r} is no address: {error}") from None

@@ -174,9 +174,15 @@ DEFECTS = {
         "billed after its commit",
     ),
     "texts that begin alike are the same": (
-        "[self._form(value).encode(",
-        "[self._form(value)[:9].encode(",
+        "state.update(self._form(values[0]).encode(",
+        "state.update(self._form(values[0])[:9].encode(",
         "duplicates",
+        "label: row",
+    ),
+    "rows are the same whatever their other columns hold": (
+        "values = self._prompt.values(row)",
+        "values = (row.text,)",
+        "columns",
         "label: row",
     ),
     "another job's labels are bought again": (
