@@ -966,6 +966,16 @@ def _(identity: Any) -> None:
 
 
 @defect(
+    "rows are the same whatever their other columns hold",
+    "task.identity",
+    "tests/test_columns.py::test_a_label_is_shared_only_where_all_columns_of_the_prompt_are_the_same",
+    storm=("columns", "label: row"),
+)
+def _(identity: Any) -> None:
+    of = put(identity, "Keys.of", lambda self, model, *values: of(self, model, values[-1]))
+
+
+@defect(
     "another model's label is taken",
     "task.identity",
     f"{IDENTITY}::test_a_key_is_of_question_model_and_text",

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-PATH = "/chat/completions"
-
 
 class ChatBodies:
     """See ports.Bodies."""
+
+    PATH = "/chat/completions"
 
     def body(
         self,

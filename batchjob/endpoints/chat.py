@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
-from batchjob.endpoints.bodies import PATH, ChatBodies
+from batchjob.endpoints.bodies import ChatBodies
 from batchjob.endpoints.choose import open_transport
 from batchjob.endpoints.deadlines import Deadlines
 from batchjob.endpoints.replies import MOST_MESSAGE_CHARACTERS, read_reply, text_of
@@ -31,7 +31,7 @@ LEAST_SECRET_CHARACTERS = 8
 class ChatEndpoint(ChatBodies):
     """The endpoint at a base URL, such as https://host/v1. Must be made inside a running event loop."""
 
-    METHOD, PATH = "POST", PATH
+    METHOD = "POST"
 
     def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
         try:

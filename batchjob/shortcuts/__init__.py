@@ -83,8 +83,10 @@ class Walk:
         if model is None:
             columns = columns_of(self._source, row) if self._routes.needs_columns else None
             model, route = self._routes.choose(row.text, columns)
-        row = self.valued(row)
-        values = self._prompt.values(row)
+        values: tuple[str, ...] = (row.text,)
+        if self._prompt.columns:
+            row = self.valued(row)
+            values = self._prompt.values(row)
         key = None if self._keys is None else self._keys.of(model, *values)
         return Case(row, model, route, key, key if self._loose is None else self._loose.of(model, *values))
 

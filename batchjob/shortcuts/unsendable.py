@@ -21,7 +21,7 @@ class Unsendable:
         if row.defect is not None:
             kind, _, message = row.defect.partition(": ")
             return RowResult(row.number, Event.REJECT, error_kind=kind, error=message)
-        if "!" <= row.text[:1] <= "~" or not shows_nothing(row.text):  # nearly all begin with such a character
+        if "!" <= row.text < "\x7f" or not shows_nothing(row.text):  # nearly all begin with a character between
             return None
         if self._fallback is not None:
             return RowResult(row.number, Event.ASSIGN, label=self._fallback, source=Source.FALLBACK)

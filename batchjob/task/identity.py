@@ -106,7 +106,10 @@ class Keys:
             asked = model.encode() + _BETWEEN
             state = self._of_model[model] = hashlib.blake2b(asked, key=self._question, digest_size=16)
         state = state.copy()
-        state.update(_BETWEEN.join([self._form(value).encode("utf-8", "surrogatepass") for value in values]))
+        if len(values) == 1:
+            state.update(self._form(values[0]).encode("utf-8", "surrogatepass"))
+        else:
+            state.update(_BETWEEN.join([self._form(value).encode("utf-8", "surrogatepass") for value in values]))
         high, low = _unpack(state.digest())
         return high, low
 

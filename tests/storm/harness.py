@@ -55,6 +55,7 @@ class Mode(NamedTuple):
     extra: str = "printed"  # bills beyond one a question: as many as printed, none, or as were lost (see Oracle)
     copies: int = 1  # rows that ask the same question, each in its own writing
     loose: bool = False  # in one that is only loosely the same
+    columns: bool = False  # each text stands under two topics, and the prompt asks for both
     second: str = ""  # another job in the same database over half the texts: begun when the first is "done", or "open"
     budget: bool = False  # one that grows from blow to blow
     verify: float = 0.0  # the --verify-sample
@@ -69,6 +70,8 @@ _VERIFY = 0.2
 _VERIFIED = (*_MANY, "--verify-sample", str(_VERIFY))
 _ONCE = ("--idempotent",)
 _LOOSE = ("--dedupe", "loose")
+_TOPIC = ("--prompt", "{topic}\n{text}")
+TOPICS = ("cards", "money (EU)")
 
 MODES = {
     "resend": Mode(),
@@ -89,6 +92,10 @@ MODES = {
     "loose": Mode(run=_LOOSE, copies=5, loose=True),
     "loose, hold": Mode(run=(*_LOOSE, *_HOLD), copies=5, loose=True, extra="none"),
     "loose, many rows, hold": Mode(run=(*_LOOSE, *_MANY, *_HOLD), copies=5, loose=True, extra="none"),
+    "columns": Mode(start=_TOPIC, copies=3, columns=True),
+    "columns, hold": Mode(run=_HOLD, start=_TOPIC, copies=3, columns=True, extra="none"),
+    "columns, many rows, hold": Mode(run=(*_MANY, *_HOLD), start=_TOPIC, copies=3, columns=True, extra="none"),
+    "columns, loose, many rows": Mode(run=(*_LOOSE, *_MANY), start=_TOPIC, copies=5, loose=True, columns=True),
     "cache": Mode(second="done"),
     "cache, idempotent": Mode(sandbox=_ONCE, second="done", extra="none"),
     "cache, hold": Mode(run=_HOLD, second="done", copies=2, extra="none"),
@@ -280,9 +287,11 @@ class Llmock:
 
 
 def make_rows(
-    count: int, *, copies: int = 1, first: int = 0, loose: bool = False
+    count: int, *, copies: int = 1, first: int = 0, loose: bool = False, columns: bool = False
 ) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """(key, text) of rows that ask so many questions from the `first` on, and text -> question where they differ.
+
+    With `columns` a text is two columns, topic and text, with a line break between, as the prompt has them.
 
     Questions are the example texts, again and again, each with its number so that no two are alike. Each stands there
     `copies` times: as it is, and in writings that are to be taken for the same.
@@ -290,7 +299,8 @@ def make_rows(
     with (EXAMPLES / "tickets.csv").open(newline="", encoding="utf-8") as file:
         examples = [row["text"] for row in csv.DictReader(file)]
     writings = LOOSE_WRITINGS if loose else WRITINGS
-    asked = [_question(examples, n) for n in range(first, first + max(count // copies, 1))]
+    ask = _question_of_columns if columns else _question
+    asked = [ask(examples, n) for n in range(first, first + max(count // copies, 1))]
     texts = [writings[n // len(asked) % len(writings)](asked[n % len(asked)]) for n in range(count)]
     if copies > 1:
         random.Random(count).shuffle(texts)
@@ -307,6 +317,10 @@ def _question(examples: Sequence[str], n: int) -> str:
     return text
 
 
+def _question_of_columns(examples: Sequence[str], n: int) -> str:
+    return f"{TOPICS[n % 2]}\n{_question(examples, n // 2)}"
+
+
 WRITINGS: tuple[Callable[[str], str], ...] = (
     str,
     lambda text: f"  {text.replace(' ', '   ')} ",
@@ -319,14 +333,16 @@ LOOSE_WRITINGS = (*WRITINGS[:2], str.upper, lambda text: f"{text}!", lambda text
 """And what makes none loosely: case and closing marks."""
 
 
-def write_input(path: Path, rows: Sequence[tuple[str, str]]) -> None:
+def write_input(path: Path, rows: Sequence[tuple[str, str]], *, columns: bool = False) -> None:
     """The rows in the format that the path's suffix says."""
     opened = gzip.open if path.suffix == ".gz" else open
+    header = ("id", "topic", "text") if columns else ("id", "text")
+    records = [(key, *text.split("\n", 1)) if columns else (key, text) for key, text in rows]
     with opened(path, "wt", newline="", encoding="utf-8") as file:
         if ".jsonl" in path.suffixes:
-            file.writelines(json.dumps({"id": key, "text": text}) + "\n" for key, text in rows)
+            file.writelines(json.dumps(dict(zip(header, record, strict=True))) + "\n" for record in records)
         else:
-            csv.writer(file).writerows([("id", "text"), *rows])
+            csv.writer(file).writerows([header, *records])
 
 
 class Work:
@@ -375,12 +391,13 @@ class World:
             copies=mode.copies,
             first=len(self.works) * plan.rows // mode.copies // 2,
             loose=mode.loose,
+            columns=mode.columns,
         )
         sources = ["model", *(["duplicate"] if mode.copies > 1 else []), *(["cache"] if mode.second else [])]
         before = self.works[-1].oracle if self.works else None
         oracle = Oracle(rows, extra=mode.extra, questions=questions, sources=sources, before=before)
         self.at = Work(name, rows, self.folder / f"{name}{plan.suffix}", oracle)
-        write_input(self.at.input, rows)
+        write_input(self.at.input, rows, columns=mode.columns)
         self.works.append(self.at)
 
     @property

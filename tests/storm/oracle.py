@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 UNUSABLE = frozenset({"null", "empty", "length", "off_list", "prose", "refusal"})
 """Faults of the sandbox whose answers are paid and give no label: the user may buy another."""
+LISTED = "\n\nLabels:\n"
+"""Behind the text of a prompt of the user's own."""
 ROUNDING_USD = 1e-9
 """USD by which sums of floats may differ."""
 TALLIES = {
@@ -49,7 +51,7 @@ def read_ledger(path: Path) -> list[Bill]:
             line["at"],
             line["client_key"],
             line["request_id"],
-            {row["text"]: row["label"] for row in line["rows"]},
+            {row["text"].partition(LISTED)[0]: row["label"] for row in line["rows"]},
             line["billed"],
             line["billed"] or line["replayed"],
             line["fault"],
@@ -79,7 +81,7 @@ def read_export(path: Path) -> list[Exported]:
         return [
             Exported(
                 str(row["id"]),
-                row["text"],
+                f"{row['topic']}\n{row['text']}" if "topic" in row else row["text"],
                 row["label"] or None,
                 row["state"],
                 row["request_id"] or None,
