@@ -63,12 +63,10 @@ class Runner:
         chance: Clock,
         log: Logger,
     ) -> None:
-        self.progress = Progress()
-        self.requests = 0  # of this run so far
-        self._job, self._run, self._config, self._chunks = job, run, config, chunks
+        self.progress, self.requests = Progress(), 0  # requests: of this run so far
+        self._job, self._run, self._config, self._chunks, self._key_prefix = job, run, config, chunks, key_prefix
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
-        self._key_prefix = key_prefix
         self._terms = Terms.of(config)
         prompt = Prompt(self._terms.labels, config.prompt, job.source)
         self._questions = Questions(config, prompt, endpoint, budget)
