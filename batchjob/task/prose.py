@@ -55,8 +55,9 @@ _COURTESY = re.compile(
 )
 _SENTENCES = re.compile(r"(?<=[.!?…।؟])[\s\"'”»)*_]+|(?<=[。！？])|\n")
 
+# Not "I": a model that thinks aloud says that too.
 _ADDRESSES = listed("""
-i, me, my, we, us, our, you, your, yours, please, dear, regards, sincerely, thanks, hello, hi
+we, us, our, you, your, yours, please, dear, regards, sincerely, thanks, hello, hi
 ich, wir, uns, unser, sie, ihr, ihre, ihnen, du, dein, bitte, je, j'ai, nous, vous, votre, vos, tu, veuillez, cher
 nosotros, usted, ustedes, su, tú, nuestro, yo, você, vocês, nós, nosso, seu, voi, noi, vostro, io, u, uw, wij, ons, je
 jag, vi, ni, jeg, du, ja, my, pan, pani, proszę, я, мы, вы, вас, ваш, вам, пожалуйста, ben, siz, lütfen
