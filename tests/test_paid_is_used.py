@@ -121,6 +121,21 @@ def test_a_start_that_would_pay_for_rows_that_are_done_is_refused_with_the_two_w
     assert len(model.asked) == 8
 
 
+def test_a_start_is_refused_also_where_more_rows_failed_than_would_be_asked(batchjob: BatchJob, model: Model) -> None:
+    (batchjob.folder / "t.csv").write_text("text\none\ntwo\n" + "three\n" * 4)
+    assert start(batchjob, model, "--labels", "a,b").code == 4
+    assert len(model.asked) == 3
+    assert "has labelled 2 rows" in start(batchjob, model, "--labels", "a,b,c").err
+    assert len(model.asked) == 3
+
+
+def test_a_start_with_other_labels_goes_on_where_no_row_is_done(batchjob: BatchJob, model: Model) -> None:
+    (batchjob.folder / "t.csv").write_text("text\none\ntwo\n")
+    assert start(batchjob, model, "--labels", "x,y").code == 4
+    assert start(batchjob, model, "--labels", "a,b").code == 0
+    assert labels(batchjob) == [("a", "model"), ("b", "model")]
+
+
 def test_what_was_cut_is_asked_again_with_more_room_and_nothing_else_is(job: BatchJob, model: Model) -> None:
     model.finish = {"two": "length"}
     assert start(job, model, "--labels", "a,b", "--new", "--no-cache").code == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,8 +139,13 @@ def _refusal(plan: Plan, before: Job, first: Chunk) -> str:
         rows = reader.snapshot(before.name).tally.get("row", {})
         work = Work(plan.config, plan.source, reader.cached_labels)
         work.add(first.rows)
+        failed_here = sum(
+            1 for _ in takewhile(lambda row: row[0] <= len(first.rows), reader.export_rows(before, only="failed"))
+        )
     done, failed = rows.get(State.DONE, 0), rows.get(State.FAILED, 0)
-    if work.asked <= failed:  # those that are done have their label from the cache
+    asks_the_same = _asks(settings_of(before)) == _asks(plan.config)
+    # These rows stand for all: where the same is asked, those that are done have their label from the cache.
+    if not done or not work.asked or (asks_the_same and work.asked <= failed_here):
         return ""
     retry = f" For the {failed:,} that failed, and them alone: batchjob retry {before.name}, with the same options."
     return (

@@ -14,8 +14,10 @@ from batchjob.views.numbers import counted
 
 SHOWN_CHARACTERS = 100
 
-LIST_APPENDED = "the prompt does not name every label as a whole word, so the list of labels is put at its end: "
-LIST_APPENDED += "write {labels} where it is to stand"
+LIST_APPENDED = (
+    "the prompt does not name every label as a whole word, so the list of labels is put at its end: "
+    "write {labels} where it is to stand"
+)
 
 
 def request_lines(url: str, body: bytes, rows: Sequence[Row]) -> list[str]:
