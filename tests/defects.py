@@ -227,7 +227,7 @@ def _(commit: Any) -> None:
     storm=("idempotent", "paid twice"),
 )
 def _(exchange: Any) -> None:
-    put(exchange, "client_key", lambda prefix, request_id, lost, body_digest: f"{prefix}-{request_id}")
+    put(exchange, "client_key", lambda prefix, number, lost, body_digest: f"{prefix}-{number}")
 
 
 @defect(
@@ -239,7 +239,7 @@ def _(exchange: Any) -> None:
     put(
         exchange,
         "client_key",
-        lambda prefix, request_id, lost, body_digest: lost.client_key if lost else f"{prefix}-{request_id}",
+        lambda prefix, number, lost, body_digest: lost.client_key if lost else f"{prefix}-{number}",
     )
 
 
@@ -249,9 +249,9 @@ def _(exchange: Any) -> None:
     f"{FAULT}[lost-finish-reason-error]",
 )
 def _(exchange: Any) -> None:
-    def whole_or_not(prefix: str, request_id: int, lost: Any, body_digest: int) -> str:
+    def whole_or_not(prefix: str, number: int, lost: Any, body_digest: int) -> str:
         whole = lost and exchange.LostRequest(lost.request_id, lost.client_key, lost.body_digest)
-        return str(client_key(prefix, request_id, whole, body_digest))
+        return str(client_key(prefix, number, whole, body_digest))
 
     client_key = put(exchange, "client_key", whole_or_not)
 

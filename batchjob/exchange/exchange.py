@@ -43,8 +43,8 @@ class Exchange(Value, frozen=True):
         )
 
 
-def client_key(prefix: str, request_id: int, lost: LostRequest | None, body_digest: int) -> str:
-    """The idempotency key of a request.
+def client_key(prefix: str, number: int, lost: LostRequest | None, body_digest: int) -> str:
+    """The idempotency key of a request: the prefix is its run's alone, and the number its own there.
 
     A lost request keeps its key, so that an endpoint that honours keys does not bill it twice. Where its body has
     changed meanwhile (another max_tokens, say) such endpoints refuse the old key, so it gets a new one; and so does one
@@ -52,7 +52,7 @@ def client_key(prefix: str, request_id: int, lost: LostRequest | None, body_dige
     """
     if lost is not None and lost.body_digest == body_digest and not lost.broken_off:
         return lost.client_key
-    return f"{prefix}-{request_id}"
+    return f"{prefix}-{number}"
 
 
 def digest_of(body: bytes) -> int:

@@ -256,7 +256,7 @@ class Runner:
             self._budget.reserve(reserved)
         return Exchange(
             request_id,
-            client_key(self._key_prefix, request_id, parcel.lost, digest),
+            client_key(self._key_prefix, self.requests, parcel.lost, digest),
             parcel,
             body,
             digest,

@@ -55,14 +55,14 @@ _COURTESY = re.compile(
 )
 _SENTENCES = re.compile(r"(?<=[.!?…।؟])[\s\"'”»)*_]+|(?<=[。！？])|\n")
 
-# Not "I": a model that thinks aloud says that too.
+# Not "I", in no language: a model that thinks aloud says that too.
 _ADDRESSES = listed("""
 we, us, our, you, your, yours, please, dear, regards, sincerely, thanks, hello, hi
-ich, wir, uns, unser, sie, ihr, ihre, ihnen, du, dein, bitte, je, j'ai, nous, vous, votre, vos, tu, veuillez, cher
-nosotros, usted, ustedes, su, tú, nuestro, yo, você, vocês, nós, nosso, seu, voi, noi, vostro, io, u, uw, wij, ons, je
-jag, vi, ni, jeg, du, ja, my, pan, pani, proszę, я, мы, вы, вас, ваш, вам, пожалуйста, ben, siz, lütfen
+wir, uns, unser, sie, ihr, ihre, ihnen, du, dein, bitte, nous, vous, votre, vos, tu, veuillez, cher
+nosotros, usted, ustedes, su, tú, nuestro, você, vocês, nós, nosso, seu, voi, noi, vostro, u, uw, wij, ons
+vi, ni, du, pan, pani, proszę, мы, вы, вас, ваш, вам, пожалуйста, siz, lütfen
 """)
-_ADDRESSING_PARTS = ("您", "你", "我", "请", "請", "ください", "주세요", "من فضلك", "कृपया")
+_ADDRESSING_PARTS = ("您", "你", "请", "請", "ください", "주세요", "من فضلك", "कृपया")
 _ASKS = re.compile(
     r"\b(?:please|could you|can you|would you|i'll|i will|i'd be|i would be|happy to|glad to|dear|bitte|veuillez"
     r"|por favor|per favore|alstublieft|пожалуйста|lütfen|proszę)\b|请提供|請提供|ください|주세요|من فضلك|कृपया"
