@@ -6,11 +6,9 @@ read: no more than a million rows can be in one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +18,7 @@ from batchjob.inputs import jsonl
 from batchjob.inputs.beginning import SAMPLE_RECORDS, Parsed, Record, check_lines_above, trimmed
 from batchjob.inputs.header import check_is_header, made_names, names_of
 from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
+from batchjob.inputs.stream import WholeFile
 from batchjob.model import Layout
 
 BATCH_ROWS = 1000
@@ -27,7 +26,7 @@ EXACT = 2.0**53
 """Up to here a spreadsheet's numbers, which are all floats, have every integer."""
 
 
-class ExcelStream:
+class ExcelStream(WholeFile):
     """The rows of a spreadsheet as JSON Lines.
 
     Raises:
@@ -37,14 +36,7 @@ class ExcelStream:
     def __init__(self, path: str) -> None:
         if path == "-":
             raise InputError("a spreadsheet cannot be read from stdin; save it to a file")
-        self.path = os.path.abspath(path)  # noqa: PTH100 (as for the other formats)
-        self.name = path
-        try:
-            found = Path(path).stat()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from None
-        self.size: int | None = found.st_size
-        self.mtime_ns: int | None = found.st_mtime_ns
+        super().__init__(path)
         self.columns: list[str] = []  # and
         self.first = 0  # the place of the first row below the header; both are set when they are known
         self.sheet, self.others = _first_sheet(path)
@@ -54,10 +46,6 @@ class ExcelStream:
         above, _ = self.sheet.start or (0, 0)
         yield from ([""] for _ in range(above))
         yield from self.sheet.iter_rows()
-
-    def peek(self) -> Iterator[bytes]:
-        """The same as `blocks`."""
-        return self.blocks()
 
     def blocks(self) -> Iterator[bytes]:
         """A line for each row."""

@@ -7,9 +7,7 @@ batchjob.tables.arrow.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,11 +15,12 @@ import msgspec
 from batchjob.errors import InputError
 from batchjob.inputs import jsonl
 from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
+from batchjob.inputs.stream import WholeFile
 
 BATCH_ROWS = 1000
 
 
-class ParquetStream:
+class ParquetStream(WholeFile):
     """The rows of a Parquet file as JSON Lines.
 
     Raises:
@@ -31,19 +30,8 @@ class ParquetStream:
     def __init__(self, path: str) -> None:
         if path == "-":
             raise InputError("Parquet cannot be read from stdin, its index is at the end; save it to a file")
-        self.path = os.path.abspath(path)  # noqa: PTH100 (as for the other formats)
-        self.name = path
-        try:
-            found = Path(path).stat()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from None
-        self.size: int | None = found.st_size
-        self.mtime_ns: int | None = found.st_mtime_ns
+        super().__init__(path)
         self.schema = self._open().schema_arrow
-
-    def peek(self) -> Iterator[bytes]:
-        """The same as `blocks`."""
-        return self.blocks()
 
     def blocks(self) -> Iterator[bytes]:
         """JSON Lines of some rows each."""

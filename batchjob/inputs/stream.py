@@ -149,6 +149,32 @@ def _behind(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
+class WholeFile:
+    """What is known of a file that is read by a library, by its path and not as a stream of bytes.
+
+    Raises:
+        InputError: there is none, or it may not be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)  # noqa: PTH100 (as for a Stream)
+        self.name = path
+        try:
+            found = Path(path).stat()
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        self.size: int | None = found.st_size
+        self.mtime_ns: int | None = found.st_mtime_ns
+
+    def peek(self) -> Iterator[bytes]:
+        """The same as `blocks`."""
+        return self.blocks()
+
+    def blocks(self) -> Iterator[bytes]:
+        """Its rows as JSON Lines."""
+        raise NotImplementedError
+
+
 def _unreadable(name: str, error: OSError) -> InputError:
     if isinstance(error, FileNotFoundError):
         return InputError(f"there is no file {name}; check the path")
