@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PLACE = ROOT / "out" / "compat"
 TESTS = ("tests/test_client.py", "tests/test_faults.py")
 TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
@@ -23,9 +24,8 @@ FLOOR = re.compile(r"([\w-]+)>=([\w.]+)")
 
 def floors() -> dict[str, str]:
     """Each dependency's name and the lowest version of it, extras included."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found = {}
-    for text in chain(project["dependencies"], *project["optional-dependencies"].values()):
+    for text in chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
         match = FLOOR.match(text)
         if match is None:
             raise SystemExit(f"pyproject.toml: {text} has no lower bound")
@@ -40,7 +40,7 @@ def make(name: str, pins: dict[str, str]) -> Path:
     python = place / "bin" / "python"
     constraints = place / "constraints.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
-    extras = f"{ROOT}[sandbox,parquet,language]"
+    extras = f"{ROOT}[{','.join(PROJECT['optional-dependencies'])}]"
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--constraint", constraints]
     subprocess.run([*pip, "--editable", extras, *TOOLS], check=True)
     return python
