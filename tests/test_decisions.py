@@ -26,7 +26,8 @@ from batchjob.pace.health import (
     AlikeFailures,
     Health,
 )
-from batchjob.settings.config import JobConfig, check, merge
+from batchjob.settings.complete import check
+from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.jobfile import parse_labels_file
 from batchjob.shortcuts.case import Case
 from batchjob.shortcuts.unsendable import Unsendable

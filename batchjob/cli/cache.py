@@ -11,10 +11,10 @@ import click
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import db_flag, show_document, show_lines
 from batchjob.errors import SettingError
+from batchjob.numbers import DAY, HOUR, counted
 from batchjob.ports import StoreReader
 from batchjob.stores import open_reader, open_store
 from batchjob.views.cache import Cache, CacheJob, cache_lines
-from batchjob.views.numbers import DAY, HOUR, counted
 
 SECONDS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 ENTRY_BYTES, FILLING = 26, 0.75

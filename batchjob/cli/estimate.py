@@ -16,10 +16,10 @@ from batchjob.jobs.plans import Plan
 from batchjob.model import Chunk, InputRow, Job
 from batchjob.money.cost import usd
 from batchjob.money.prices import prices_of
+from batchjob.numbers import dollars
 from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
 from batchjob.views.forecast import estimate_lines, paid_again_words, rows_lines, standing, work_found
-from batchjob.views.numbers import dollars
 from batchjob.views.request import beginning_lines, prompt_lines
 
 

@@ -10,10 +10,10 @@ from batchjob.cli.options import database, db_option, job_argument
 from batchjob.errors import SettingError
 from batchjob.jobs.exports import ONLY, Exported, export, export_requests
 from batchjob.model import Job
+from batchjob.numbers import counted
 from batchjob.printable import printable
 from batchjob.stores import open_reader
 from batchjob.views.export import column_names
-from batchjob.views.numbers import counted
 
 
 @click.command("export")

@@ -24,7 +24,8 @@ from batchjob.model import Chunk, InputRow
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
-from batchjob.settings.config import JobConfig, check
+from batchjob.settings.complete import check
+from batchjob.settings.config import JobConfig
 from batchjob.shortcuts.rules import check_rules
 from batchjob.task.routes import check_routes
 from batchjob.views.forecast import Profile, profile_document, profile_lines, texts_found, work_found

@@ -8,8 +8,8 @@ import sys
 from typing import Any
 
 from batchjob.logs import Logger
+from batchjob.numbers import dollars, duration
 from batchjob.run.online import Runner
-from batchjob.views.numbers import dollars, duration
 
 TICK_SECONDS = 0.25
 SPARSE_SECONDS = 30.0

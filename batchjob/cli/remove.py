@@ -8,9 +8,9 @@ import click
 
 from batchjob.cli.options import database, db_option
 from batchjob.cli.show import db_flag, show_lines
+from batchjob.numbers import counted
 from batchjob.records import Snapshot
 from batchjob.stores import open_reader, open_store
-from batchjob.views.numbers import counted
 from batchjob.views.status import status_of
 
 

@@ -19,7 +19,8 @@ from batchjob.model import Chunk, InputSource, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
-from batchjob.settings.config import SANDBOX_URL, JobConfig, check, merge
+from batchjob.settings.complete import check
+from batchjob.settings.config import SANDBOX_URL, JobConfig, merge
 from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader

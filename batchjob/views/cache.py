@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from batchjob.model import Value
-from batchjob.views.numbers import DAY, HOUR, MINUTE, counted, size
+from batchjob.numbers import DAY, HOUR, MINUTE, counted, size
 
 MOST_JOBS = 20
 """Jobs listed for a person; a program gets all."""

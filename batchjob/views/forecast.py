@@ -13,13 +13,13 @@ from batchjob.forecast.packing import ROWS_PER_REQUEST
 from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
 from batchjob.model import InputSource, Value
+from batchjob.numbers import counted, dollars, duration, share
 from batchjob.printable import printable
 from batchjob.records import Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.task.prompt import Prompt
 from batchjob.views.lines import padded
 from batchjob.views.next_steps import advice
-from batchjob.views.numbers import counted, dollars, duration, share
 from batchjob.views.request import prompt_lines
 
 MOST_BAR = 40

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from batchjob.model import Value
+from batchjob.numbers import counted
 from batchjob.printable import printable
 from batchjob.records import Problem
 from batchjob.states import JobState
 from batchjob.views.next_steps import advice, after_errors, shell_word
-from batchjob.views.numbers import counted
 from batchjob.views.status import Status
 
 MOST_TEXT_CHARACTERS = 80

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from batchjob.model import Row
+from batchjob.numbers import counted
 from batchjob.printable import printable
 from batchjob.task.prompt import Prompt
-from batchjob.views.numbers import counted
 
 SHOWN_CHARACTERS = 100
 

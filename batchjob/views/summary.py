@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batchjob.numbers import counted, dollars, duration, share
 from batchjob.printable import printable
 from batchjob.states import Outcome, Source, State
 from batchjob.views.next_steps import advice
-from batchjob.views.numbers import counted, dollars, duration, share
 from batchjob.views.status import Cost, Rows, Status
 
 MOST_LABELS = 12

@@ -17,7 +17,7 @@ from batchjob.cli.doctor.machine import check_machine
 from batchjob.cli.doctor.settings import endpoint_asked, read_settings
 from batchjob.cli.options import database, named_options
 from batchjob.cli.show import show_lines
-from batchjob.views.numbers import counted
+from batchjob.numbers import counted
 
 
 @click.command("doctor")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
 from batchjob.errors import BatchjobError
-from batchjob.views.numbers import size
+from batchjob.numbers import size
 
 FREE_NEEDED_BYTES = 16 * 1024 * 1024
 FREE_WANTED_BYTES = 256 * 1024 * 1024

@@ -10,7 +10,8 @@ import msgspec
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, Finding
 from batchjob.errors import BatchjobError, SettingError
-from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, address_problem, merge
+from batchjob.settings.complete import address_problem
+from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
 from batchjob.settings.jobfile import DEFAULT_CONFIG, read_job_toml
 from batchjob.stores import open_reader
 

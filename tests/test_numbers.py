@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchjob.views.numbers import counted, dollars, duration, size
+from batchjob.numbers import counted, dollars, duration, size
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1234, "1,234 rows")])

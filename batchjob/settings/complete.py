@@ -1,0 +1,56 @@
+"""Whether settings are complete and consistent enough to label with."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from batchjob.errors import SettingError
+from batchjob.settings.config import SANDBOX_URL, JobConfig
+
+
+def check(config: JobConfig) -> JobConfig:
+    """The config, complete and consistent enough to label with.
+
+    Raises:
+        SettingError: something needed is missing; the text says how to give it.
+    """
+    if not config.labels:
+        raise SettingError("no labels: give --labels billing,refund,other or --labels-file labels.txt")
+    for label in config.labels:
+        if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):
+            raise SettingError(f"label {label!r} is blank, or has spaces around it or control characters in it")
+    twice = {label for label in config.labels if config.labels.count(label) > 1}
+    if twice:
+        raise SettingError(f"label {sorted(twice)[0]!r} is given twice")
+    if not config.base_url:
+        raise SettingError(
+            "no endpoint: give --base-url https://host/v1 (or set OPENAI_BASE_URL), or try it out with --sandbox"
+        )
+    if problem := address_problem(config.base_url):
+        raise SettingError(problem)
+    if not config.model:
+        raise SettingError("no model: give --model NAME, as your endpoint calls it")
+    return config
+
+
+def address_problem(base_url: str) -> str:
+    """What is wrong with an endpoint's address, or ""."""
+    if base_url == SANDBOX_URL:
+        return ""
+    hidden = "@" in base_url
+    shown = "base_url (with a password?)" if hidden else f"base_url {base_url!r}"
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+        host.encode("idna")
+        _ = parts.port
+    except ValueError as error:
+        return f"{shown} is no address: " + ("give one such as https://host/v1" if hidden else str(error))
+    if "@" in parts.netloc:
+        return "base_url holds a password, which would be stored: give keys by --api-key-env NAME"
+    odd = any(c.isspace() or c == "\\" or not c.isprintable() for c in base_url)
+    if parts.scheme not in ("http", "https") or not host or odd:
+        return f"{shown} is no address: it starts with http:// or https://, as https://host/v1 does"
+    if "?" in base_url or "#" in base_url:
+        return "base_url has a query (?...), which would be stored, and which chat completions do not take"
+    return ""
