@@ -16,6 +16,7 @@ run: $(READY)
 	@echo
 	@head -n 6 $(OUT)/tickets-labelled.csv
 	@echo
+	@$(BIN)/python examples/agreement.py $(OUT)/tickets-labelled.csv
 	@echo "What became of it, from any terminal:  $(BIN)/batchjob status --db $(OUT)/tickets.db"
 	@echo "Nothing is sent twice; see for yourself: make run"
 	@echo "Your own file:  $(BIN)/batchjob start FILE --labels a,b,c --base-url https://host/v1 --model NAME"
@@ -68,7 +69,7 @@ $(READY): pyproject.toml
 	@echo "Installing batchjob and what its tests need into $(VENV); this takes a minute or two, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[sandbox]" --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $@
 
 clean:

@@ -57,7 +57,7 @@ def quota(case: Case, ledger: Path) -> Iterator[str]:
         with endpoint("0.05-0.1", "--per-minute", str(PER_MINUTE)) as url:
             yield url
         return
-    command = [BATCHJOB, "sandbox", "--classifier", "overlap", "--ledger", str(ledger), *case.sandbox]
+    command = [BATCHJOB, "sandbox", "--ledger", str(ledger), *case.sandbox]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:

@@ -69,9 +69,7 @@ def sandbox(batchjob: BatchJob) -> Iterator[Callable[..., str]]:
     running: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> str:
-        running.append(
-            batchjob.begin("sandbox", "--classifier", "overlap", "--latency", "0", *options, stderr=subprocess.DEVNULL)
-        )
+        running.append(batchjob.begin("sandbox", "--latency", "0", *options, stderr=subprocess.DEVNULL))
         assert running[-1].stdout is not None
         return running[-1].stdout.readline().split()[-1]
 

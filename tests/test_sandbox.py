@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from click.testing import CliRunner
 
 from batchjob.cli.sandbox import command
 from batchjob.errors import BatchjobError, SettingError
-from batchjob.sandbox.classifier import WordOverlap, load_classifier
+from batchjob.sandbox.classifier import EXAMPLES as LEARNED
+from batchjob.sandbox.classifier import classify
 from batchjob.sandbox.faults import FAULTS, Dice
 from batchjob.sandbox.quota import Quota, duration
 from batchjob.sandbox.server import RunningSandbox, serve
@@ -27,6 +30,7 @@ from batchjob.sandbox.settings import SandboxSettings
 
 SYSTEM = "Pick one.\n\nLabels:\n- card_arrival\n- change_pin\n- exchange_rate"
 TEXT = "please change my pin"
+EXAMPLES = Path(__file__).parent.parent / "examples"
 Serve = Callable[..., Awaitable[RunningSandbox]]
 
 
@@ -35,7 +39,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Serve]:
     running: list[RunningSandbox] = []
 
     async def start(**settings: Any) -> RunningSandbox:
-        settings = {"classifier": "overlap", "ledger": str(tmp_path / "ledger.jsonl"), **settings}
+        settings = {"ledger": str(tmp_path / "ledger.jsonl"), **settings}
         running.append(await serve(SandboxSettings(**settings)))
         return running[-1]
 
@@ -557,41 +561,56 @@ async def test_an_answer_takes_the_latency_and_requests_wait_side_by_side(
 # ---------------------------------------------------------------- classifiers
 
 
-def test_word_overlap_takes_the_first_of_equally_good_labels() -> None:
-    assert WordOverlap().classify("nothing in common", ("zzz", "qqq")) == "zzz"
-    assert WordOverlap().classify("", ("b", "a")) == "b"
+def test_the_first_of_equally_good_labels_is_taken() -> None:
+    assert classify("nothing in common", ("zzz", "qqq")) == "zzz"
+    assert classify("", ("b", "a")) == "b"
 
 
-def test_word_overlap_weighs_what_few_labels_have() -> None:
-    labels = ("card_top", "card_arrival_delay_estimate")  # by the share of its pieces alone it were card_top
-    assert WordOverlap().classify("my card: arrival?", labels) == "card_arrival_delay_estimate"
+def test_a_label_that_no_example_has_goes_by_its_name_and_what_few_labels_share_weighs_more() -> None:
+    assert classify("the invoice was sent twice", ("refund", "invoices", "other")) == "invoices"
+    assert classify("my parcel: arrival?", ("parcel_top", "parcel_arrival")) == "parcel_arrival"
 
 
-def test_wordllama_finds_a_label_that_shares_no_word_and_leaves_logging_alone() -> None:
-    pytest.importorskip("wordllama")
+@pytest.mark.parametrize("written", ["age_limit", "Age limit", "AGE-LIMIT"])
+def test_a_label_is_known_by_its_examples_however_it_is_written(written: str) -> None:
+    assert classify("Can my children have an account?", ("open_account", written)) == written
+
+
+def test_the_examples_of_the_classifier_are_not_the_rows_it_is_shown_on() -> None:
+    with (EXAMPLES / "tickets.csv").open(newline="", encoding="utf-8") as file:
+        shown = {row["text"] for row in csv.DictReader(file)}
+    learned = [line.split("\t") for line in LEARNED.read_text(encoding="utf-8").splitlines() if "\t" in line]
+    assert Counter(label for label, _ in learned) == dict.fromkeys({label for label, _ in learned}, 10)
+    assert len({label for label, _ in learned}) == 77
+    assert shown.isdisjoint(text for _, text in learned)
+
+
+def test_nine_of_ten_example_tickets_get_their_right_label_in_every_process() -> None:
     code = (
-        "import logging; from batchjob.sandbox.classifier import load_classifier\n"
-        "labels = ('weather_forecast', 'restaurant_booking', 'music_playlist')\n"
-        "print(load_classifier('wordllama').classify('put this song on', labels), logging.getLogger().handlers)"
+        "import csv, sys; from batchjob.sandbox.classifier import classify\n"
+        "labels = tuple(open(sys.argv[2]).read().split())\n"
+        "for row in csv.DictReader(open(sys.argv[1])): print(classify(row['text'], labels) == row['gold'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["music_playlist", "[]"]
-
-
-def test_without_wordllama_auto_is_overlap_and_asking_for_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "wordllama", None)
-    assert load_classifier("auto").name == "overlap"
-    with pytest.raises(BatchjobError, match=r"pip install 'batchjob\[sandbox\]'"):
-        load_classifier("wordllama")
+    files = [str(EXAMPLES / "tickets.csv"), str(EXAMPLES / "labels.txt")]
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, *files],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout.split()
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
+    assert said[0].count("True") > 270
 
 
 # ---------------------------------------------------------------- the socket and the command
 
 
 async def test_closing_ends_hanging_requests_at_once(start: Serve, http: aiohttp.ClientSession) -> None:
-    sandbox = await serve(SandboxSettings(classifier="overlap", faults={"slow": 0.5, "dropped": 0.5}))
+    sandbox = await serve(SandboxSettings(faults={"slow": 0.5, "dropped": 0.5}))
     asked = [asyncio.create_task(ask(http, sandbox)) for _ in range(5)]
     await asyncio.sleep(0.3)
     await asyncio.wait_for(sandbox.close(), 2)
@@ -619,7 +638,7 @@ def test_an_unknown_option_value_is_a_usage_error() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_tells_its_address_first_and_a_signal_ends_it_with_0(tmp_path: Path, number: int) -> None:
     code = "from batchjob.cli.sandbox import command; command()"
-    options = ["--classifier", "overlap", "--fault", "slow=0.5", "--labels", "a,b", "--ledger", str(tmp_path / "l")]
+    options = ["--fault", "slow=0.5", "--labels", "a,b", "--ledger", str(tmp_path / "l")]
     with subprocess.Popen(
         [sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -640,12 +659,11 @@ def test_the_command_is_imported_without_aiohttp() -> None:
 
 
 def test_the_example_holds_300_rows_and_twelve_labels() -> None:
-    import csv
-
-    folder = Path(__file__).parent.parent / "examples"
-    with (folder / "tickets.csv").open(newline="", encoding="utf-8") as file:
+    with (EXAMPLES / "tickets.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["id", "text"]
+    assert list(rows[0]) == ["id", "text", "gold"]
     assert [row["id"] for row in rows] == [f"T-{n:04d}" for n in range(1, 301)]
     assert all(row["text"].strip() for row in rows)
-    assert len(set((folder / "labels.txt").read_text().split("\n")[:-1])) == 12
+    labels = (EXAMPLES / "labels.txt").read_text().split("\n")[:-1]
+    assert len(labels) == 12
+    assert {row["gold"] for row in rows} == set(labels)

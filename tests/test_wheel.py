@@ -20,6 +20,7 @@ INSIDE = (
     "batchjob/examples/tickets.csv",
     "batchjob/examples/labels.txt",
     "batchjob/examples/README.md",  # the licence of the texts
+    "batchjob/sandbox/banking77.tsv",
 )
 IN_SOURCE = (
     "README.md",
@@ -90,6 +91,6 @@ def test_the_installed_wheel_labels_its_example_far_from_any_checkout(wheel: Pat
         env=clean,
     )
     lines = (tmp_path / "labels.csv").read_text().splitlines()
-    assert lines[0] == "id,text,label,source,state,error"
+    assert lines[0] == "id,text,gold,label,source,state,error"
     assert len(lines) == 301
     assert all(",model,done," in line for line in lines[1:])

@@ -73,13 +73,6 @@ def _parse_labels(context: click.Context, parameter: click.Parameter, given: str
 @click.option("--require-key", "api_key", metavar="KEY", help="Refuse any other API key. A toy key: it is visible.")
 @click.option("--model", "models", multiple=True, help="Refuse any other model. Repeatable.")
 @click.option("--labels", default="", callback=_parse_labels, help="Labels where a prompt lists none: a,b,c.")
-@click.option(
-    "--classifier",
-    type=click.Choice(["auto", "wordllama", "overlap"]),
-    default="auto",
-    show_default=True,
-    help="How labels are found: by meaning (needs the extra batchjob[sandbox]) or by shared words.",
-)
 @click.option("--seed", default=0, show_default=True, help="Seed of faults and latencies.")
 def command(**options: Any) -> None:
     """Run a local OpenAI-compatible endpoint with a real, small classifier (English only).
@@ -121,6 +114,6 @@ async def _serve(settings: SandboxSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     sandbox = await serve(settings)
     click.echo(f"sandbox: {sandbox.url}")
-    click.echo(f"classifier {sandbox.classifier}; Ctrl-C ends it", err=True)
+    click.echo("labels come from a toy classifier; Ctrl-C ends it", err=True)
     await stopped.wait()
     await sandbox.close()

@@ -14,7 +14,7 @@ import time
 from aiohttp import web
 
 from batchjob.sandbox import wire
-from batchjob.sandbox.classifier import Classifier
+from batchjob.sandbox.classifier import classify
 from batchjob.sandbox.faults import FAULTS, HTML_PAGE, Dice, Fault
 from batchjob.sandbox.ledger import Ledger, LedgerRow, Line
 from batchjob.sandbox.memory import Memory
@@ -29,9 +29,8 @@ _OFF_LIST = "something_else_entirely"
 class SandboxApp:
     """The endpoint. `handle` is what an aiohttp server calls for each request."""
 
-    def __init__(self, settings: SandboxSettings, classifier: Classifier, ledger: Ledger) -> None:
+    def __init__(self, settings: SandboxSettings, ledger: Ledger) -> None:
         self._settings = settings
-        self._classifier = classifier
         self._ledger = ledger
         self._dice = Dice(settings.faults, settings.seed)
         self._quota = Quota(settings)
@@ -146,7 +145,7 @@ class SandboxApp:
         raise Refusal(fault.status or 500, fault.message, type=fault.type, code=fault.code, headers=wait)
 
     def _complete(self, task: Task, line: Line, fault: Fault | None) -> Completion:
-        labels = [self._classifier.classify(text, task.labels) for text in task.texts]
+        labels = [classify(text, task.labels) for text in task.texts]
         kind = fault.kind if fault else ""
         if kind in ("", "dropped", "cut", "slow", "prose"):
             answers = [f"I would say the label is {label}." for label in labels] if kind == "prose" else labels

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from batchjob.errors import BatchjobError
 from batchjob.sandbox.app import SandboxApp
-from batchjob.sandbox.classifier import load_classifier
 from batchjob.sandbox.ledger import Ledger
 from batchjob.sandbox.settings import SandboxSettings
 
@@ -20,9 +19,8 @@ _LARGEST_BODY = 16 * 1024 * 1024
 class RunningSandbox:
     """A sandbox that listens. Close it; until then it answers as long as its event loop runs."""
 
-    def __init__(self, url: str, classifier: str, app: SandboxApp, ledger: Ledger, runner: web.ServerRunner) -> None:
+    def __init__(self, url: str, app: SandboxApp, ledger: Ledger, runner: web.ServerRunner) -> None:
         self.url = url  # what a client takes as its base URL, such as http://127.0.0.1:8000/v1
-        self.classifier = classifier  # the name of the one in use
         self._app = app
         self._ledger = ledger
         self._runner = runner
@@ -47,11 +45,10 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     """Start a sandbox in this event loop.
 
     Raises:
-        BatchjobError: the address is in use, the ledger cannot be written, or the classifier is not installed.
+        BatchjobError: the address is in use, or the ledger cannot be written.
     """
-    classifier = await asyncio.to_thread(load_classifier, settings.classifier)
     ledger = Ledger(settings.ledger)
-    app = SandboxApp(settings, classifier, ledger)
+    app = SandboxApp(settings, ledger)
     server = web.Server(app.handle, request_factory=_request, access_log=None, keepalive_timeout=75.0)
     runner = web.ServerRunner(server, shutdown_timeout=0.05)
     try:
@@ -65,7 +62,7 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
             "give another --port, or --port 0 for a free one"
         ) from None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return RunningSandbox(f"http://{host}:{runner.addresses[0][1]}/v1", classifier.name, app, ledger, runner)
+    return RunningSandbox(f"http://{host}:{runner.addresses[0][1]}/v1", app, ledger, runner)
 
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

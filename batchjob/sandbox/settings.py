@@ -10,7 +10,6 @@ import msgspec
 from batchjob.errors import SettingError
 from batchjob.sandbox.faults import FAULTS
 
-ClassifierKind = Literal["auto", "wordllama", "overlap"]
 WindowKind = Literal["fixed", "sliding"]
 
 
@@ -39,7 +38,6 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None  # None: any, or none
     models: tuple[str, ...] = ()  # empty: any
     labels: tuple[str, ...] = ()  # used where a prompt lists none
-    classifier: ClassifierKind = "auto"
 
     def __post_init__(self) -> None:
         self._check_numbers()

@@ -211,7 +211,7 @@ class Sandbox:
         low, high = plan.latency
         self._process = subprocess.Popen(
             [
-                *(BATCHJOB, "sandbox", "--classifier", "overlap", "--ledger", str(self._ledger)),
+                *(BATCHJOB, "sandbox", "--ledger", str(self._ledger)),
                 *("--latency", f"{low}-{high}", "--seed", str(plan.seed), *MODES[plan.mode].sandbox),
             ],
             stdout=subprocess.PIPE,
