@@ -116,6 +116,10 @@ class Store(Protocol):
         """Its rows by state."""
         ...
 
+    async def failures(self) -> dict[str, int]:
+        """Its failed and unconfirmed rows by error kind."""
+        ...
+
     async def retry(self, kinds: Sequence[str], *, at: float) -> int:
         """Put its failed or unconfirmed rows of these error kinds back to pending; how many."""
         ...

@@ -1153,6 +1153,16 @@ def _(target: Any) -> None:
     opened = put(target, "opened", complaining)
 
 
+@defect("rows that are held are let pass like failed ones", "settings.failures", "tests/run/test_ending.py")
+def _(failures: Any) -> None:
+    put(failures.Failures, "too_many", property(lambda self: self.failed + self.held > self.allowed))
+
+
+@defect("a share of rows that may fail is rounded up", "settings.failures", "tests/run/test_ending.py")
+def _(failures: Any) -> None:
+    allowed = put(failures, "allowed_of", lambda amount, total: allowed(amount, total) + (amount[-1] == "%"))
+
+
 @defect(
     "an age is below zero",
     "views.cache",

@@ -130,6 +130,33 @@ def test_status_says_how_the_latest_job_stands_and_what_to_type_next(job: BatchJ
     assert lines[-1] == "next      batchjob errors tickets"
 
 
+def test_blank_rows_that_are_skipped_are_told_apart_and_are_no_failure(job: BatchJob) -> None:
+    again = job("resume", "tickets", "--quiet", "--blank", "skip")
+    assert (again.code, again.err) == (0, "")
+    said = job("status")
+    assert "27 of 30 rows labelled, 3 blank, skipped" in said.out
+    assert "3 blank_text: skipped, as --blank skip says" in said.out
+    assert "next      batchjob export tickets" in said.out
+    assert "3 blank_text: skipped" in job("errors").out
+    document = json.loads(job("status", "--json").out)
+    assert (document["rows"]["failed"], document["skipped"]) == (3, 3)
+    put_back = job("retry", "--log-format", "json")
+    assert (put_back.code, '"rows": 0' in put_back.err or "rows_put_back" not in put_back.err) == (0, True)
+    assert job("retry", "--kind", "blank_text", "--fallback", "other", "--labels", "billing,refund,other").code == 0
+    assert json.loads(job("status", "--json").out)["rows"]["done"] == 30
+
+
+def test_failed_rows_that_are_let_pass_are_told_and_give_exit_code_0(job: BatchJob) -> None:
+    again = job("resume", "tickets", "--no-quiet", "--allow-failed", "10%", "--output", "labels.csv")
+    assert again.code == 0
+    assert "finished - 3 failed rows let pass by --allow-failed 10%" in again.err
+    assert "3 failed" in again.err
+    assert "next      the labels are in labels.csv" in again.err
+    assert job("resume", "tickets", "--allow-failed", "2").code == 4
+    wrong = job("resume", "tickets", "--allow-failed", "two")
+    assert (wrong.code, "allow_failed 'two' is no number of rows" in wrong.err) == (2, True)
+
+
 def test_what_status_says_to_type_next_works_as_it_is_also_with_a_strange_name_and_database(job: BatchJob) -> None:
     change(job.folder, "UPDATE job SET name = 'it''s; a job'")
     (job.folder / "batchjob.db").rename(job.folder / "my jobs.db")

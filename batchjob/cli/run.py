@@ -96,12 +96,12 @@ def _summarize(plan: Plan, ended: Ended, log: Logger) -> None:
         document = msgspec.to_builtins(status)
         log.info("run_ended", exit_code=ending.exit_code, seconds=round(seconds, 3), requests=requests, status=document)
     elif not plan.config.quiet or ending.exit_code not in (0, 130):
-        what_next = _what_next(status, plan)
+        what_next = _what_next(status, plan, ending)
         say(*summary_lines(status, seconds=seconds, next_command=what_next, requests=requests))
 
 
-def _what_next(status: Status, plan: Plan) -> str:
-    if status.state == JobState.FINISHED and plan.config.output and not status.errors:
+def _what_next(status: Status, plan: Plan, ending: Ending) -> str:
+    if status.state == JobState.FINISHED and plan.config.output and ending.exit_code == 0:
         return f"the labels are in {plan.config.output}"
     return next_command(status, db_flag(plan.db))
 

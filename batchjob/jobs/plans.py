@@ -21,6 +21,7 @@ from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.complete import check
 from batchjob.settings.config import SANDBOX_URL, JobConfig, merge
+from batchjob.settings.failures import BLANK
 from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader
@@ -189,15 +190,16 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             known = ", ".join(there) or "none"
             raise JobError(f"no row of job {job.name!r} failed with kind {kind!r}; there are: {known}")
     held = there.get(State.UNCONFIRMED, 0)
-    chosen = tuple(kinds) or tuple(kind for kind in there if kind != State.UNCONFIRMED)
+    before = settings_of(job)
+    # A limit of the last run holds on: no row behind it has been asked for.
+    config = settings_for(job, {"limit": before.limit, **changes})
+    left_alone = {State.UNCONFIRMED, *([BLANK] if config.blank == "skip" else [])}
+    chosen = tuple(kinds) or tuple(kind for kind in there if kind not in left_alone)
     if not chosen and held:
         raise JobError(
             f"no row of job {job.name!r} failed, but {held:,} are unconfirmed: they may have been paid. "
             f"To send them again: batchjob retry {job.name} --kind unconfirmed"
         )
-    before = settings_of(job)
-    # A limit of the last run holds on: no row behind it has been asked for.
-    config = settings_for(job, {"limit": before.limit, **changes})
     check_run(db, config, job.source.paths, job.source.beside)
     same = _asks(before) == _asks(config)
     tried = job.ingested and not snapshot.tally.get("row", {}).get(State.PENDING, 0)

@@ -170,7 +170,7 @@ async def _endpoint(config: JobConfig, key: str | None, log: Logger) -> AsyncIte
             sandbox = await serve(SandboxSettings(labels=config.labels))
             stack.push_async_callback(sandbox.close)
             base_url = sandbox.url
-            log.warning("sandbox_started", meaning="labels come from a toy classifier")
+            log.info("sandbox_started", meaning="labels come from a toy classifier")
         endpoint = ChatEndpoint(base_url, key=key, timeout=config.timeout, connect_timeout=config.connect_timeout)
         stack.push_async_callback(endpoint.close)
         if endpoint.slowed:

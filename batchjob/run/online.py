@@ -24,12 +24,14 @@ from batchjob.money.budget import Budget
 from batchjob.pace.gate import Gate
 from batchjob.pace.health import AlikeFailures
 from batchjob.ports import Endpoint, Store
+from batchjob.run.ending import how_it_ended
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.ingest import ingest
 from batchjob.run.progress import Progress
 from batchjob.run.supply import Supply
 from batchjob.run.turnstile import Turnstile
 from batchjob.settings.config import JobConfig
+from batchjob.settings.failures import Failures
 from batchjob.states import JobState, Outcome, State
 from batchjob.task.prompt import Prompt
 
@@ -128,13 +130,9 @@ class Runner:
         if self._ending is not None:
             return self._ending
         counts = await self._store.counts()
-        failed = counts[State.FAILED] + counts[State.UNCONFIRMED]
-        code = 4 if failed else 0
-        if counts[State.PENDING] or counts[State.IN_FLIGHT] or self._chunks is not None:
-            limit = self._config.limit
-            reason = f"the first {limit} rows are done (--limit)" if limit else "rows are left"
-            return Ending(JobState.STOPPED, reason, code)
-        return Ending(JobState.FINISHED, "", code)
+        failures = Failures.of(self._config, counts, await self._store.failures())
+        left = counts[State.PENDING] or counts[State.IN_FLIGHT] or self._chunks is not None
+        return how_it_ended(self._config, failures, left=bool(left))
 
     def stop(self, ending: Ending) -> None:
         """Send nothing more; what is in flight is still awaited and committed. The first reason is the one told."""

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from batchjob.errors import SettingError
 from batchjob.settings.config import SANDBOX_URL, JobConfig
+from batchjob.settings.failures import allowed_of
 
 
 def check(config: JobConfig) -> JobConfig:
@@ -28,6 +29,7 @@ def check(config: JobConfig) -> JobConfig:
         )
     if problem := address_problem(config.base_url):
         raise SettingError(problem)
+    allowed_of(config.allow_failed, 0)
     if not config.model:
         raise SettingError("no model: give --model NAME, as your endpoint calls it")
     return config

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from batchjob.errors import SettingError
-from batchjob.settings.declared import ALWAYS, FAILED, START, About, Because, Column, Decides, declared
+from batchjob.settings.declared import ALWAYS, FAILED, RUNS, START, About, Because, Column, Decides, declared
 
 KEY_VARIABLES = ("BATCHJOB_API_KEY", "TOKENHUB_KEY", "OPENAI_API_KEY")
 BASE_URL_VARIABLES = ("BATCHJOB_BASE_URL", "OPENAI_BASE_URL")
@@ -293,6 +293,26 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         Because("the same is asked again"),
     ] = "resend"
 
+    allow_failed: Annotated[
+        str,
+        About(
+            "run",
+            "Failed rows that are no reason for exit code 4: a number, or a share such as 2%.",
+            "N|P%",
+            commands=RUNS,
+        ),
+        Because("it is about the exit code"),
+    ] = "0"
+    blank: Annotated[
+        Literal["fail", "skip"],
+        About(
+            "run",
+            "A row with a blank text and no --fallback for it: failed, or skipped, which is no failure to tell of.",
+            commands=RUNS,
+        ),
+        Because("such a row has no label either way"),
+    ] = "fail"
+
     output: Annotated[
         str | None,
         About("output", "Export the labels to this file when the run ends.", "FILE", "no export", "labels.csv"),
@@ -329,6 +349,8 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
     settings.pop("db", None)
     if settings.get("temperature") is not None and isinstance(settings["temperature"], int):
         settings["temperature"] = float(settings["temperature"])
+    if isinstance(settings.get("allow_failed"), int):  # as one writes it in job.toml
+        settings["allow_failed"] = str(settings["allow_failed"])
     try:
         return msgspec.convert(settings, JobConfig)
     except msgspec.ValidationError as error:

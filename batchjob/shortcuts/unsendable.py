@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchjob.model import RowResult
+from batchjob.settings.failures import BLANK
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.states import Event, Source
 from batchjob.task.texts import shows_nothing
@@ -25,4 +26,4 @@ class Unsendable:
             return None
         if self._fallback is not None:
             return RowResult(row.number, Event.ASSIGN, label=self._fallback, source=Source.FALLBACK)
-        return RowResult(row.number, Event.REJECT, error_kind="blank_text", error="there is no text to label")
+        return RowResult(row.number, Event.REJECT, error_kind=BLANK, error="there is no text to label")

@@ -6,15 +6,18 @@ import shlex
 from collections.abc import Sequence
 
 from batchjob.exchange.decide import ADVICE
+from batchjob.settings.failures import BLANK
 from batchjob.states import State
 from batchjob.views.status import Status
 
-UNSENDABLE = frozenset({"blank_text", "ragged_row", "bad_json", "missing_text", "not_text"})
+UNSENDABLE = frozenset({BLANK, "unreadable_row", "ragged_row", "bad_json", "missing_text", "not_text"})
 """Kinds of rows that cannot be sent at all: to put them back would change nothing."""
 
 
-def advice(kind: str) -> str:
-    """What to do about an error kind."""
+def advice(kind: str, status: Status | None = None) -> str:
+    """What to do about an error kind; `status`: of the job whose rows failed so, if there is one yet."""
+    if status is not None and status.skipped and kind == BLANK:
+        return "skipped, as --blank skip says"
     return ADVICE.get(kind, "see batchjob errors")
 
 
@@ -28,7 +31,7 @@ def next_command(status: Status, flag: str) -> str:
     """What to type next about a job; `flag` is the part that names the database."""
     if status.busy or status.unfinished:
         return _go_on(status, flag)
-    if status.rows.failed or status.rows.unconfirmed:
+    if status.rows.failed > status.skipped or status.rows.unconfirmed:
         return f"batchjob errors {shell_word(status.job)}{flag}"
     return _export(status, flag)
 

@@ -59,18 +59,18 @@ def problems_of(status: Status, found: Mapping[str, Sequence[Problem]], *, asked
         failed=status.rows.failed,
         unconfirmed=status.rows.unconfirmed,
         asked=asked,
-        kinds=tuple([_kind(status.job, kind, counts.get(kind, 0), rows, flag) for kind, rows in found.items() if rows]),
+        kinds=tuple([_kind(status, kind, counts.get(kind, 0), rows, flag) for kind, rows in found.items() if rows]),
         next=after_errors(status, asked, flag),
     )
 
 
-def _kind(job: str, kind: str, count: int, rows: Sequence[Problem], flag: str) -> ProblemKind:
+def _kind(status: Status, kind: str, count: int, rows: Sequence[Problem], flag: str) -> ProblemKind:
     return ProblemKind(
         kind=kind,
         count=max(count, len(rows)),  # the rows are read after the counters, and may be more by then
-        advice=advice(kind),
+        advice=advice(kind, status),
         rows=tuple(map(_row, rows)),
-        more=f"batchjob errors {shell_word(job)} --kind {kind} --limit {count}{flag}",
+        more=f"batchjob errors {shell_word(status.job)} --kind {kind} --limit {count}{flag}",
     )
 
 

@@ -11,6 +11,7 @@ from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.records import Problem, Snapshot
 from batchjob.settings.config import JobConfig
+from batchjob.settings.failures import Failures
 from batchjob.states import JobState, Matched, Outcome, Source, State
 
 BUSY = (JobState.INGESTING, JobState.RUNNING)
@@ -102,6 +103,7 @@ class Status(Value, frozen=True):
     state: JobState
     reason: str
     rows: Rows
+    skipped: int  # of the failed rows: blank ones, which --blank skip lets pass
     ingested: bool  # the whole input is in the work table
     labels: dict[str, int]
     sources: dict[str, int]
@@ -149,6 +151,11 @@ def rows_of(snapshot: Snapshot) -> Rows:
     return Rows(total=sum(counts.values()), **{str(state): counts.get(state, 0) for state in State})
 
 
+def settings_of(snapshot: Snapshot) -> JobConfig:
+    """The settings of the job's last run."""
+    return msgspec.json.decode(snapshot.job.settings, type=JobConfig)
+
+
 def status_of(snapshot: Snapshot) -> Status:
     """How the job stands in a snapshot."""
     job, tally, rows = snapshot.job, snapshot.tally, rows_of(snapshot)
@@ -159,6 +166,7 @@ def status_of(snapshot: Snapshot) -> Status:
         state=job_state(snapshot),
         reason=printable(job.reason),
         rows=rows,
+        skipped=_skipped(snapshot),
         ingested=job.ingested,
         labels=tally.get("label", {}),
         sources={str(source): tally.get("source", {}).get(source, 0) for source in Source},
@@ -216,8 +224,12 @@ def _saved(tally: Mapping[str, Mapping[str, int]]) -> dict[str, Saved]:
 def _rules(snapshot: Snapshot) -> dict[str, int]:
     """How many rows each rule took, also those that took none."""
     took = snapshot.tally.get("rule", {})
-    settings = msgspec.json.decode(snapshot.job.settings, type=JobConfig)
-    return {rule.name: took.get(rule.name, 0) for rule in settings.rules}
+    return {rule.name: took.get(rule.name, 0) for rule in settings_of(snapshot).rules}
+
+
+def _skipped(snapshot: Snapshot) -> int:
+    tally = snapshot.tally
+    return Failures.of(settings_of(snapshot), tally.get("row", {}), tally.get("error", {})).skipped
 
 
 def _rate(snapshot: Snapshot, rows: Rows) -> Rate:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from batchjob.numbers import counted, dollars, duration, share
 from batchjob.printable import printable
-from batchjob.states import Outcome, Source, State
+from batchjob.states import Outcome, Source
 from batchjob.views.next_steps import advice
-from batchjob.views.status import Cost, Rows, Status
+from batchjob.views.status import Cost, Status
 
 MOST_LABELS = 12
 """Labels listed for a person; a program gets all."""
@@ -23,12 +23,12 @@ def summary_lines(
     """
     lines = [
         f"job {status.job}: {status.state}" + (f" - {status.reason}" if status.reason else ""),
-        _rows_line(status.rows, ingested=status.ingested),
+        _rows_line(status),
         *(f"warning   {warning}" for warning in status.warnings),
         *_label_lines(status.labels),
         *_fallback_lines(status.sources[Source.FALLBACK]),
         *_near_lines(status.matched.near),
-        *(f"  {error.count:,} {error.kind}: {advice(error.kind)}" for error in status.errors),
+        *(f"  {error.count:,} {error.kind}: {advice(error.kind, status)}" for error in status.errors),
         *_request_lines(status),
     ]
     if seconds is not None:
@@ -39,11 +39,17 @@ def summary_lines(
     return lines
 
 
-def _rows_line(rows: Rows, *, ingested: bool) -> str:
-    parts = [f"{rows.done:,} of {rows.total:,}{'' if ingested else '+'} rows labelled"]
-    others = [state for state in State if state is not State.DONE]
-    parts += [f"{count:,} {state.replace('_', ' ')}" for state in others if (count := getattr(rows, state))]
-    return "rows      " + ", ".join(parts)
+def _rows_line(status: Status) -> str:
+    rows = status.rows
+    parts = [f"{rows.done:,} of {rows.total:,}{'' if status.ingested else '+'} rows labelled"]
+    others = {
+        "pending": rows.pending,
+        "in flight": rows.in_flight,
+        "failed": rows.failed - status.skipped,
+        "blank, skipped": status.skipped,
+        "unconfirmed": rows.unconfirmed,
+    }
+    return "rows      " + ", ".join([*parts, *(f"{count:,} {what}" for what, count in others.items() if count)])
 
 
 def _label_lines(labels: dict[str, int]) -> list[str]:

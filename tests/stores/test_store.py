@@ -173,6 +173,7 @@ async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> Non
         "done": 2,
         "failed": 1,
     }
+    assert await bench.store.failures() == {"bad": 1}
     with open_check(bench.url) as check:
         assert check.differences() == []
         assert check.damages() == []

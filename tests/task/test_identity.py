@@ -45,6 +45,7 @@ OTHER: dict[str, Any] = {
     "on_unconfirmed": "hold",
     "log_format": "json",
     "dedupe": "loose",
+    "blank": "skip",
     "base_url": "https://other/v1",
     "max_attempts": 7,
     "max_paid": 7,

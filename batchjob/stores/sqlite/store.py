@@ -184,9 +184,16 @@ class SqliteStore:
 
     async def counts(self) -> dict[str, int]:
         """See ports.Store.counts."""
-        query = "SELECT name, n FROM tally WHERE job_id = ? AND kind = 'row'"
-        found = await self._read(lambda db: dict(db.execute(query, (self._job_id,)).fetchall()))
+        found = await self._tally("row")
         return {state: found.get(state, 0) for state in State}
+
+    async def failures(self) -> dict[str, int]:
+        """See ports.Store.failures."""
+        return {kind: n for kind, n in (await self._tally("error")).items() if n}
+
+    async def _tally(self, kind: str) -> dict[str, int]:
+        query = "SELECT name, n FROM tally WHERE job_id = ? AND kind = ?"
+        return await self._read(lambda db: dict(db.execute(query, (self._job_id, kind)).fetchall()))
 
     # ------------------------------------------------------------ a run
 

@@ -1,0 +1,22 @@
+"""How a run ends that nothing stopped: the job's state, why, and the exit code."""
+
+from __future__ import annotations
+
+from batchjob.model import Ending
+from batchjob.numbers import counted
+from batchjob.settings.config import JobConfig
+from batchjob.settings.failures import Failures
+from batchjob.states import JobState
+
+
+def how_it_ended(config: JobConfig, failures: Failures, *, left: bool) -> Ending:
+    """All that was asked for is done; `left`: the job has more rows."""
+    code = 4 if failures.too_many else 0
+    reasons = []
+    if left:
+        reasons.append(
+            f"the first {counted(config.limit, 'row')} are done (--limit)" if config.limit else "rows are left"
+        )
+    if failures.failed and not failures.too_many:
+        reasons.append(f"{counted(failures.failed, 'failed row')} let pass by --allow-failed {config.allow_failed}")
+    return Ending(JobState.STOPPED if left else JobState.FINISHED, "; ".join(reasons), code)
