@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from batchjob.states import Event, JobState, Matched, Outcome, Purpose, Source
+from batchjob.states import CostSource, Event, JobState, Matched, Outcome, Purpose, Source
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -136,11 +136,12 @@ class Page(Value, frozen=True):
 
 
 class Usage(Value, frozen=True):
-    """Tokens as the endpoint reported them."""
+    """Tokens as the endpoint reported them: cached ones are a part of the input, and thinking of the output."""
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 # ---------------------------------------------------------------- what was replied
@@ -204,6 +205,8 @@ class Answered(Value, frozen=True):
     usage: Usage | None = None  # None: not reported, or not to be believed
     provider_id: str | None = None
     limits: Limits | None = None
+    cost: int | None = None  # picodollars, as the endpoint itself reported
+    odd_usage: str | None = None  # as it was reported, where it cannot be true
 
 
 Reply = NotSent | Lost | Rejected | Answered
@@ -273,10 +276,12 @@ class Settle(Value, frozen=True):
     provider_id: str | None = None
     usage: Usage | None = None
     cost: int | None = None  # picodollars: what it cost, or may have cost if lost; None: unknown
+    cost_source: CostSource | None = None
     error_kind: str | None = None
     error: str | None = None
     remember: tuple[Remembered, ...] = ()
     agreed: bool | None = None  # of a request that verifies: whether the label was the same
+    odd_usage: str | None = None
 
 
 class Skip(Value, frozen=True):

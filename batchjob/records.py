@@ -81,6 +81,10 @@ class RequestRecord(NamedTuple):
     input_tokens: int | None
     cached_input_tokens: int | None
     output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    cost_source: str | None  # see states.CostSource
+    odd_usage: str | None  # JSON: the usage as it was reported, where that cannot be true
     error_kind: str | None
     error: str | None
 

@@ -92,3 +92,11 @@ class Purpose(StrEnum):
 
     LABEL = "label"
     VERIFY = "verify"  # a row that has a label is asked once more, to compare; nothing of the row changes
+
+
+class CostSource(StrEnum):
+    """What the cost of a request rests on."""
+
+    PRICE = "price"  # its usage and a price
+    REPORTED = "reported"  # the endpoint's own word
+    WORST_CASE = "worst_case"  # it is lost: no more than that

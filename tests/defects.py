@@ -454,8 +454,8 @@ def _(store: Any) -> None:
     f"{SAVING}::test_a_lost_request_is_in_the_cost_at_its_worst_case",
 )
 def _(conclude: Any) -> None:
-    def cheap(exchange: Any, reply: Any, decision: Any) -> int | None:
-        return 0 if decision.outcome is conclude.Outcome.LOST else cost_of(exchange, reply, decision)
+    def cheap(exchange: Any, reply: Any, decision: Any) -> Any:
+        return (0, None) if decision.outcome is conclude.Outcome.LOST else cost_of(exchange, reply, decision)
 
     cost_of = put(conclude, "cost_of", cheap)
 
@@ -467,6 +467,19 @@ def _(conclude: Any) -> None:
 )
 def _(budget: Any) -> None:
     correct = put(budget, "Budget.correct", lambda self, reserved, cost: correct(self, reserved, cost or 0))
+
+
+@defect(
+    "thinking outside the usage is free",
+    "endpoints.usage",
+    f"{PRICING}::test_tokens_are_counted_as_they_are_billed",
+    "tests/test_bills.py::test_thinking_outside_the_usage_passes_no_budget_but_for_what_was_in_flight",
+)
+def _(usage: Any) -> None:
+    def as_told(found: Any) -> Any:
+        return usage.Usage(found.prompt_tokens or 0, 0, found.completion_tokens or 0)
+
+    put(usage, "_tokens", as_told)
 
 
 @defect(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchjob.endpoints.usage import RawUsage, read_odd_usage
 from batchjob.errors import SettingError
 from batchjob.model import Usage
 from batchjob.money.budget import Budget
@@ -18,6 +20,7 @@ from batchjob.money.prices import load_prices, parse_prices, price_for
 from batchjob.settings.config import SANDBOX_URL, Price
 
 OPENAI = "https://api.openai.com/v1"
+USAGE_FIELDS = RawUsage.__struct_fields__
 MINI = KnownPrice(150_000, 75_000, 600_000, "a test")
 
 tokens = st.integers(0, 10**7)
@@ -59,6 +62,93 @@ def test_no_request_costs_more_than_its_worst_case(
 
 def test_more_cached_tokens_than_input_tokens_make_no_negative_cost() -> None:
     assert cost_picousd(Usage(input_tokens=10, cached_input_tokens=99), MINI) == 10 * 75_000
+
+
+@pytest.mark.parametrize(
+    ("told", "billed"),
+    [
+        ({"prompt_tokens": 100, "completion_tokens": 2}, Usage(100, 0, 2)),
+        ({"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102}, Usage(100, 0, 2)),
+        # Gemini: thinking is in the total alone
+        ({"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 502}, Usage(100, 0, 402)),
+        # xAI: beside completion_tokens
+        (
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 2,
+                "total_tokens": 502,
+                "completion_tokens_details": {"reasoning_tokens": 400},
+            },
+            Usage(100, 0, 402, 400),
+        ),
+        (
+            {"prompt_tokens": 100, "completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 400}},
+            Usage(100, 0, 402, 400),
+        ),
+        # OpenAI: a part of it
+        (
+            {"prompt_tokens": 100, "completion_tokens": 402, "completion_tokens_details": {"reasoning_tokens": 400}},
+            Usage(100, 0, 402, 400),
+        ),
+        ({"prompt_tokens": 100, "prompt_tokens_details": {"cached_tokens": 90}}, Usage(100, 90)),
+        ({"prompt_tokens": 100, "prompt_cache_hit_tokens": 64}, Usage(100, 64)),
+        ({"prompt_tokens": 100, "cached_tokens": 64}, Usage(100, 64)),
+        # beside the prompt: more than it, or by the total
+        ({"prompt_tokens": 10, "completion_tokens": 2, "cached_tokens": 90, "total_tokens": 12}, Usage(100, 90, 2)),
+        ({"prompt_tokens": 10, "completion_tokens": 2, "cached_tokens": 90, "total_tokens": 102}, Usage(100, 90, 2)),
+        ({"prompt_tokens": 100, "completion_tokens": 2, "cached_tokens": 90, "total_tokens": 192}, Usage(190, 90, 2)),
+        ({"prompt_tokens": -1, "completion_tokens": 2}, None),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, None),
+        ({"prompt_tokens": "10", "completion_tokens": 2}, None),
+        ({"prompt_tokens": 10, "completion_tokens": 1e30}, None),
+        ("many", None),
+    ],
+)
+def test_tokens_are_counted_as_they_are_billed(told: Any, billed: Usage | None) -> None:
+    found = read_odd_usage(told, {})
+    assert found.usage == billed
+    assert (found.odd is None) == (billed is not None)
+
+
+odd_values = st.sampled_from([None, -1, 0, 1, 10, 10**12, 1.5, math.nan, math.inf, "10", True, [], {}])
+told_usages = st.dictionaries(st.sampled_from(USAGE_FIELDS), odd_values | st.integers(0, 99), max_size=6)
+
+
+@given(told_usages)
+def test_whatever_a_usage_holds_is_no_error_and_no_negative_cost(told: dict[str, Any]) -> None:
+    found = read_odd_usage(told, {})
+    assert found.cost is None or found.cost >= 0
+    assert found.usage is None or cost_picousd(found.usage, MINI) >= 0
+    assert found.usage is None or found.usage.cached_input_tokens <= found.usage.input_tokens
+    assert found.usage is None or found.usage.reasoning_tokens <= found.usage.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("told", "headers", "usd_told"),
+    [
+        ({"cost": 0.00123}, {}, 0.00123),
+        ({"cost": 0}, {}, 0.0),
+        ({"cost": 0.00123, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}}, {}, 0.02123),
+        ({"cost": 0.00123, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.001}}, {}, 0.00123),
+        ({"cost": {"total_cost": 0.006}}, {}, 0.006),
+        ({"estimated_cost": 2e-6}, {}, 2e-6),
+        ({"cost_in_usd_ticks": 37756000}, {}, 0.0037756),
+        ({}, {"x-litellm-response-cost": "1.5e-05"}, 1.5e-5),
+        (None, {"x-litellm-response-cost": "1.5e-05"}, 1.5e-5),
+        ({}, {"x-litellm-response-cost": "0.0"}, None),
+        ({}, {"x-litellm-response-cost": "None"}, None),
+        ({"cost": "dear"}, {}, None),
+        ({"cost": -1}, {}, None),
+        ({"cost": True}, {}, None),
+        ({}, {}, None),
+    ],
+)
+def test_a_cost_is_read_wherever_the_endpoint_tells_it(
+    told: Any, headers: dict[str, str], usd_told: float | None
+) -> None:
+    usage = told if told is None else {"prompt_tokens": 10, "completion_tokens": 2, **told}
+    found = read_odd_usage(usage, headers).cost
+    assert (None if found is None else usd(found)) == usd_told
 
 
 # ---------------------------------------------------------------- where a price comes from

@@ -12,6 +12,28 @@ from batchjob.model import Limits, Quota
 LONGEST_WAIT_SECONDS = 3600.0
 """A longer wait is asked for again after an hour: a year is a mistake, and a daily quota may be raised meanwhile."""
 
+ID_HEADERS = (
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-ms-request-id",
+    "x-oneapi-request-id",
+    "x-new-api-request-id",
+    "x-litellm-call-id",
+    "x-generation-id",
+    "x-siliconcloud-trace-id",
+    "x-dashscope-request-id",
+    "x-ds-trace-id",
+    "x-tt-logid",
+    "x-log-id",
+    "trace-id",
+    "x-trace-id",
+    "x-amzn-requestid",
+    "nvcf-reqid",
+    "cf-ray",
+)
+"""Headers that hold the provider's ID of a request: the nearest to its bill first, a proxy's last."""
+
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _UNITS = (86400.0, 3600.0, 60.0, 1.0)
 

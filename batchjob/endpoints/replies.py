@@ -8,23 +8,13 @@ from typing import Any
 
 import msgspec
 
-from batchjob.endpoints.headers import limits, retry_after_seconds
+from batchjob.endpoints.headers import ID_HEADERS, limits, retry_after_seconds
 from batchjob.endpoints.sse import completion_of, is_stream
-from batchjob.model import HUGE, Answered, Lost, Rejected, Reply, Usage
+from batchjob.endpoints.usage import RawUsage, read_odd_usage, read_usage
+from batchjob.model import HUGE, Answered, Lost, Rejected, Reply
 
 MOST_MESSAGE_CHARACTERS = 500
 MOST_ID_CHARACTERS = 200
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: int | None = None  # DeepSeek's name for cached tokens
 
 
 class _Message(msgspec.Struct):
@@ -41,7 +31,7 @@ class _Choice(msgspec.Struct):
 
 class _Completion(msgspec.Struct):
     choices: tuple[_Choice, ...]
-    usage: _Usage | None = None
+    usage: RawUsage | None = None
     id: str | None = None
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -54,7 +44,7 @@ BROKEN_OFF = "error"
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Reply:
     """What an HTTP answer says. A body of None was too large to be read; `now` gives epoch seconds."""
-    provider_id = _identifier(headers.get("x-request-id"))
+    provider_id = request_id(headers)
     if 200 <= status < 300:
         return _read_success(status, headers, body, provider_id, now)
     wait = retry_after_seconds(headers, now=now())
@@ -88,26 +78,17 @@ def _read_success(
     choice = reply.choices[0]
     if len(reply.choices) > 1:
         choice = next((one for one in reply.choices if one.index == 0), choice)
+    used = read_usage(reply.usage, headers)
     return Answered(
         choice.message.content,
         BROKEN_OFF if choice.error is not None else choice.finish_reason,
         choice.message.refusal,
-        _usage(reply.usage),
+        used.usage,
         provider_id or _identifier(reply.id),
         limits(headers),
+        used.cost,
+        used.odd,
     )
-
-
-def _usage(reported: _Usage | None) -> Usage | None:
-    """The usage, or None where it is missing or cannot be true."""
-    if reported is None:
-        return None
-    details = reported.prompt_tokens_details
-    cached = (details.cached_tokens if details else None) or reported.prompt_cache_hit_tokens or 0
-    numbers = (reported.prompt_tokens, cached, reported.completion_tokens)
-    if min(numbers) < 0 or max(numbers) > 1e9 or cached > reported.prompt_tokens:
-        return None
-    return Usage(*numbers)
 
 
 def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Any) -> Reply:
@@ -131,17 +112,16 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id:
     choice = _first_choice(choices) if isinstance(choices, list) else {}
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    try:
-        usage = _usage(msgspec.convert(reply.get("usage"), _Usage | None))
-    except msgspec.ValidationError:
-        usage = None
+    used = read_odd_usage(reply.get("usage"), headers)
     return Answered(
         text_of(message.get("content")),
         BROKEN_OFF if choice.get("error") else text_of(choice.get("finish_reason")),
         text_of(message.get("refusal")),
-        usage,
+        used.usage,
         provider_id or _identifier(reply.get("id")),
         limits(headers),
+        used.cost,
+        used.odd,
     )
 
 
@@ -155,6 +135,20 @@ def _told_status(error: Any) -> int | None:
     """The status that an error inside a 200 gives as its code, as OpenRouter does; None where it gives none."""
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and 400 <= code <= 599 else None
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The provider's ID of a request, under whichever name it comes."""
+    return next((found for name in ID_HEADERS if name in headers and (found := _identifier(headers[name]))), None)
+
+
+def _id_in(reply: Any, error: Any) -> str | None:
+    """The ID that an error's JSON holds."""
+    for fields in (error, reply):
+        for name in ("request_id", "requestId", "id") if isinstance(fields, dict) else ():
+            if found := _identifier(fields.get(name)):
+                return found
+    return None
 
 
 def _identifier(value: Any) -> str | None:
@@ -199,7 +193,7 @@ def _rejection(
         code="content_filter" if _is_flagged(fields) else _name(fields.get("code")),
         type=_name(fields.get("type")),
         param=_name(fields.get("param")),
-        provider_id=provider_id,
+        provider_id=provider_id or _id_in(outer, error),
         retry_after_seconds=wait,
         limits=limits(headers),
     )

@@ -27,7 +27,7 @@ from batchjob.model import (
     Settle,
 )
 from batchjob.money.cost import cost_picousd
-from batchjob.states import Event, JobState, Outcome, Source
+from batchjob.states import CostSource, Event, JobState, Outcome, Source
 from batchjob.task.answers import split_answer
 from batchjob.task.finish import Ended, how_it_ended
 
@@ -125,6 +125,7 @@ def _settle(
     agreed: bool | None = None,
 ) -> Settle:
     answered = isinstance(reply, Answered)
+    cost, cost_source = cost_of(exchange, reply, decision)
     return Settle(
         exchange.request_id,
         decision.outcome,
@@ -133,21 +134,26 @@ def _settle(
         200 if answered else getattr(reply, "status", None),
         getattr(reply, "provider_id", None),
         reply.usage if isinstance(reply, Answered) else None,
-        cost_of(exchange, reply, decision),
+        cost,
+        cost_source,
         decision.kind or None,
         decision.message or None,
         _remembered(exchange.parcel, results),
         agreed,
+        reply.odd_usage if isinstance(reply, Answered) else None,
     )
 
 
-def cost_of(exchange: Exchange, reply: Reply, decision: Decision) -> int | None:
-    """What the request cost, in picodollars; a lost one may have cost its worst case. None: unknown."""
-    if exchange.price is None or decision.outcome is Outcome.LOST:
-        return exchange.reserved
-    if not isinstance(reply, Answered):
-        return 0
-    return None if reply.usage is None else cost_picousd(reply.usage, exchange.price)
+def cost_of(exchange: Exchange, reply: Reply, decision: Decision) -> tuple[int | None, CostSource | None]:
+    """What the request cost, in picodollars, and what says so: the endpoint itself if it does. None: unknown."""
+    if decision.outcome is Outcome.LOST:
+        return exchange.reserved, None if exchange.reserved is None else CostSource.WORST_CASE
+    if isinstance(reply, Answered) and reply.cost is not None:
+        return reply.cost, CostSource.REPORTED
+    if exchange.price is None or (isinstance(reply, Answered) and reply.usage is None):
+        return None, None
+    used = reply.usage if isinstance(reply, Answered) else None
+    return cost_picousd(used, exchange.price) if used else 0, CostSource.PRICE
 
 
 def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembered, ...]:

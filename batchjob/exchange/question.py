@@ -33,6 +33,8 @@ class Questions:
         self._prompt_tokens = self._prompt.overhead_tokens()
         self._prompt_bytes = self._prompt.overhead_bytes()
         self._least_input: dict[tuple[str, int], int] = {}
+        self._most_output: dict[tuple[str, int], int] = {}
+        self._dearest: dict[tuple[str, int], int] = {}  # picodollars, of those whose cost was reported
         self._max_tokens = {1: config.max_tokens or max_tokens_for(config.labels, 1)}
         self._frames: dict[str, list[bytes]] = {}  # model -> a body for one row, cut where its text stands
 
@@ -79,31 +81,40 @@ class Questions:
         """The most it can cost, in picodollars; None where no price is known.
 
         A token has a byte at least; and what stands around the texts has no more tokens than the smallest request of
-        as many rows had in all.
+        as many rows had in all. An answer may have been billed for more than it was allowed (thinking), or at another
+        price: then the next may cost as much.
         """
-        if self._budget.price(parcel.model) is None:
-            return None
         count = len(parcel.rows)
-        around = self._least_input.get((parcel.model, count))
+        key = parcel.model, count
+        if self._budget.price(parcel.model) is None:
+            return self._dearest.get(key)
+        around = self._least_input.get(key)
         if around is None:
             around = self._prompt_bytes
             if count > 1 and self.by_schema:  # some endpoints bill the schema
                 around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
         size = around + self._prompt.text_bytes(parcel.rows) + ROW_BYTES * count
-        return self._budget.worst_case(parcel.model, bytes_sent=size, max_tokens=self._most_tokens(count))
+        most = max(self._most_tokens(count), self._most_output.get(key, 0))
+        cost = self._budget.worst_case(parcel.model, bytes_sent=size, max_tokens=most) or 0
+        return max(cost, self._dearest.get(key, 0))
 
     # ------------------------------------------------------------ what replies teach
 
-    def learn_answer(self, parcel: Parcel, usage: Usage | None) -> None:
+    def learn_answer(self, parcel: Parcel, usage: Usage | None, cost: int | None = None) -> None:
         """A request was answered: what it was billed, for a closer worst case of the next with as many rows.
+
+        `cost` is what the endpoint itself reported, in picodollars.
 
         Where many rows were answered by schema, a refusal that comes later has another cause.
         """
         if len(parcel.rows) > 1:
             self._by_schema_worked = True
+        key = parcel.model, len(parcel.rows)
+        if cost:
+            self._dearest[key] = max(cost, self._dearest.get(key, 0))
         if usage is not None and usage.input_tokens:
-            key = parcel.model, len(parcel.rows)
             self._least_input[key] = min(usage.input_tokens, self._least_input.get(key, usage.input_tokens))
+            self._most_output[key] = max(usage.output_tokens, self._most_output.get(key, 0))
 
     def gives_up_schema(self, parcel: Parcel, decision: Decision) -> bool:
         """Whether the endpoint refused the response_format, as far as can be told; from now on it goes without."""

@@ -26,9 +26,9 @@ class Budget:
         self._held = 0  # spent and reserved by this run
 
     @property
-    def priced(self) -> bool:
-        """Whether any model has a price."""
-        return any(self._prices.values())
+    def known(self) -> bool:
+        """Whether anything is known of the cost: a model's price, or what an endpoint reported."""
+        return any(self._prices.values()) or self._held > 0
 
     @property
     def held_usd(self) -> float:
@@ -57,7 +57,7 @@ class Budget:
         """Put so much aside."""
         self._held += cost
 
-    def correct(self, reserved: int, cost: int | None) -> None:
+    def correct(self, reserved: int | None, cost: int | None) -> None:
         """A request is over: what it did not cost is free again. A cost that is not known is its worst case."""
         if cost is not None:
-            self._held += cost - reserved
+            self._held += cost - (reserved or 0)

@@ -90,6 +90,7 @@ class Runner:
         self._workers: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before
         self._ending: Ending | None = None
+        self._told_odd_usage = False
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
         self._error: BaseException | None = None
 
@@ -249,7 +250,7 @@ class Runner:
         body = self._questions.body(parcel)
         digest = digest_of(body)
         price = self._budget.price(parcel.model)
-        reserved = None if price is None else self._questions.worst_case(parcel)
+        reserved = self._questions.worst_case(parcel)
         if reserved is not None:
             self._budget.reserve(reserved)
         return Exchange(
@@ -271,8 +272,7 @@ class Runner:
             exchange, reply, decision, self._terms, counts=counts, at=self._wall(), chance=self._chance
         )
         self._commits.submit(conclusion.settle)
-        if exchange.reserved is not None:
-            self._budget.correct(exchange.reserved, conclusion.settle.cost)
+        self._budget.correct(exchange.reserved, conclusion.settle.cost)
         for over in conclusion.over:
             self._row_over(over)
         if conclusion.stop is not None:
@@ -294,11 +294,18 @@ class Runner:
             self.stop(lesson.stop)
         if self._gate.counts_tokens:
             self._gate.correct_tokens(exchange.tokens, reply, now)
-        if decision.outcome is Outcome.ANSWERED and (exchange.price is not None or len(parcel.rows) > 1):
-            self._questions.learn_answer(parcel, reply.usage if isinstance(reply, Answered) else None)
+        if isinstance(reply, Answered) and decision.outcome is Outcome.ANSWERED:
+            self._learn_bill(exchange, reply)
         if decision is not ANSWERED:
             self._tell(exchange, decision, reply)
         return decision, lesson.counts
+
+    def _learn_bill(self, exchange: Exchange, reply: Answered) -> None:
+        if exchange.price is not None or reply.cost is not None or len(exchange.parcel.rows) > 1:
+            self._questions.learn_answer(exchange.parcel, reply.usage, reply.cost)
+        if reply.odd_usage is not None and not self._told_odd_usage:
+            self._told_odd_usage = True
+            self._log.warning("usage_not_believed", usage=reply.odd_usage, request_id=reply.provider_id)
 
     def _row_over(self, over: Over) -> None:
         row, result, key = over
@@ -346,7 +353,7 @@ class Runner:
     @property
     def cost_usd(self) -> float | None:
         """What the job cost so far, with the worst case of what is in flight; None where no price is known."""
-        return self._budget.held_usd if self._budget.priced else None
+        return self._budget.held_usd if self._budget.known else None
 
     @property
     def pacing(self) -> str:

@@ -58,7 +58,9 @@ class Cost(Value, frozen=True):
 
     usd: float | None
     known: bool
+    reported_requests: int  # of the answers, those whose cost the endpoint itself told
     unknown_requests: int
+    odd_usages: int  # answers whose usage cannot be true
     lost_usd_at_most: float
     prices: dict[str, str]  # model -> what says its price
 
@@ -201,8 +203,10 @@ def _cost(snapshot: Snapshot) -> Cost:
     prices = msgspec.json.decode(snapshot.job.prices, type=dict[str, KnownPrice])
     return Cost(
         usd=usd(cost.get("answered", 0)) if answered > unknown or (prices and not answered) else None,
-        known=not unknown and (answered == 0 or bool(prices)),
+        known=not unknown,
+        reported_requests=cost.get("reported", 0),
         unknown_requests=unknown,
+        odd_usages=snapshot.tally.get("usage", {}).get("odd", 0),
         lost_usd_at_most=usd(cost.get("lost", 0)),
         prices={model: price.source for model, price in prices.items()},
     )

@@ -79,19 +79,36 @@ def _request_lines(status: Status) -> list[str]:
     outcomes = (Outcome.ANSWERED, Outcome.REJECTED, Outcome.LOST)
     told = [f"{count:,} {outcome}" for outcome in outcomes if (count := getattr(requests, outcome))]
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    thought = f" ({usage.reasoning_tokens:,} thinking)" if usage.reasoning_tokens else ""
     return [
         f"requests  {requests.sent:,} sent: " + ", ".join(told),
-        f"tokens    {usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out, as reported",
+        f"tokens    {usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out{thought}, as reported",
     ]
 
 
 def _cost_lines(status: Status) -> list[str]:
     cost = status.cost
+    lines = []
+    if cost.odd_usages:
+        odd = counted(cost.odd_usages, "answer")
+        lines.append(f"usage     {odd} with a usage that cannot be true: batchjob export --requests shows it")
     if cost.usd is not None:
-        return [f"cost      {_paid(cost, cost.usd)}, by usage as reported and {_price_origin(cost)}"]
-    if status.requests.answered:
-        return ['cost      unknown: no price is known for the model; give it in job.toml as [prices."MODEL"]']
-    return []
+        lines.append(f"cost      {_paid(cost, cost.usd)}, {_says(cost, status.requests.answered)}")
+    elif status.requests.answered and cost.prices:
+        lines.append("cost      unknown: the endpoint told no usage that can be true; a budget counts the worst case")
+    elif status.requests.answered:
+        lines.append('cost      unknown: no price is known for the model; give it in job.toml as [prices."MODEL"]')
+    return lines
+
+
+def _says(cost: Cost, answered: int) -> str:
+    """What the cost rests on."""
+    by_usage = f"by usage as reported and {_price_origin(cost)}"
+    if not cost.reported_requests:
+        return by_usage
+    if cost.reported_requests + cost.unknown_requests >= answered:
+        return "as the endpoint reported it"
+    return f"for {counted(cost.reported_requests, 'request')} as the endpoint reported it, else {by_usage}"
 
 
 def _paid(cost: Cost, amount: float) -> str:

@@ -14,13 +14,14 @@ SELECT job.name AS job, one.id AS request_id, run_of(one.id) AS run, one.rows, o
     strftime('%Y-%m-%dT%H:%M:%fZ', one.sent_at, 'unixepoch') AS sent_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', one.ended_at, 'unixepoch') AS ended_at,
     one.client_key, one.provider_id, one.input_tokens, one.cached_input_tokens, one.output_tokens,
-    one.reasoning_tokens, one.cost_picousd / 1e12 AS usd, one.error_kind, one.error
+    one.reasoning_tokens, one.cost_picousd / 1e12 AS usd, one.cost_source, one.odd_usage, one.error_kind, one.error
 FROM (
     SELECT id, rows, purpose, model, outcome, status, sent_at, ended_at, client_key, provider_id, input_tokens,
-        cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd, error_kind, error FROM request
+        cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd, cost_source, odd_usage, error_kind, error
+    FROM request
     UNION ALL
     SELECT id, rows, purpose, model, NULL, NULL, sent_at, NULL, client_key, NULL, NULL, NULL, NULL, NULL,
-        cost_picousd, NULL, NULL FROM intent
+        cost_picousd, NULL, NULL, NULL, NULL FROM intent
 ) AS one LEFT JOIN run ON run.id = run_of(one.id) LEFT JOIN job ON job.id = run.job_id;
 
 CREATE VIEW labelled AS
@@ -179,6 +180,7 @@ CREATE TABLE request (
     reasoning_tokens INTEGER,
     cost_picousd INTEGER,        -- NULL: no price or no usage is known
     cost_source TEXT,            -- what the cost rests on: price, reported, or worst_case of a lost one
+    odd_usage TEXT,              -- JSON: the usage as it was reported, where that cannot be true
     error_kind TEXT,
     error TEXT
 ) STRICT;

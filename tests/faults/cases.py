@@ -480,13 +480,14 @@ def odd(fault: str, act: Act, *, tokens: int = 30, **more: Any) -> None:
     )
 
 
-def usage(fault: str, text: str, tokens: int = 20) -> None:
+def usage(fault: str, text: str, tokens: int = 20, does: str = "") -> None:
     """A right answer with such a usage."""
     odd(
         f"usage {fault}",
         built(lambda x: http(right(usage="USAGE")(x).replace(b'"USAGE"', text.encode()))),
         tokens=tokens,
-        does=TAKES + ("; the usage is not believed" if tokens == 20 else ""),
+        says="" if does else "a usage that cannot be true",
+        does=TAKES + (does or "; says that the usage cannot be true; a budget counts the worst case"),
     )
 
 
@@ -559,15 +560,34 @@ odd(
     built(lambda x: http(b'{"choices":[{"message":{"content":"%s"}}]}' % label_of(x.row).encode())),
     tokens=20,
 )
-usage("missing", "null")
+COUNTED_BESIDE = "; counts it beside what it is not a part of"
+usage("missing", "null", does="; a budget counts the worst case")
+usage("of nulls", '{"prompt_tokens": null, "completion_tokens": null}', does="; a budget counts the worst case")
+usage("of zeros", '{"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}')
 usage("of the wrong kind", '"many"')
 usage("NaN", '{"prompt_tokens": NaN, "completion_tokens": 2}')
 usage("negative", '{"prompt_tokens": -5, "completion_tokens": 2}')
 usage("as text", '{"prompt_tokens": "10", "completion_tokens": "2"}')
 usage("huge", '{"prompt_tokens": 1e30, "completion_tokens": 2}')
 usage("of a hundred digits", '{"prompt_tokens": ' + "9" * 100 + "}")
-usage("with more cached than there are", '{"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 99}}')
-usage("with nulls in its details", '{"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": null}}', 30)
+usage(
+    "with more cached than there are",
+    '{"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 99}}',
+    129,
+    COUNTED_BESIDE,
+)
+usage(
+    "whose thinking is in its total alone",
+    '{"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 412}',
+    30,
+    COUNTED_BESIDE,
+)
+usage(
+    "with nulls in its details",
+    '{"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": null}}',
+    30,
+    "; the usage is counted",
+)
 odd("the label in quotes, capitals and with a dot", content(lambda label: f'"{label.upper()}."'))
 odd("the label with newlines around it", content(lambda label: f"\n\n{label}\r\n"))
 odd(

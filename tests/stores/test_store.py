@@ -28,7 +28,7 @@ from batchjob.model import (
     Usage,
 )
 from batchjob.ports import Store, StoreReader
-from batchjob.states import Event, JobState, Outcome, Purpose, Source, State
+from batchjob.states import CostSource, Event, JobState, Outcome, Purpose, Source, State
 from batchjob.stores import open_check, open_reader, open_store
 
 SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text", "more"), "id", "text", None, None)
@@ -160,10 +160,10 @@ async def test_a_commit_answers_and_does_results_before_claims(bench: Bench) -> 
 
 async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> None:
     request = await bench.claim(1, 2, cost=50)
-    usage = Usage(10, 3, 2)
+    usage, both = Usage(10, 3, 2, 1), (labelled(1), result(2, Event.FAIL))
     await bench.store.commit(
         [
-            Settle(request, Outcome.ANSWERED, (labelled(1), result(2, Event.FAIL)), 3.0, 200, "id-1", usage, 40),
+            Settle(request, Outcome.ANSWERED, both, 3.0, 200, "id-1", usage, 40, CostSource.REPORTED),
             Skip((RowResult(3, Event.ASSIGN, label="no", source=Source.RULE, origin="r"),), 3.0),
             Beat(4.5, "paced by rpm", 3.0),
         ]
@@ -179,8 +179,8 @@ async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> Non
         assert check.damages() == []
         tally = check.snapshot("job").tally
         assert tally["label"] == {"yes": 1, "no": 1}
-        assert tally["usage"] == {"input_tokens": 10, "cached_input_tokens": 3, "output_tokens": 2}
-        assert tally["cost"] == {"answered": 40}
+        assert tuple(tally["usage"].values()) == msgspec.structs.astuple(usage)
+        assert tally["cost"] == {"answered": 40, "reported": 1}
         (problem,) = check.problems(check.job("job"), "bad", 5)
         assert (problem.number, problem.request_id) == (2, "id-1")
     assert await bench.store.draw(100) == (40, 60)

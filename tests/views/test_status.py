@@ -60,8 +60,16 @@ def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
         "sources": ["model", "duplicate", "cache", "rule", "fallback", "human"],
         "matched": ["exact", "near"],
         "requests": ["sent", "not_sent", "rejected", "answered", "lost", "resent", "resent_as_new"],
-        "usage": ["input_tokens", "cached_input_tokens", "output_tokens"],
-        "cost": ["usd", "known", "unknown_requests", "lost_usd_at_most", "prices"],
+        "usage": ["input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"],
+        "cost": [
+            "usd",
+            "known",
+            "reported_requests",
+            "unknown_requests",
+            "odd_usages",
+            "lost_usd_at_most",
+            "prices",
+        ],
         "verified": ["asked", "agreed"],
         "rate": ["rows_per_second", "eta_seconds"],
     }

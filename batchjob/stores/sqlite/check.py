@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batchjob.model import Usage
 from batchjob.records import Difference
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite.ids import expand
@@ -13,12 +14,12 @@ MOST_DAMAGES = 5
 
 _REQUESTS = (
     "(SELECT run.job_id, one.* FROM ("
-    "SELECT id, client_key, repeats, outcome, input_tokens, cached_input_tokens, output_tokens, cost_picousd"
-    " FROM request"
-    " UNION ALL SELECT id, client_key, repeats, NULL, NULL, NULL, NULL, NULL FROM intent"
+    "SELECT id, client_key, repeats, outcome, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,"
+    " cost_picousd, cost_source, odd_usage FROM request"
+    " UNION ALL SELECT id, client_key, repeats, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM intent"
     ") AS one LEFT JOIN run ON run.id = run_of(one.id))"
 )
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
+
 
 COUNTED = {
     "row": "SELECT job_of(id), state, count(*) FROM row GROUP BY 1, 2",
@@ -35,13 +36,18 @@ COUNTED = {
         f" JOIN request AS lost ON lost.id = again.repeats WHERE again.client_key <> lost.client_key GROUP BY 1"
     ),
     "usage": " UNION ALL ".join(
-        f"SELECT job_id, '{name}', sum({name}) FROM {_REQUESTS} WHERE {name} IS NOT NULL GROUP BY 1" for name in _TOKENS
-    ),
+        f"SELECT job_id, '{name}', sum({name}) FROM {_REQUESTS} WHERE {name} IS NOT NULL GROUP BY 1"
+        for name in Usage.__struct_fields__
+    )
+    + f" UNION ALL SELECT job_id, 'odd', count(*) FROM {_REQUESTS}"
+    f" WHERE outcome = 'answered' AND odd_usage IS NOT NULL GROUP BY 1",
     "cost": (
         f"SELECT job_id, outcome, sum(cost_picousd) FROM {_REQUESTS}"
         f" WHERE outcome IN ('answered', 'lost') AND cost_picousd IS NOT NULL GROUP BY 1, 2"
         f" UNION ALL SELECT job_id, 'unknown', count(*) FROM {_REQUESTS}"
         f" WHERE outcome = 'answered' AND cost_picousd IS NULL GROUP BY 1"
+        f" UNION ALL SELECT job_id, 'reported', count(*) FROM {_REQUESTS}"
+        f" WHERE outcome = 'answered' AND cost_source = 'reported' GROUP BY 1"
     ),
 }
 """Kind of counter -> the query that counts again: job, name, n. What belongs to no job has no job here."""

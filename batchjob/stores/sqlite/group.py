@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from batchjob import failpoints
-from batchjob.model import AddRows, Beat, Claim, Remembered, RowResult, Settle, Skip, Write
-from batchjob.states import TRANSITIONS, Event, Outcome, Purpose, Source, State
+from batchjob.model import AddRows, Beat, Claim, Remembered, RowResult, Settle, Skip, Usage, Write
+from batchjob.states import TRANSITIONS, CostSource, Event, Outcome, Purpose, Source, State
 from batchjob.stores.sqlite import ids, schema
 
 QUERIES = schema.named_queries(Path(__file__).with_name("queries.sql"))
@@ -167,11 +167,15 @@ class Group:
     def _add_settle(self, settle: Settle) -> None:
         usage, cost = settle.usage, settle.cost
         tokens = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) if usage else _NO_TOKENS
-        rests_on = None if cost is None else "worst_case" if settle.outcome is Outcome.LOST else "price"
         over = settle.request_id, settle.at, settle.outcome, settle.status, settle.provider_id, *tokens
-        failed = settle.error_kind is not None
         # What is missing at the end of an array is NULL to SQLite, and takes no time to be read.
-        more = (cost, rests_on, settle.error_kind, settle.error) if failed else (cost, rests_on) if rests_on else ()
+        more: tuple[Any, ...] = () if cost is None else (cost, settle.cost_source)
+        if settle.odd_usage is not None or (usage is not None and usage.reasoning_tokens):
+            thought = usage.reasoning_tokens if usage else None
+            failure = settle.error_kind, settle.error
+            more = (cost, settle.cost_source, *failure, thought, settle.odd_usage)
+        elif settle.error_kind is not None:
+            more = (cost, settle.cost_source, settle.error_kind, settle.error)
         self._given["settle_requests"].append((*over, *more))
         self._settled.append(settle)
         self._add_results(settle.rows, settle.request_id)
@@ -220,7 +224,7 @@ class Group:
             if outcome is not Outcome.NOT_SENT:
                 tally["request", "sent"] += n
         used = [settle.usage for settle in self._settled if settle.usage is not None]
-        for name in ("input_tokens", "cached_input_tokens", "output_tokens"):
+        for name in Usage.__struct_fields__:
             tally["usage", name] += sum([getattr(usage, name) for usage in used])
         for settle in self._settled:
             if settle.agreed is not None:
@@ -231,6 +235,9 @@ class Group:
                     tally["cost", "unknown"] += 1
                 else:
                     tally["cost", "answered"] += settle.cost
+                    tally["cost", "reported"] += settle.cost_source is CostSource.REPORTED
+                if settle.odd_usage is not None:
+                    tally["usage", "odd"] += 1
             elif settle.outcome is Outcome.LOST and settle.cost:
                 tally["cost", "lost"] += settle.cost
 

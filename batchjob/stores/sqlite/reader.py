@@ -314,10 +314,11 @@ UNFINISHED_ROWS = ids.expand(
 )
 REQUESTS = (
     "SELECT id, client_key, provider_id, rows, purpose, model, sent_at, ended_at, outcome, status,"
-    " input_tokens, cached_input_tokens, output_tokens, error_kind, error FROM request WHERE id > ? AND id <= ?"
+    " input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd / 1e12, cost_source, odd_usage,"
+    " error_kind, error FROM request WHERE id > ? AND id <= ?"
     " UNION ALL"
-    " SELECT id, client_key, NULL, rows, purpose, model, sent_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
-    " FROM intent WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+    " SELECT id, client_key, NULL, rows, purpose, model, sent_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+    " cost_picousd / 1e12, NULL, NULL, NULL, NULL FROM intent WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
 )
 CACHE_BY_JOB = (
     "SELECT job.name, count(*), sum(off_list), min(at), max(at), sum(length(CAST(label AS BLOB)))"

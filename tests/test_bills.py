@@ -1,0 +1,124 @@
+"""What a job is said to cost is what the endpoint bills, in whichever way it says so; and each request has its ID."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from multidict import CIMultiDict
+
+from batchjob.endpoints.replies import read_reply
+from batchjob.model import Rejected
+from tests.faults.server import Exchange, FaultServer, completion, http, label_of
+from tests.test_faults import ask, command, place, run, write_rows  # noqa: F401
+
+PRICED = '[prices."m"]\ninput = 1.0\noutput = 10.0\ncached_input = 0.1\n'
+THINKING = {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 502}
+Capture = pytest.CaptureFixture[str]
+
+
+def telling(usage: Any, **headers: str) -> Callable[[Exchange], Any]:
+    """The right answer, with this usage and these headers."""
+
+    async def act(x: Exchange) -> None:
+        await x.send(http(completion(label_of(x.row), usage=usage), **headers))
+
+    return act
+
+
+def labelled(capfd: Capture, act: Callable[[Exchange], Any], *flags: str, rows: int = 20) -> tuple[int, str, int]:
+    """A job's exit code, what it said, and how many requests the endpoint had."""
+    write_rows(rows)
+    server = FaultServer(act)
+    with server.running():
+        ran = run(capfd, *command(server.url, *flags))
+    return ran.exit, ran.said, len(server.requests)
+
+
+def cost(capfd: Capture) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(capfd, "status", "--json").said)["cost"]
+    return found
+
+
+def test_thinking_outside_the_usage_is_in_the_cost(capfd: Capture) -> None:
+    Path("job.toml").write_text(PRICED)
+    code, said, _ = labelled(capfd, telling(THINKING))
+    assert code == 0, said
+    assert cost(capfd)["usd"] == pytest.approx(20 * (100 * 1e-6 + 402 * 10e-6))
+
+
+def test_thinking_outside_the_usage_passes_no_budget_but_for_what_was_in_flight(capfd: Capture) -> None:
+    Path("job.toml").write_text(PRICED)
+    code, said, requests = labelled(capfd, telling(THINKING), "--budget", "0.01", "--concurrency", "4")
+    assert code == 5, said
+    each = 100 * 1e-6 + 402 * 10e-6
+    assert requests * each <= 0.01 + 3 * each
+    assert cost(capfd)["usd"] == pytest.approx(requests * each)
+
+
+def test_a_reported_cost_comes_before_any_price_and_is_said_to_be_one(capfd: Capture) -> None:
+    Path("job.toml").write_text(PRICED)
+    code, said, _ = labelled(capfd, telling({"prompt_tokens": 100, "completion_tokens": 2, "cost": 0.00123}))
+    assert code == 0
+    assert "cost      0.0246 USD, as the endpoint reported it" in said
+    found = cost(capfd)
+    assert (found["usd"], found["known"], found["reported_requests"]) == (0.0246, True, 20)
+    assert ask("SELECT DISTINCT cost_source FROM request") == [("reported",)]
+
+
+def test_a_cost_in_a_header_is_known_without_a_price(capfd: Capture) -> None:
+    _, said, _ = labelled(capfd, telling(None, x_litellm_response_cost="0.002"), rows=3)
+    assert "cost      0.0060 USD, as the endpoint reported it" in said
+
+
+def test_a_reported_cost_above_the_price_keeps_the_budget_all_the_same(capfd: Capture) -> None:
+    Path("job.toml").write_text(PRICED)
+    usage = {"prompt_tokens": 100, "completion_tokens": 2, "cost": 0.004}
+    code, _, requests = labelled(capfd, telling(usage), "--budget", "0.01", "--concurrency", "1")
+    assert (code, requests) == (5, 2)
+
+
+def test_a_usage_that_cannot_be_true_is_said_and_the_budget_counts_the_worst_case(capfd: Capture) -> None:
+    Path("job.toml").write_text(PRICED)
+    code, said, requests = labelled(capfd, telling({"prompt_tokens": -5, "completion_tokens": 2}), "--budget", "0.01")
+    assert code == 5
+    assert "usage_not_believed" in said
+    assert f"{requests} answers with a usage that cannot be true" in said
+    assert "cost      unknown: the endpoint told no usage that can be true" in said
+    assert cost(capfd)["odd_usages"] == requests
+    run(capfd, "export", "--requests", "-o", "requests.jsonl")
+    ledger = [json.loads(line) for line in Path("requests.jsonl").read_text().splitlines()]
+    assert json.loads(ledger[0]["odd_usage"]) == {"prompt_tokens": -5, "completion_tokens": 2}
+    assert ledger[0]["cost_usd"] is None
+
+
+def test_tokens_of_thinking_are_kept_and_shown(capfd: Capture) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 42, "completion_tokens_details": {"reasoning_tokens": 40}}
+    _, said, _ = labelled(capfd, telling(usage), rows=2)
+    assert "20 in, 84 out (80 thinking), as reported" in said
+    assert ask("SELECT reasoning_tokens, output_tokens FROM request") == [(40, 42)] * 2
+    assert "counters" not in run(capfd, "doctor", "--db", "batchjob.db").said.replace("ok        counters", "")
+
+
+NAMES = ["x-request-id", "apim-request-id", "request-id", "x-oneapi-request-id", "x-litellm-call-id", "x-generation-id"]
+NAMES += ["x-siliconcloud-trace-id", "x-amzn-requestid", "nvcf-reqid", "cf-ray"]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_request_has_its_providers_id_under_whatever_name(name: str, status: int) -> None:
+    body = completion("alpha").replace(b"chatcmpl-1", b"") if status == 200 else b'{"error": {"message": "no"}}'
+    reply = read_reply(status, CIMultiDict({name: "id-7"}), body, now=lambda: 0.0)
+    assert reply.provider_id == "id-7"
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": {"message": "no", "request_id": "id-7"}}, {"request_id": "id-7", "error": {"code": "x"}}]
+)
+def test_an_errors_own_json_may_hold_the_id(body: dict[str, Any]) -> None:
+    reply = read_reply(429, CIMultiDict(), json.dumps(body).encode(), now=lambda: 0.0)
+    assert isinstance(reply, Rejected)
+    assert reply.provider_id == "id-7"
