@@ -405,6 +405,22 @@ def _(health: Any) -> None:
 
 
 @defect(
+    "a connection that was not made counts against the row",
+    "pace.health",
+    f"{DECISIONS}::test_what_was_never_sent_is_held_against_no_row_and_one_connection_is_no_outage",
+    f"{FAULTS}::test_connections_refused_now_and_then_fail_no_row",
+)
+def _(health: Any) -> None:
+    bad = health.Health.bad
+    unavailable = health.Signal.UNAVAILABLE
+
+    def as_if_sent(self: Any, signal: Any, row: Any, now: float) -> bool:
+        return bool(bad(self, unavailable if signal is health.Signal.UNREACHABLE else signal, row, now))
+
+    put(health, "Health.bad", as_if_sent)
+
+
+@defect(
     "a job whose rows all fail alike goes on",
     "pace.health",
     f"{DECISIONS}::test_the_job_stops_at_five_rows_alike_before_any_label_and_at_twenty_after_one",

@@ -20,8 +20,10 @@ from batchjob.model import Answered, Lost, LostRequest, NotSent, Parcel, Rejecte
 from batchjob.pace.health import (
     ALIKE_AT_FIRST,
     ALIKE_IN_A_ROW,
+    BREATH_SECONDS,
     FIRST_PROBE_SECONDS,
     LAST_PROBE_SECONDS,
+    NOBODY_SECONDS,
     OUTAGE_IN_A_ROW,
     AlikeFailures,
     Health,
@@ -281,6 +283,35 @@ def test_a_row_that_fails_while_others_are_answered_is_to_blame_itself() -> None
     assert not health.bad(Signal.UNAVAILABLE, ROW, 0.0)
     health.good(0.0)
     assert health.bad(Signal.UNAVAILABLE, ROW, 0.0)
+
+
+def test_what_was_never_sent_is_held_against_no_row_and_one_connection_is_no_outage() -> None:
+    health = Health(now=0.0)
+    for n in range(200):
+        now = n * 0.01
+        assert not health.bad(Signal.UNREACHABLE, ROW, now)
+        assert health.probe_at == now + BREATH_SECONDS
+        health.good(now)
+    assert health.outage_since is None
+
+
+def test_connections_that_are_not_made_are_an_outage_when_nothing_was_answered_for_a_second() -> None:
+    health = Health(now=0.0)
+    health.good(10.0)
+    for number in range(3 * OUTAGE_IN_A_ROW):
+        health.bad(Signal.UNREACHABLE, Row(number, "x"), 10.0 + 0.99 * NOBODY_SECONDS)
+    assert health.outage_since is None
+    health.bad(Signal.UNREACHABLE, ROW, 10.0 + NOBODY_SECONDS)
+    assert health.outage_since == 10.0
+
+
+def test_an_answer_in_an_outage_lets_others_go_at_once() -> None:
+    health = Health(now=0.0)
+    for number in range(OUTAGE_IN_A_ROW):
+        health.bad(Signal.UNAVAILABLE, Row(number, "x"), 1.0)
+    assert health.probe_at > 1.5
+    health.good(1.5)
+    assert health.probe_at == 1.5
 
 
 def test_one_bad_row_makes_no_outage() -> None:

@@ -616,6 +616,46 @@ def test_rows_survive_an_outage_in_the_middle_of_the_job(capfd: pytest.CaptureFi
     assert tally("row") == {"done": 600}
 
 
+@contextmanager
+def half_away() -> Iterator[int]:
+    """A port where somebody listens for half of the time, and answers one request on each connection."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r")[0]))
+        writer.write(http(completion("alpha"), Connection="close"))
+        writer.close()
+
+    async def serve(port: list[int], ready: threading.Event, over: threading.Event) -> None:
+        while not over.is_set():
+            async with await asyncio.start_server(once, "127.0.0.1", *port or [0], reuse_address=True) as server:
+                port[:] = [server.sockets[0].getsockname()[1]]
+                ready.set()
+                await asyncio.sleep(0.03)
+            await asyncio.sleep(0.03)
+
+    port: list[int] = []
+    ready, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(serve(port, ready, over)))
+    thread.start()
+    try:
+        assert ready.wait(5)
+        yield port[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_connections_refused_now_and_then_fail_no_row(capfd: pytest.CaptureFixture[str]) -> None:
+    write_rows(40)
+    with half_away() as port:
+        run(capfd, *command(f"http://127.0.0.1:{port}/v1", "--max-attempts", "1", "--max-outage", "20"))
+    assert tally("request").get("not_sent", 0) > 10, "it refused none"
+    # What waits in a queue of connections when that is closed was sent: those rows fail by their one attempt.
+    assert ask("SELECT error_kind FROM row WHERE state <> 'done' AND error_kind <> 'connection_lost'") == []
+    assert tally("row")["done"] > 20
+
+
 # ---------------------------------------------------------------- the table as text
 
 

@@ -241,7 +241,7 @@ def _to_verify(over: Sequence[Over], model: str, share: float, chance: Callable[
 
 def _wait(parcel: Parcel, decision: Decision, chance: Callable[[], float]) -> float:
     """Seconds until a parcel is due again: none after a 429, which pauses everybody, or a repeat that cannot hurt."""
-    troubled = decision.signal in (Signal.UNAVAILABLE, Signal.ERRED)
+    troubled = decision.signal in (Signal.UNREACHABLE, Signal.UNAVAILABLE, Signal.ERRED)
     if decision.next not in (Next.AGAIN, Next.RESEND) or not troubled:
         return 0.0
     return backoff_seconds(max(parcel.rows[0].attempts, 1), chance())

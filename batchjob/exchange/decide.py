@@ -75,7 +75,8 @@ class Signal(Enum):
 
     GOOD = "good"
     RATE_LIMITED = "rate_limited"
-    UNAVAILABLE = "unavailable"  # nobody there, or overloaded: no row's fault
+    UNREACHABLE = "unreachable"  # there was no connection: nothing was sent, which says nothing of a row
+    UNAVAILABLE = "unavailable"  # somebody is there, and cannot serve: no row's fault
     ERRED = "erred"  # an error that may be this row's
 
 
@@ -119,7 +120,7 @@ def decide(reply: Reply) -> Decision:
         return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, reply.kind, reply.message, overload)
     if reply.kind == "bad_certificate":
         return Decision(Outcome.NOT_SENT, Next.STOP, Signal.GOOD, reply.kind, reply.message)
-    return Decision(Outcome.NOT_SENT, Next.AGAIN, Signal.UNAVAILABLE, reply.kind, reply.message, overload=True)
+    return Decision(Outcome.NOT_SENT, Next.AGAIN, Signal.UNREACHABLE, reply.kind, reply.message, overload=True)
 
 
 def _of_an_answer(reply: Answered) -> Decision:

@@ -32,9 +32,9 @@ class Gate:
 
     def seconds_to_room(self, now: float) -> float:
         """0 when one more may be in flight; infinite until one that is comes back."""
-        if self._health.probing:
-            return inf if self.in_flight else max(self._health.probe_at - now, 0.0)
-        return 0.0 if self.in_flight < self._pacer.concurrency else inf
+        if self.in_flight >= (1 if self._health.probing else self._pacer.concurrency):
+            return inf
+        return max(self._health.probe_at - now, 0.0)
 
     @property
     def counts_tokens(self) -> bool:

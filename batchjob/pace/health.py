@@ -10,6 +10,12 @@ from batchjob.states import Event, JobState
 
 OUTAGE_IN_A_ROW = 20
 OUTAGE_WINDOW = 100
+BREATH_SECONDS, BREATHS = 0.01, 10
+"""How long nothing is sent after a connection that was not made, times how many were not in a row, up to BREATHS.
+Refusals come at once: without it a job with many rows tries hundreds in a second."""
+NOBODY_SECONDS = 1.0
+"""Connections that are not made are an outage only when nothing was answered for so long: half of a balancer may be
+down, or a server start again."""
 FIRST_PROBE_SECONDS = 1.0
 LAST_PROBE_SECONDS = 60.0
 OF_THE_ROW = frozenset({"content_filter", "too_long", "filtered_answer", "refused_by_model"})
@@ -23,12 +29,13 @@ class Health:
 
     A row that fails while others are answered is to blame itself; rows that fail while nothing is answered are not.
     So a failure is held against the row (costs it an attempt) or against the endpoint (towards an outage), and a row
-    that failed once, then saw others answered, and failed again, no longer speaks for the endpoint.
+    that failed once, then saw others answered, and failed again, no longer speaks for the endpoint. What was never
+    sent is held against no row, ever.
     """
 
     def __init__(self, *, now: float) -> None:
         self.probing = True  # one request at a time
-        self.probe_at = now  # and none before this time
+        self.probe_at = now  # none before this time, probing or not
         self.outage_since: float | None = None
         self._last_good = now
         self._excused = 0.0  # seconds of waiting that the endpoint asked for since
@@ -41,7 +48,8 @@ class Health:
 
     def good(self, now: float, rows: tuple[Row, ...] = ()) -> None:
         """A request was answered, or rejected for what it said: the endpoint works."""
-        self.probing = False
+        if self.probing:
+            self.probing, self.probe_at = False, now
         self.outage_since = None
         self._last_good = now
         self._excused = 0.0
@@ -57,9 +65,11 @@ class Health:
     def bad(self, signal: Signal, row: Row, now: float) -> bool:
         """A request failed that was not answered; whether that costs its row an attempt."""
         before = self._failed_at.get(row.number)
-        suspect = before is not None and self._good > before
-        self._failed_at[row.number] = self._good
-        speaks = not suspect and (signal is Signal.UNAVAILABLE or before is None)
+        sent = signal is not Signal.UNREACHABLE
+        suspect = sent and before is not None and self._good > before
+        if sent:
+            self._failed_at[row.number] = self._good
+        speaks = not suspect and (signal is not Signal.ERRED or before is None)
         if speaks:
             self._bad_in_a_row += 1
             self._window.append(True)
@@ -67,12 +77,18 @@ class Health:
         if in_outage:
             if now >= self.probe_at:  # what fails before that was sent before the outage was noticed
                 self._probe_later(now)
-        elif self._bad_in_a_row >= OUTAGE_IN_A_ROW or sum(self._window) * 2 >= OUTAGE_WINDOW:
+        elif self._is_outage(now, sent=sent):
             self.probing = True
             self.outage_since = self._last_good
             self._window.clear()
             self._probe_later(now)
+        elif not sent:
+            self.probe_at = max(self.probe_at, now + BREATH_SECONDS * min(self._bad_in_a_row, BREATHS))
         return not in_outage and (signal is Signal.ERRED or suspect)
+
+    def _is_outage(self, now: float, *, sent: bool) -> bool:
+        many = self._bad_in_a_row >= OUTAGE_IN_A_ROW or sum(self._window) * 2 >= OUTAGE_WINDOW
+        return many and (sent or now - self._last_good >= NOBODY_SECONDS)
 
     def _probe_later(self, now: float) -> None:
         self.probe_at = max(self.probe_at, now + self._interval)
