@@ -5,7 +5,7 @@ A run is handed things of these shapes and knows nobody behind them; one test su
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from batchjob.model import (
@@ -54,11 +54,18 @@ class Bodies(Protocol):
         messages: Sequence[tuple[str, str]],
         *,
         model: str,
-        max_tokens: int,
-        temperature: float,
+        max_tokens: int | None,
+        temperature: float | None,
         response_format: dict[str, Any] | None,
+        token_field: str = "max_tokens",
+        params: Mapping[str, Any] = ...,
     ) -> bytes:
-        """The request's body for these (role, content) messages."""
+        """The request's body for these (role, content) messages. What is None is not sent.
+
+        Args:
+            token_field: under which name max_tokens goes.
+            params: put over the request, key by key; "omit" leaves a key out.
+        """
         ...
 
 

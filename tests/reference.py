@@ -63,7 +63,7 @@ def _cells(setting: Setting) -> Iterator[str]:
 
 
 def _key(setting: Setting) -> str:
-    return setting.heading(setting.about.shown) if setting.table else setting.name
+    return setting.heading(setting.about.shown) if setting.table or setting.pairs else setting.name
 
 
 def _flag(setting: Setting) -> str:
@@ -86,6 +86,8 @@ def _default(setting: Setting) -> str:
 def _values(setting: Setting) -> str:
     if setting.table:
         return NONE
+    if setting.pairs:
+        return f"{setting.shown}, repeatable"
     if setting.kind is bool:
         return "on or off" if setting.switch else NONE
     if setting.choices:

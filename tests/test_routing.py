@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.errors import SettingError
-from batchjob.settings.config import JobConfig, Route, Rule
+from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Route, Rule
 from batchjob.shortcuts.rules import Rules, check_rules
 from batchjob.task.languages import LANGUAGES, RANKED_LANGUAGES, SCRIPTS, language_of, script_of
 from batchjob.task.routes import Routes, check_routes

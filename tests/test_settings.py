@@ -17,9 +17,10 @@ from reference import PAGE, page
 from batchjob.cli import group
 from batchjob.cli.init import job_toml
 from batchjob.errors import SettingError
-from batchjob.settings.config import JobConfig, Price, Route, Rule, deciding, merge
+from batchjob.settings.config import JobConfig, deciding, merge
 from batchjob.settings.declared import ALWAYS, GROUPS, About, Because, Decides, Setting, columns, declared, spelled
 from batchjob.settings.jobfile import BESIDE, FILES, settings
+from batchjob.settings.tables import OfModel, Price, Route, Rule
 
 ALL = {setting.name: setting for setting in settings()}
 OF_JOB = [setting for setting in ALL.values() if setting.name in JobConfig.__struct_fields__]
@@ -52,7 +53,8 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 def row_of(setting: Setting) -> list[str]:
     rows = rows_of(PAGE.read_text(encoding="utf-8"))
-    key = setting.heading("MODEL") if setting.table else setting.name if setting.about.in_file else setting.option
+    heading = setting.heading(setting.about.shown) if setting.table or setting.pairs else ""
+    key = heading or (setting.name if setting.about.in_file else setting.option)
     assert key in rows, f"{setting.name} is not in {PAGE.name}"
     return rows[key]
 
@@ -79,7 +81,7 @@ def test_a_setting_that_does_not_say_what_it_is_for_and_whether_it_decides_is_re
         declared(silent)
 
 
-@pytest.mark.parametrize("table", [Rule, Route, Price])
+@pytest.mark.parametrize("table", [Rule, Route, Price, OfModel])
 def test_every_field_of_a_table_is_declared(table: type[msgspec.Struct]) -> None:
     assert list(columns(table)) == list(table.__struct_fields__)
     needed = {field.name for field in msgspec.structs.fields(table) if field.required}
@@ -106,6 +108,8 @@ def test_every_setting_stands_in_a_written_job_toml(setting: Setting) -> None:
     elif setting.table:
         assert f"# {setting.about.sentence}\n#[" in text
         assert all(re.search(rf"(?m)^#({name} = | Also {name}: )", text) for name in columns(setting.table))
+    elif setting.pairs:
+        assert f"# {setting.about.sentence}\n#{setting.heading('')}\n#" in text
     else:
         assert re.search(rf"(?m)^# {re.escape(setting.about.sentence)}.*(\n# .*)?\n#{setting.name} = ", text) or (
             setting in FILES.values() and f"Or {setting.name} = " in text
@@ -176,7 +180,7 @@ def test_help_says_the_default_and_the_range_of_each_setting(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resume", "retry"])
 def test_help_of_a_later_run_names_no_default_for_it_goes_by_the_last_run(name: str) -> None:
-    assert re.findall(r"--(\S+) .*default", help_of(name)) == ["db"]
+    assert re.findall(r"--(\S+) .*\bdefault[: ]", help_of(name)) == ["api-key-command", "db"]
 
 
 # ---------------------------------------------------------------- groups
@@ -213,7 +217,7 @@ def test_help_loads_no_library_that_it_does_not_use(name: str, tmp_path: Path) -
 def test_the_settings_that_decide_are_these() -> None:
     assert set(deciding()) == {
         *("base_url", "model", "labels", "fallback", "prompt", "temperature", "rules", "routes"),
-        *("text_column", "encoding"),
+        *("text_column", "encoding", "thinking", "params", "models"),
     }
 
 

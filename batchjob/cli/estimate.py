@@ -103,7 +103,7 @@ def _hindrances(db: str, config: JobConfig, estimate: Estimate, spent: float) ->
         left = max(config.budget - spent, 0.0)
         yield f"but       {dollars(left)} of the budget is left: it is likely reached before the end"
     try:
-        require_key(config.base_url, config.api_key_env)
+        require_key(config)
     except BatchjobError as error:
         yield f"but       {error}"
     writer = writer_of(db)

@@ -58,7 +58,7 @@ def job_toml() -> str:
         "# Every job needs labels, and an endpoint and its model or the sandbox; all else may stay as it is.",
     ]
     known = [setting for setting in settings() if setting.about.in_file]
-    plain = [setting for setting in known if setting.table is None and setting not in FILES.values()]
+    plain = [one for one in known if one.table is None and not one.pairs and one not in FILES.values()]
     for name, heading in GROUPS.items():
         lines += ["", f"# ---- {heading.title}: {heading.about}"]
         for setting in plain:
@@ -68,6 +68,9 @@ def job_toml() -> str:
     for setting in known:
         if setting.table:
             lines += ["", *_table(setting, setting.table)]
+        elif setting.pairs:
+            pairs = [f"#{name} = {_toml(value)}" for name, value in setting.about.example.items()]
+            lines += ["", f"# {setting.about.sentence}", f"#{setting.heading('')}", *pairs]
     return "\n".join(lines) + "\n"
 
 
@@ -113,4 +116,6 @@ def _table(setting: Setting, table: type[msgspec.Struct]) -> Iterator[str]:
 
 def _toml(value: Any) -> str:
     """A value in TOML, which has JSON's strings, numbers, truth values and arrays."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_toml(one)}' for name, one in value.items())} }}"
     return json.dumps(value, ensure_ascii=False)

@@ -12,6 +12,7 @@ import click
 from batchjob.files import real_path
 from batchjob.settings.declared import BEFORE, GROUPS, Group, Setting, spelled
 from batchjob.settings.jobfile import BESIDE, DB, DEFAULT_CONFIG, settings
+from batchjob.settings.pairs import READERS
 
 F = TypeVar("F", bound=Callable[..., Any])
 OTHER = "Other"
@@ -45,6 +46,9 @@ class GroupedCommand(click.Command):
 def setting_option(setting: Setting, said: str) -> Callable[[F], F]:
     """The flag of a setting, with its help."""
     more: dict[str, Any] = {"help": said, "cls": GroupedOption, "group": setting.about.group}
+    if setting.pairs:
+        names = (setting.option, setting.name)
+        return click.option(*names, multiple=True, metavar=setting.shown, callback=_or_none, **more)
     if setting.switch:
         return click.option(f"{setting.option}/--no-{setting.option[2:]}", default=None, **more)
     if setting.kind is bool:
@@ -53,6 +57,10 @@ def setting_option(setting: Setting, said: str) -> Callable[[F], F]:
         return click.option(setting.option, type=click.Choice(setting.choices), **more)
     kind = setting.kind if setting.kind in (int, float) else str
     return click.option(setting.option, type=kind, metavar=setting.shown, **more)
+
+
+def _or_none(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...] | None:
+    return given or None
 
 
 def setting_options(command: str, **said: str) -> Callable[[F], F]:
@@ -97,6 +105,8 @@ def _values(setting: Setting, *, fresh: bool) -> Iterator[str]:
         yield f"default: {about.unset}"
     elif fresh and setting.has_default and (setting.switch or setting.kind is not bool):
         yield f"default {spelled(setting.default)}"
+    if setting.pairs:
+        yield "repeatable"
     if setting.hint:
         yield setting.hint
 
@@ -128,4 +138,4 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in flags.items() if value is not None}
     if "labels" in settings:
         settings["labels"] = [label.strip() for label in settings["labels"].split(",") if label.strip()]
-    return settings
+    return {name: READERS[name](value) if name in READERS else value for name, value in settings.items()}

@@ -23,6 +23,7 @@ from batchjob.jobs.intake import open_as_set
 from batchjob.model import Chunk, InputRow
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
+from batchjob.providers.dialect import check_dialects
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.complete import check
 from batchjob.settings.config import JobConfig
@@ -109,6 +110,7 @@ def usable(settings: JobConfig) -> None:
     if settings.labels:
         check_rules(settings)
     check_routes(settings)
+    check_dialects(settings)
 
 
 def _watched(pages: Iterable[list[InputRow]], *, quiet: bool) -> Iterator[list[InputRow]]:
@@ -135,6 +137,8 @@ def _command_line(context: click.Context, settings: JobConfig, chosen: dict[str,
             continue
         if isinstance(value, bool):
             words.append(option.opts[0] if value else option.secondary_opts[0])
+        elif isinstance(value, tuple) and option.multiple:
+            words += [word for one in value for word in (option.opts[0], one)]
         else:
             words += [option.opts[0], _spelled(value)]
     for name, value in chosen.items():

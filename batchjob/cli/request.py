@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batchjob.cli.show import show_lines
-from batchjob.endpoints.bodies import ChatBodies
+from batchjob.endpoints.bodies import ChatBodies, address_of
 from batchjob.exchange.question import Questions
 from batchjob.forecast.work import Work
 from batchjob.jobs.intake import open_as_set
@@ -27,7 +27,7 @@ def show_request(paths: Sequence[str], config: JobConfig) -> int:
     if work.first is None:
         show_lines(["no row of the input needs a request"])
         return 0
-    url = config.base_url.rstrip("/") + ChatBodies.PATH
+    url = address_of(config.base_url, ChatBodies.PATH)
     show_lines(request_lines(url, first_body(work, config, work.first), work.first.rows))
     return 0
 

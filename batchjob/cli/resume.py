@@ -23,10 +23,10 @@ from batchjob.jobs import plans
     group="run",
 )
 @setting_options("resume", base_url="The same endpoint under another address")
-def command(job: str | None, db: str | None, moved: tuple[str, ...], **flags: Any) -> int:
+def command(job: str | None, db: str | None, moved: tuple[str, ...], api_key_command: str | None, **flags: Any) -> int:
     """Continue the unfinished rows of JOB (which may be left out when only one job is unfinished).
 
     Completed rows are never sent again. Settings are those of the last run, but for the options given here; --limit
     holds for one run only.
     """
-    return run(plans.plan_resume(job, given(flags), db=database(db), moved=moved))
+    return run(plans.plan_resume(job, given(flags), db=database(db), moved=moved), api_key_command)

@@ -25,11 +25,11 @@ from batchjob.settings.jobfile import resolve_files
     group="run",
 )
 @setting_options("retry", base_url="The same endpoint under another address")
-def command(job: str | None, db: str | None, kinds: tuple[str, ...], **flags: Any) -> int:
+def command(job: str | None, db: str | None, kinds: tuple[str, ...], api_key_command: str | None, **flags: Any) -> int:
     """Put the failed rows of JOB (the latest, if not named) back and run only those.
 
     Rows whose answer was never seen may have been paid: they go out again only with --kind unconfirmed. Other labels,
     another model, prompt or fallback hold for these rows alone; answers that are kept are read again first.
     """
     changes = resolve_files(given(flags), base=Path(), origin="command line").settings
-    return run(plans.plan_retry(job, changes, db=database(db), kinds=kinds))
+    return run(plans.plan_retry(job, changes, db=database(db), kinds=kinds), api_key_command)

@@ -36,16 +36,18 @@ SWITCH_SECONDS = 0.0002
 learned of the next group only when the loop had gone through all that was ready."""
 
 
-def run(plan: Plan) -> int:
+def run(plan: Plan, key_command: str | None = None) -> int:
     """Carry out a plan; the exit code. The summary goes to stderr."""
     config = plan.config
-    key = require_key(config.base_url, config.api_key_env)
+    key = require_key(config, key_command)
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
     log = make_logger(format=config.log_format, file=config.log_file, quiet=config.quiet)
     with asyncio.Runner(loop_factory=_loop_factory()) as loop:
-        ended = loop.run(runs.run(plan, key=key, log=log, attend=_attended_by(log, quiet=config.quiet)))
+        ended = loop.run(
+            runs.run(plan, key=key, log=log, key_command=key_command, attend=_attended_by(log, quiet=config.quiet))
+        )
     _summarize(plan, ended, log.bind(job=plan.name))
     return ended.ending.exit_code
 

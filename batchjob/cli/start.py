@@ -19,7 +19,7 @@ from batchjob.jobs import plans
 from batchjob.jobs.plans import Plan
 from batchjob.model import Job
 from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
-from batchjob.settings.jobfile import DEFAULT_CONFIG, Read, read_job_toml, resolve_files
+from batchjob.settings.jobfile import DEFAULT_CONFIG, KEY_COMMAND, Read, read_job_toml, resolve_files
 from batchjob.task.prompt import prompt_of
 from batchjob.views.request import LIST_APPENDED
 
@@ -35,6 +35,7 @@ def command(
     append: bool,
     dry_run: bool,
     show_prompt: bool,
+    api_key_command: str | None,
     **flags: Any,
 ) -> int:
     """Ingest INPUT and label it; the same command again resumes that job.
@@ -49,8 +50,9 @@ def command(
         say(f"settings from {gathered.where}")
     if show_prompt:
         return show_request(inputs, settings)
-    if not dry_run:
-        require_key(settings.base_url, settings.api_key_env)
+    key_command = api_key_command or gathered.key_command
+    if not dry_run and not key_command:  # a command is asked once, when all else is right
+        require_key(settings)
     path = database(db, configured=gathered.db)
     plan = plans.plan_start(inputs, settings, db=path, new=new, append=append, beside=gathered.files)
     say(*(f"{inputs[0]}: {said}" for said in plan.source.said if not isinstance(plan.job, Job)))
@@ -62,12 +64,12 @@ def command(
         say(LIST_APPENDED)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}")
-        return run(plan)
+        return run(plan, key_command)
     if plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
         say(*_what_changed(plan), f"  {paid_again(plan, first, before)}")
-    return run(plan)
+    return run(plan, key_command)
 
 
 class Gathered(NamedTuple):
@@ -77,19 +79,26 @@ class Gathered(NamedTuple):
     where: str  # the job.toml they come from, if nobody named it
     db: str | None  # that stands in it
     files: tuple[str, ...]  # all that they were read from
+    key_command: str | None = None  # that stands in a file which was named
 
 
 def gather_settings(config: str | None, flags: dict[str, Any]) -> Gathered:
     """What is set."""
     file = Path(config) if config else DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
     written = read_job_toml(file) if file else Read({}, ())
+    key_command = written.settings.get(KEY_COMMAND)
+    if key_command and not config:
+        raise SettingError(
+            f"{file}: {KEY_COMMAND} would run a program, so it does not count in a file that nobody named: "
+            f"give --config {file}, or --api-key-command"
+        )
     environment = next(({"base_url": url} for name in BASE_URL_VARIABLES if (url := os.environ.get(name))), {})
     typed = resolve_files(given(flags), base=Path(), origin="command line")
     merged = merge(environment, written.settings, typed.settings)
     if merged.sandbox:
         merged = msgspec.structs.replace(merged, base_url=SANDBOX_URL, model=merged.model or "sandbox")
     where = str(file) if file and not config else ""
-    return Gathered(merged, where, written.settings.get("db"), written.files + typed.files)
+    return Gathered(merged, where, written.settings.get("db"), written.files + typed.files, key_command)
 
 
 def _what_changed(plan: Plan) -> list[str]:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 import aiohttp
@@ -15,13 +16,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
-from batchjob.endpoints.bodies import ChatBodies
+from batchjob.endpoints.bodies import NONE, ChatBodies, address_of
 from batchjob.endpoints.choose import open_transport
 from batchjob.endpoints.deadlines import Deadlines
 from batchjob.endpoints.replies import MOST_MESSAGE_CHARACTERS, read_reply, text_of
 from batchjob.endpoints.transport import Answer, NotConnected
 from batchjob.errors import SettingError
 from batchjob.model import Lost, NotSent, Reply
+from batchjob.providers.table import Auth
 
 BLOT = "[key]"
 LEAST_SECRET_CHARACTERS = 8
@@ -33,16 +35,38 @@ class ChatEndpoint(ChatBodies):
 
     METHOD = "POST"
 
-    def __init__(self, base_url: str, *, key: str | None, timeout: float, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str | None,
+        timeout: float,
+        connect_timeout: float,
+        auth: Auth = "bearer",
+        headers: Mapping[str, str] = NONE,
+        secrets: tuple[str, ...] = (),
+        renew: Callable[[], str] | None = None,
+    ) -> None:
+        """
+        Args:
+            headers: the user's own; `secrets` are those of their values that nobody may see.
+            renew: gives another key after a 401. It is called in a thread.
+        """
         try:
-            url = URL(base_url.rstrip("/") + self.PATH)
+            url = URL(address_of(base_url, self.PATH))
             self._proxy = _proxy_for(url)
         except ValueError as error:
             raise SettingError(f"base_url {base_url!r} is no address: {error}") from None
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        self._secrets = _spellings(key)
+        self._auth, self._renew, self._renewing = auth, renew, asyncio.Lock()
+        headers = {"Accept": "application/json", "Content-Type": "application/json", **headers}
+        self._key_line = ""  # a key that may change is no header of the connection but of each request
+        if key and auth != "none":
+            name, value = _key_header(auth, key)
+            if renew is None:
+                headers.setdefault(name, value)
+            else:
+                self._key_line = f"{name}: {value}\r\n"
+        self._secrets = tuple(spelled for secret in (key, *secrets) for spelled in _spellings(secret))
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
         # The connection's time ends first: only so it is known that nothing was sent.
@@ -55,10 +79,28 @@ class ChatEndpoint(ChatBodies):
         try:
             with self._deadlines:
                 failpoints.reach("request.before_first_byte")
-                answer = await self._transport.ask(headers, body)
+                sent_with = self._key_line
+                answer = await self._transport.ask(headers + sent_with, body)
+                if answer.status == 401 and await self._renewed(sent_with):
+                    answer = await self._transport.ask(headers + self._key_line, body)
             return read_reply(answer.status, *self._blotted(answer), now=time.time)
         except Exception as error:
             return self._translate(error)
+
+    async def _renewed(self, sent_with: str) -> bool:
+        """Whether there is another key now than the one a request was refused with."""
+        if self._renew is None:
+            return False
+        async with self._renewing:
+            if self._key_line == sent_with:
+                try:
+                    key = await asyncio.to_thread(self._renew)
+                except SettingError:
+                    return False  # the refusal is told
+                name, value = _key_header(self._auth, key)
+                self._key_line = f"{name}: {value}\r\n"
+                self._secrets = tuple(dict.fromkeys((*self._secrets, *_spellings(key))))
+            return self._key_line != sent_with
 
     def _translate(self, error: Exception) -> Reply:
         """What an exception says of the request: not sent only where that is certain, else lost."""
@@ -105,6 +147,11 @@ class ChatEndpoint(ChatBodies):
         """Close all connections."""
         self._deadlines.close()
         await self._transport.close()
+
+
+def _key_header(auth: Auth, key: str) -> tuple[str, str]:
+    """The header that carries the key."""
+    return ("Authorization", f"Bearer {key}") if auth == "bearer" else (auth, key)
 
 
 def _spellings(key: str | None) -> tuple[str, ...]:

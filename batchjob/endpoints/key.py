@@ -1,13 +1,19 @@
-"""The API key: which variable of the environment holds it. Only the variable's name is ever stored or shown."""
+"""The API key and other secrets: which variable or command gives them. Only its name is ever stored or shown."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import subprocess
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from batchjob.errors import BatchjobError, SettingError
-from batchjob.settings.config import KEY_VARIABLES, SANDBOX_URL
+from batchjob.providers.table import Auth, provider_of
+from batchjob.settings.config import KEY_VARIABLES, SANDBOX_URL, JobConfig
+from batchjob.settings.pairs import FROM_ENVIRONMENT
+
+COMMAND_SECONDS = 60.0
 
 
 def find_key(named: str | None) -> tuple[str | None, str | None]:
@@ -19,26 +25,82 @@ def find_key(named: str | None) -> tuple[str | None, str | None]:
     return named, None
 
 
-def require_key(base_url: str, named: str | None) -> str | None:
+def require_key(config: JobConfig, command: str | None = None) -> str | None:
     """The key to send, or None where none is set and the endpoint is on this machine or network.
 
+    Args:
+        command: prints the key, where one is given.
+
     Raises:
-        SettingError: the variable named is not set.
+        SettingError: the variable named is not set, or the command gives no key.
         BatchjobError: there is no key and the endpoint is on the internet.
     """
-    if base_url == SANDBOX_URL:
+    if config.base_url == SANDBOX_URL or auth_of(config) == "none":
         return None
-    variable, key = find_key(named)
+    if command:
+        return key_of_command(command)
+    variable, key = find_key(config.api_key_env)
     if key is None and variable is not None:
         raise SettingError(f"api_key_env names {variable}, which is not set in the environment")
     if key is not None and (problem := key_problem(variable, key)):
         raise SettingError(problem)
-    if key is None and not _nearby(base_url):
+    if key is None and not _nearby(config.base_url) and not _names_a_secret(config.headers):
         raise BatchjobError(
-            f"no API key for {base_url}: set {', '.join(KEY_VARIABLES[:-1])} or {KEY_VARIABLES[-1]}, "
+            f"no API key for {config.base_url}: set {', '.join(KEY_VARIABLES[:-1])} or {KEY_VARIABLES[-1]}, "
             f"or name another variable with --api-key-env. To try without one: --sandbox"
         )
     return key
+
+
+def auth_of(config: JobConfig) -> Auth:
+    """How the key is sent: as the user says, else as the provider wants it."""
+    return config.auth or provider_of(config.base_url, config.provider).auth
+
+
+def key_of_command(command: str) -> str:
+    """The key that a command of the user's prints, asked in a shell.
+
+    Raises:
+        SettingError: it gives none within a minute. What it printed is not told.
+    """
+    try:
+        ended = subprocess.run(
+            command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise SettingError(f"--api-key-command gave no key within {COMMAND_SECONDS:.0f} s") from None
+    if ended.returncode:
+        raise SettingError(f"--api-key-command ended with exit code {ended.returncode}")
+    key = ended.stdout.decode("utf-8", "replace").strip()
+    if not key:
+        raise SettingError("--api-key-command printed no key")
+    if key_problem("--api-key-command", key):
+        raise SettingError("--api-key-command printed more than a key: it must print nothing else, on one line")
+    return key
+
+
+def headers_of(config: JobConfig) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The user's own headers with their values, and which of these are secrets.
+
+    Raises:
+        SettingError: a variable that is named there is not set.
+    """
+    found, secrets = {}, []
+    for name, value in config.headers.items():
+        if value.startswith(FROM_ENVIRONMENT):
+            variable = value.removeprefix(FROM_ENVIRONMENT).strip()
+            value = os.environ.get(variable, "").strip()
+            if not value:
+                raise SettingError(f"headers: {name} is to be read from {variable}, which is not set")
+            if key_problem(variable, value):
+                raise SettingError(f"headers: {variable} holds characters that no header may have")
+            secrets.append(value)
+        found[name] = value
+    return found, tuple(secrets)
+
+
+def _names_a_secret(headers: Mapping[str, str]) -> bool:
+    return any(value.startswith(FROM_ENVIRONMENT) for value in headers.values())
 
 
 def key_problem(variable: str | None, key: str) -> str:

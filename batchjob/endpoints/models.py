@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 
+from batchjob.endpoints.bodies import NONE
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.endpoints.replies import read_reply
 from batchjob.model import Answered, Lost, NotSent, Rejected, Reply
+from batchjob.providers.table import Auth
 
 
 class ModelsEndpoint(ChatEndpoint):
@@ -15,8 +18,25 @@ class ModelsEndpoint(ChatEndpoint):
 
     METHOD, PATH = "GET", "/models"
 
-    def __init__(self, base_url: str, *, key: str | None, timeout: float) -> None:
-        super().__init__(base_url, key=key, timeout=timeout, connect_timeout=timeout)
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str | None,
+        timeout: float,
+        auth: Auth = "bearer",
+        headers: Mapping[str, str] = NONE,
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(
+            base_url,
+            key=key,
+            timeout=timeout,
+            connect_timeout=timeout,
+            auth=auth,
+            headers=headers,
+            secrets=secrets,
+        )
 
     @property
     def through_proxy(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from batchjob.exchange.decide import Decision
 from batchjob.model import Parcel, Row, Usage
 from batchjob.money.budget import Budget
 from batchjob.ports import Bodies
+from batchjob.providers.dialect import Dialect, Learned, dialect_of
 from batchjob.settings.config import JobConfig
 from batchjob.states import Outcome
 from batchjob.task.prompt import Prompt, max_tokens_for, response_format
@@ -21,9 +23,20 @@ ROW_BYTES = 16
 
 
 class Questions:
-    """The questions of a job. What replies teach about them (usage, a refused schema) is kept here."""
+    """The questions of a job. What replies teach about them (usage, a refused schema) is kept here.
 
-    def __init__(self, config: JobConfig, prompt: Prompt, bodies: Bodies, budget: Budget) -> None:
+    Args:
+        learned: what the endpoint taught before, by model.
+    """
+
+    def __init__(
+        self,
+        config: JobConfig,
+        prompt: Prompt,
+        bodies: Bodies,
+        budget: Budget,
+        learned: Mapping[str, Learned] | None = None,
+    ) -> None:
         self.by_schema = config.response_format  # whether many rows are asked for with a response_format
         self._by_schema_worked = False
         self._config = config
@@ -35,7 +48,9 @@ class Questions:
         self._least_input: dict[tuple[str, int], int] = {}
         self._most_output: dict[tuple[str, int], int] = {}
         self._dearest: dict[tuple[str, int], int] = {}  # picodollars, of those whose cost was reported
-        self._max_tokens = {1: config.max_tokens or max_tokens_for(config.labels, 1)}
+        self._learned = dict(learned or {})
+        self._dialects: dict[str, Dialect] = {}
+        self._max_tokens: dict[tuple[str, int], int] = {}
         self._frames: dict[str, list[bytes]] = {}  # model -> a body for one row, cut where its text stands
 
     def body(self, parcel: Parcel) -> bytes:
@@ -55,27 +70,38 @@ class Questions:
         return self._body(Parcel((Row(0, mark),), model)).split(mark.encode())
 
     def _body(self, parcel: Parcel) -> bytes:
-        count = len(parcel.rows)
+        count, dialect = len(parcel.rows), self.dialect(parcel.model)
         return self._bodies.body(
             self._prompt.messages(parcel.rows),
             model=parcel.model,
-            max_tokens=self._most_tokens(count),
-            temperature=self._config.temperature,
-            response_format=self._format(count),
+            max_tokens=self._most_tokens(parcel.model, count) if dialect.token_field else None,
+            temperature=self._config.temperature if dialect.temperature else None,
+            response_format=self._format(count, dialect),
+            token_field=dialect.token_field,
+            params=dialect.params,
         )
 
-    def _format(self, count: int) -> dict[str, Any] | None:
-        return response_format(self._config.labels, count) if count > 1 and self.by_schema else None
+    def dialect(self, model: str) -> Dialect:
+        """How a model is asked."""
+        found = self._dialects.get(model)
+        if found is None:
+            found = self._dialects[model] = dialect_of(self._config, model, self._learned.get(model))
+        return found
 
-    def _most_tokens(self, count: int) -> int:
-        if count not in self._max_tokens:
-            self._max_tokens[count] = max(self._config.max_tokens or 0, max_tokens_for(self._config.labels, count))
-        return self._max_tokens[count]
+    def _format(self, count: int, dialect: Dialect) -> dict[str, Any] | None:
+        by_schema = count > 1 and self.by_schema and dialect.response_format
+        return response_format(self._config.labels, count) if by_schema else None
+
+    def _most_tokens(self, model: str, count: int) -> int:
+        found = self._max_tokens.get((model, count))
+        if found is None:
+            found = self._max_tokens[model, count] = most_tokens(self._config, self.dialect(model), count)
+        return found
 
     def tokens(self, parcel: Parcel) -> float:
         """About what a token quota is charged for it: what is sent, and the most that may come back."""
         texts = sum([self._prompt.tokens(row) for row in parcel.rows])
-        return self._prompt_tokens + texts + self._most_tokens(len(parcel.rows))
+        return self._prompt_tokens + texts + self._most_tokens(parcel.model, len(parcel.rows))
 
     def worst_case(self, parcel: Parcel) -> int | None:
         """The most it can cost, in picodollars; None where no price is known.
@@ -94,7 +120,7 @@ class Questions:
             if count > 1 and self.by_schema:  # some endpoints bill the schema
                 around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
         size = around + self._prompt.text_bytes(parcel.rows) + ROW_BYTES * count
-        most = max(self._most_tokens(count), self._most_output.get(key, 0))
+        most = max(self._most_tokens(parcel.model, count), self._most_output.get(key, 0))
         cost = self._budget.worst_case(parcel.model, bytes_sent=size, max_tokens=most) or 0
         return max(cost, self._dearest.get(key, 0))
 
@@ -123,3 +149,13 @@ class Questions:
             return False
         self.by_schema = False
         return True
+
+
+def most_tokens(config: JobConfig, dialect: Dialect, count: int) -> int:
+    """The most output tokens of an answer for so many rows: what the user sets, else room for labels and thoughts."""
+    if dialect.most_tokens is not None:
+        return dialect.most_tokens
+    room = max_tokens_for(config.labels, count)
+    if config.max_tokens is not None:
+        return config.max_tokens if count == 1 else max(config.max_tokens, room)
+    return room + dialect.room

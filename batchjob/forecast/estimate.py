@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from batchjob.exchange.question import ROW_BYTES
+from batchjob.exchange.question import ROW_BYTES, most_tokens
 from batchjob.forecast.packing import ROWS_PER_REQUEST, Asked
 from batchjob.forecast.work import Work
 from batchjob.model import Row, Usage, Value
 from batchjob.money.cost import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, worst_case_picousd
 from batchjob.pace.quota import SHARE
+from batchjob.providers.dialect import Dialect, dialect_of
 from batchjob.settings.config import JobConfig
-from batchjob.task.prompt import Prompt, estimate_tokens, max_tokens_for
+from batchjob.task.prompt import Prompt, estimate_tokens
 
 ANSWER_SECONDS = 1.0
 """Of a request, assumed where no quota is slower."""
@@ -76,7 +77,9 @@ def _estimate(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | N
         seconds.append((requests + verified) / (SHARE * config.rpm / 60))
     if not config.labels:
         return Estimate(most, requests + verified, None, None, None, None, max(seconds))
-    bills = {model: _bill(asked, work.prompt, config, most) for model, asked in models.items()}
+    bills = {
+        model: _bill(asked, work.prompt, config, most, dialect_of(config, model)) for model, asked in models.items()
+    }
     if config.tpm:
         charged = sum(bill.usage.input_tokens + bill.most_output for bill in bills.values())
         seconds.append(charged / (SHARE * config.tpm / 60))
@@ -106,7 +109,7 @@ class _Bill(Value, frozen=True):
         return worst_case_picousd(self.most_bytes + (self.requests - 1) * REQUEST_TOKENS, self.most_output, price)
 
 
-def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int) -> _Bill:
+def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int, dialect: Dialect) -> _Bill:
     """The requests for the rows of one model; those that verify go alone, and are as long as the mean."""
     requests, alone = asked.requests(most)
     shared = requests - alone
@@ -117,7 +120,6 @@ def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int) -> _Bill:
     answer = max(sum(labels) / len(labels), 1.0)
     schema = ROW_BYTES + sum(len(label.encode()) + 3 for label in config.labels) if config.response_format else 0
     shared_rows = asked.rows - alone
-    single = max_tokens_for(config.labels, 1) if config.max_tokens is None else config.max_tokens
     return _Bill(
         requests=requests + verified,
         usage=Usage(
@@ -132,8 +134,7 @@ def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int) -> _Bill:
         + round(asked.text_bytes * more)
         + (asked.rows + verified) * ROW_BYTES
         + shared_rows * (schema + prompt.names_bytes),
-        most_output=(alone + verified) * single
-        + shared * max(config.max_tokens or 0, max_tokens_for(config.labels, each)),
+        most_output=(alone + verified) * most_tokens(config, dialect, 1) + shared * most_tokens(config, dialect, each),
     )
 
 

@@ -18,6 +18,7 @@ from batchjob.jobs.intake import open_as_set, rest_of, rest_of_input
 from batchjob.model import Chunk, InputSource, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader
+from batchjob.providers.dialect import check_dialects
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.complete import check
 from batchjob.settings.config import SANDBOX_URL, JobConfig, merge
@@ -82,6 +83,7 @@ def complete(config: JobConfig) -> JobConfig:
     check(config)
     check_rules(config)
     check_routes(config)
+    check_dialects(config)
     if config.output:
         open_output(config.output, None)
     return config

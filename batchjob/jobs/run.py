@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -24,6 +25,8 @@ from batchjob.money.budget import Budget
 from batchjob.money.cost import KnownPrice, picousd
 from batchjob.money.prices import prices_of
 from batchjob.ports import Endpoint, Store
+from batchjob.providers.dialect import dialect_of, differences
+from batchjob.providers.table import provider_of
 from batchjob.run.online import Runner
 from batchjob.settings.config import SANDBOX_URL, JobConfig
 from batchjob.states import JobState
@@ -51,8 +54,13 @@ async def unattended(runner: Runner) -> AsyncIterator[None]:
     yield
 
 
-async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unattended) -> Ended:
+async def run(
+    plan: Plan, *, key: str | None, log: Logger, key_command: str | None = None, attend: Attend = unattended
+) -> Ended:
     """Carry out a plan. The labels are in the database, and in `output` where the settings name one.
+
+    Args:
+        key_command: asked for another key when the endpoint refuses this one.
 
     Raises:
         BatchjobError: it could not begin, or the input or the database failed in the middle; what was answered is kept.
@@ -66,11 +74,12 @@ async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unat
         await _recover(store, config, log)
         if plan.retry_kinds is not None:
             log.info("rows_put_back", rows=await store.retry(plan.retry_kinds, at=time.time()))
-        async with _endpoint(config, key, log) as endpoint:
+        async with _endpoint(config, key, key_command, log) as endpoint:
             await store.set_prices(await _all_prices(store, prices))
             spent, allowance = await store.draw(None if config.budget is None else picousd(config.budget))
             fresh = plan.retry_kinds is None
             task = Task.of(config).record()
+            _tell_dialects(config, log)
             begun = await store.begin_run(task, fresh=fresh, up_to=config.limit, at=time.time())
             runner = Runner(
                 job=await store.job(),
@@ -94,6 +103,14 @@ async def run(plan: Plan, *, key: str | None, log: Logger, attend: Attend = unat
         with open_reader(plan.db) as reader:
             export(reader, reader.job(plan.name), config.output, what="--output")
     return Ended(ending, time.monotonic() - began, runner.requests)
+
+
+def _tell_dialects(config: JobConfig, log: Logger) -> None:
+    """Say in what requests differ from OpenAI's own form, and who says so."""
+    provider = provider_of(config.base_url, config.provider).name
+    for model in dict.fromkeys((config.model, *(route.model for route in config.routes))):
+        if how := differences(dialect_of(config, model)):
+            log.info("asked_as", provider=provider or "unknown", model=model, how=how)
 
 
 async def _all_prices(store: Store, prices: Mapping[str, KnownPrice | None]) -> bytes:
@@ -158,8 +175,11 @@ async def _recover(store: Store, config: JobConfig, log: Logger) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _endpoint(config: JobConfig, key: str | None, log: Logger) -> AsyncIterator[Endpoint]:
+async def _endpoint(
+    config: JobConfig, key: str | None, key_command: str | None, log: Logger
+) -> AsyncIterator[Endpoint]:
     from batchjob.endpoints.chat import ChatEndpoint
+    from batchjob.endpoints.key import auth_of, headers_of, key_of_command
 
     async with contextlib.AsyncExitStack() as stack:
         base_url = config.base_url
@@ -171,7 +191,17 @@ async def _endpoint(config: JobConfig, key: str | None, log: Logger) -> AsyncIte
             stack.push_async_callback(sandbox.close)
             base_url = sandbox.url
             log.info("sandbox_started", meaning="labels come from a toy classifier")
-        endpoint = ChatEndpoint(base_url, key=key, timeout=config.timeout, connect_timeout=config.connect_timeout)
+        headers, hidden = headers_of(config)
+        endpoint = ChatEndpoint(
+            base_url,
+            key=key,
+            timeout=config.timeout,
+            connect_timeout=config.connect_timeout,
+            auth=auth_of(config),
+            headers=headers,
+            secrets=hidden,
+            renew=None if key_command is None else partial(key_of_command, key_command),
+        )
         stack.push_async_callback(endpoint.close)
         if endpoint.slowed:
             log.warning(

@@ -19,7 +19,8 @@ import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.money.cost import PICO, KnownPrice
-from batchjob.settings.config import SANDBOX_URL, JobConfig, Price
+from batchjob.settings.config import SANDBOX_URL, JobConfig
+from batchjob.settings.tables import Price
 
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
 _DATED_HOST = "api.openai.com"  # the one host known to price gpt-4o-mini-2024-07-18 as gpt-4o-mini

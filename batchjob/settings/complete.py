@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from batchjob.errors import SettingError
 from batchjob.settings.config import SANDBOX_URL, JobConfig
 from batchjob.settings.failures import allowed_of
+from batchjob.settings.pairs import check_headers, check_params
+
+_VERSION = re.compile(r"[0-9A-Za-z.-]{1,40}\Z")
 
 
 def check(config: JobConfig) -> JobConfig:
@@ -32,6 +36,10 @@ def check(config: JobConfig) -> JobConfig:
     allowed_of(config.allow_failed, 0)
     if not config.model:
         raise SettingError("no model: give --model NAME, as your endpoint calls it")
+    check_params(config.params, "params")
+    for model, own in config.models.items():
+        check_params(own.params, f'models."{model}".params')
+    check_headers(config.headers)
     return config
 
 
@@ -53,6 +61,7 @@ def address_problem(base_url: str) -> str:
     odd = any(c.isspace() or c == "\\" or not c.isprintable() for c in base_url)
     if parts.scheme not in ("http", "https") or not host or odd:
         return f"{shown} is no address: it starts with http:// or https://, as https://host/v1 does"
-    if "?" in base_url or "#" in base_url:
-        return "base_url has a query (?...), which would be stored, and which chat completions do not take"
+    query = parts.query.partition("=")
+    if "#" in base_url or ("?" in base_url and (query[0] != "api-version" or not _VERSION.match(query[2]))):
+        return "base_url has a query (?...), which would be stored: only ?api-version=DATE may stand there"
     return ""

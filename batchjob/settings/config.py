@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from batchjob.errors import SettingError
-from batchjob.settings.declared import ALWAYS, FAILED, RUNS, START, About, Because, Column, Decides, declared
+from batchjob.settings.declared import ALWAYS, FAILED, RUNS, START, About, Because, Decides, declared
+from batchjob.settings.pairs import READERS, merged
+from batchjob.settings.tables import Amount, Length, OfModel, Price, Route, Rule
 
 KEY_VARIABLES = ("BATCHJOB_API_KEY", "TOKENHUB_KEY", "OPENAI_API_KEY")
 BASE_URL_VARIABLES = ("BATCHJOB_BASE_URL", "OPENAI_BASE_URL")
@@ -21,45 +23,9 @@ SANDBOX_URL = "sandbox:"
 OTHER_ROWS = "refused for rows that are read: add --new"
 
 Count = Annotated[int, Meta(ge=1)]
-Length = Annotated[int, Meta(ge=0)]
 Tries = Annotated[int, Meta(ge=1, le=100)]
-Amount = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `[[rules]]` table: rows whose text matches get the label without a request."""
-
-    name: Annotated[str, Column("What reports call it.", "thanks")]
-    label: Annotated[str, Column("The label it gives.", "other")]
-    pattern: Annotated[str | None, Column("A regular expression found in the text, in any case.", "^thanks")] = None
-    words: Annotated[tuple[str, ...], Column("Words or phrases, any of which stands in the text as a whole.")] = ()
-
-
-class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `[[routes]]` table: rows that meet all that is given go to this model."""
-
-    name: Annotated[str, Column("What reports call it.", "long")]
-    model: Annotated[str, Column("The model that is asked.", "large-model")]
-    pattern: Annotated[str | None, Column("A regular expression found in the text, in any case.")] = None
-    script: Annotated[str | None, Column("The Unicode script of most letters, such as Han, Latin or Cyrillic.")] = None
-    language: Annotated[str | None, Column("The language of the text (ISO 639-1), such as zh or de.")] = None
-    min_length: Annotated[Length | None, Column("Fewest characters of the text.", 2000)] = None
-    max_length: Annotated[Length | None, Column("Most characters of the text.")] = None
-    column: Annotated[str | None, Column("Another column of the input, which must hold `value`.")] = None
-    value: Annotated[str | None, Column("What `column` must hold.")] = None
-
-
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `[prices."MODEL"]` table: USD per million tokens."""
-
-    input: Annotated[Amount, Column("USD for a million tokens sent.", 0.1)]
-    output: Annotated[Amount, Column("USD for a million tokens answered.", 0.4)]
-    cached_input: Annotated[
-        Amount | None,
-        Column("USD for a million tokens sent that the endpoint had in its cache; as input, if not set.", 0.05),
-    ] = None
 
 
 class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -156,6 +122,35 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         ),
         Because("an answer that ended by itself is the same, and one that was cut is none"),
     ] = None
+    thinking: Annotated[
+        Literal["off", "low", "medium", "high", "default"] | None,
+        About(
+            "task",
+            "How much the model thinks before it answers.",
+            unset="off where the provider has a switch",
+            example="off",
+            commands=FAILED,
+        ),
+        Decides(),
+    ] = None
+    params: Annotated[
+        dict[str, Any],
+        About(
+            "task",
+            "A parameter of each request; dots lead into tables, and omit leaves one of ours out.",
+            "KEY=VALUE",
+            "none",
+            {"reasoning_effort": "low"},
+            commands=FAILED,
+            flag="--param",
+        ),
+        Decides(but="service_tier, user, metadata and what else changes no answer"),
+    ] = {}
+    models: Annotated[
+        dict[str, OfModel],
+        About("task", "What holds for one model alone.", "MODEL", "none", "small-model"),
+        Decides(),
+    ] = {}
     rules: Annotated[
         tuple[Rule, ...],
         About("task", "The first rule that matches a text gives its label, for free.", unset="none"),
@@ -196,6 +191,36 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         ),
         Because("it says who pays"),
     ] = None
+    provider: Annotated[
+        str | None,
+        About(
+            "endpoint",
+            "Who answers, where the address does not tell: openai, vllm, litellm and others.",
+            "NAME",
+            "by the address",
+            "vllm",
+            commands=ALWAYS,
+        ),
+        Because("labels are remembered under the question as it was sent"),
+    ] = None
+    auth: Annotated[
+        Literal["bearer", "api-key", "x-api-key", "none"] | None,
+        About("endpoint", "How the key is sent.", unset="as the provider wants it, else bearer", example="bearer"),
+        Because("it says who pays"),
+    ] = None
+    headers: Annotated[
+        dict[str, str],
+        About(
+            "endpoint",
+            "A header of each request; env:VARIABLE as its value for a secret, which is never stored.",
+            "NAME=VALUE",
+            "none",
+            {"X-Title": "labels"},
+            commands=ALWAYS,
+            flag="--header",
+        ),
+        Because("it says who asks"),
+    ] = {}
     sandbox: Annotated[
         bool,
         About("endpoint", "Ask the built-in endpoint: no key, no cost, toy labels."),
@@ -345,8 +370,12 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
     """
     settings: dict[str, Any] = {}
     for layer in layers:
-        settings.update(layer)
-    settings.pop("db", None)
+        together = {
+            name: merged(settings.get(name, {}), layer[name]) for name in READERS if isinstance(layer.get(name), dict)
+        }
+        settings.update({**layer, **together})
+    for beside in ("db", "api_key_command"):  # in a job.toml, and no settings of a job
+        settings.pop(beside, None)
     if settings.get("temperature") is not None and isinstance(settings["temperature"], int):
         settings["temperature"] = float(settings["temperature"])
     if isinstance(settings.get("allow_failed"), int):  # as one writes it in job.toml

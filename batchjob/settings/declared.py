@@ -50,6 +50,7 @@ class About(msgspec.Struct, frozen=True):
     env: tuple[str, ...] = ()  # variables that give it; the first that is set counts
     commands: tuple[str, ...] = ()  # that take its flag, if not those of the group
     in_file: bool = True  # whether job.toml may have it
+    flag: str = ""  # of a table whose keys are the user's own: gives one of them, and is repeatable
 
 
 class Decides(msgspec.Struct, frozen=True):
@@ -86,7 +87,7 @@ class Setting(msgspec.Struct, frozen=True):
 
     @property
     def option(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return self.about.flag or "--" + self.name.replace("_", "-")
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -102,6 +103,11 @@ class Setting(msgspec.Struct, frozen=True):
     def keeps_job(self) -> bool:
         """Whether another value makes another job."""
         return isinstance(self.effect, Decides)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether its keys are the user's own."""
+        return bool(self.about.flag)
 
     @property
     def shown(self) -> str:
@@ -129,7 +135,9 @@ class Setting(msgspec.Struct, frozen=True):
         return self.range if told else ""
 
     def heading(self, of: str) -> str:
-        """Of a table in TOML: [[name]], one of many, or [name."of"]."""
+        """Of a table in TOML: [[name]], one of many, [name."of"], or [name] with the user's own keys."""
+        if self.pairs:
+            return f"[{self.name}]"
         return f'[{self.name}."{of}"]' if self.kind is dict else f"[[{self.name}]]"
 
 

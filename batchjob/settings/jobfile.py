@@ -32,6 +32,8 @@ FILES = {
 }
 """Setting -> what names a file with its value instead."""
 
+KEY_COMMAND = "api_key_command"
+
 DB = Setting(
     "db",
     About("run", "Database file, which holds every row and label.", "PATH", env=("BATCHJOB_DB",)),
@@ -76,6 +78,18 @@ BESIDE = (
             in_file=False,
         ),
         Because("what stands in it may", then="by what stands in it"),
+    ),
+    Setting(
+        KEY_COMMAND,
+        About(
+            "endpoint",
+            "Command that prints the API key, asked again after a 401; in a file only if you name that file.",
+            "COMMAND",
+            "a variable holds the key",
+            example="gcloud auth print-access-token",
+            commands=("start", "resume", "retry"),
+        ),
+        Because("it says who pays"),
     ),
     Setting(
         "append",

@@ -6,12 +6,14 @@ what becomes of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from batchjob.model import InputSource, Job, Key, Remembered, Row, RowResult
+from batchjob.providers.dialect import Learned, dialect_of
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.shortcuts.known import Known
@@ -47,13 +49,21 @@ class Walk:
     Args:
         job: None where it is not made yet.
         asks_the_same: as when the answers that are kept were given.
+        learned: what the endpoint taught of each model, for a label is remembered under the question as it is sent.
 
     Raises:
         SettingError: a rule or a route cannot be used.
     """
 
     def __init__(
-        self, config: JobConfig, source: InputSource, prompt: Prompt, job: Job | None, *, asks_the_same: bool = True
+        self,
+        config: JobConfig,
+        source: InputSource,
+        prompt: Prompt,
+        job: Job | None,
+        *,
+        asks_the_same: bool = True,
+        learned: Mapping[str, Learned] | None = None,
     ) -> None:
         terms = Terms.of(config, None if job is None else job.id, asks_the_same=asks_the_same)
         made = [shortcut(terms) for shortcut in ORDER]
@@ -62,7 +72,8 @@ class Walk:
         self._routes = Routes(config.routes, config.model)
         self._source, self._prompt = source, prompt
         question = Task.of(config).question
-        self._keys = Keys(question) if terms.dedupe or terms.cache else None
+        sent = partial(_sent, config, learned or {})
+        self._keys = Keys(question, sent=sent) if terms.dedupe or terms.cache else None
         self._loose = loose_keys(question, "" if job is None else job.uid) if config.dedupe == "loose" else None
 
     def by_row(self, rows: Iterable[Row]) -> tuple[list[RowResult], list[Case]]:
@@ -122,6 +133,11 @@ class Walk:
         """The result of a row by what is remembered under a key."""
         one = None if key is None else found.get(key)
         return None if one is None else _settled(msgspec.structs.replace(case, found=one), self._by_text)
+
+
+def _sent(config: JobConfig, learned: Mapping[str, Learned], model: str) -> bytes:
+    """What a model is asked besides what the settings say."""
+    return dialect_of(config, model, learned.get(model)).asked
 
 
 def _settled(case: Case, shortcuts: Sequence[Shortcut]) -> RowResult | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from batchjob.model import Key, Remembered, Row, Value
-from batchjob.settings.config import JobConfig, Rule
+from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Rule
 
 
 class Terms(Value, frozen=True):

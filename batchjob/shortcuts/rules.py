@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from batchjob.errors import SettingError
 from batchjob.model import RowResult
-from batchjob.settings.config import JobConfig, Rule
+from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Rule
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.states import Event, Source
 from batchjob.task.patterns import check_names, compiled, nearest

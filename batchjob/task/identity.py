@@ -23,11 +23,19 @@ READING = 2
 """The version of how answers are read, and of which texts are the same: another one must not take over labels that were
 remembered by this one."""
 
-QUESTION = ("base_url", "labels", "prompt", "temperature")
+QUESTION = ("base_url", "labels", "prompt", "temperature", "thinking", "params", "models")
 """The settings a request's body and address come from, besides the model, which each row may have another of."""
 
+NO_ANSWER = frozenset(
+    {
+        *("service_tier", "user", "metadata", "store", "prompt_cache_key", "prompt_cache_retention"),
+        *("safety_identifier", "max_tokens", "max_completion_tokens"),
+    }
+)
+"""Parameters that change no answer that ended by itself."""
+
 _PLAIN = JobConfig()
-_BETWEEN = b"\xff"
+_BETWEEN, _BEHIND_SENT = b"\xff", b"\xfe"
 _unpack = struct.Struct("<qq").unpack
 
 
@@ -69,6 +77,11 @@ def _plain(name: str, value: Any) -> Any:
         return sorted(value)
     if name == "prompt":
         return (value or "").rstrip()
+    if name == "params":
+        return {key: one for key, one in value.items() if key not in NO_ANSWER}
+    if name == "models":
+        own = {model: _plain("params", one.params) for model, one in value.items()}
+        return {model: {"params": params} for model, params in own.items() if params}
     if isinstance(value, tuple):
         return [_without_defaults(table) for table in value]
     return value
@@ -89,11 +102,18 @@ class Keys:
 
     Args:
         form: what texts that have one key have in common.
+        sent: what a model is asked besides, by providers.toml or because its endpoint taught it; b"" for nothing.
     """
 
-    def __init__(self, question: str, form: Callable[[str], str] = exact_form) -> None:
+    def __init__(
+        self,
+        question: str,
+        form: Callable[[str], str] = exact_form,
+        sent: Callable[[str], bytes] = lambda model: b"",
+    ) -> None:
         self._question = f"{READING} {question}".encode()
         self._form = form
+        self._sent = sent
         self._of_model: dict[str, hashlib.blake2b] = {}
 
     def of(self, model: str, *values: str) -> Key:
@@ -103,7 +123,8 @@ class Keys:
         """
         state = self._of_model.get(model)
         if state is None:
-            asked = model.encode() + _BETWEEN
+            sent = self._sent(model)
+            asked = model.encode() + _BETWEEN + (sent + _BEHIND_SENT if sent else b"")
             state = self._of_model[model] = hashlib.blake2b(asked, key=self._question, digest_size=16)
         state = state.copy()
         if len(values) == 1:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from batchjob.errors import SettingError
-from batchjob.settings.config import JobConfig, Route
+from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Route
 from batchjob.task.columns import as_text
 from batchjob.task.languages import (
     BY_SCRIPT_ALONE,

@@ -49,10 +49,20 @@ OTHER: dict[str, Any] = {
     "base_url": "https://other/v1",
     "max_attempts": 7,
     "max_paid": 7,
+    "thinking": "high",
+    "params": {"seed": 7},
+    "models": {"m": {"params": {"seed": 7}}},
+    "headers": {"X-Title": "x"},
+    "auth": "none",
+    "provider": "mistral",
 }
 BY_TYPE: dict[Any, Any] = {int: 200, float: 0.5, str: "other"}
 NOT_THE_QUESTION = {"max_tokens"}
 """In a request's body, and yet no part of the question: an answer that ended by itself is the same."""
+
+
+BESIDES: dict[str, dict[str, Any]] = {"thinking": {"provider": "vllm"}}
+"""What else must be set for a setting to make a difference."""
 
 
 def other(setting: Setting) -> dict[str, Any]:
@@ -75,8 +85,9 @@ def task(settings: dict[str, Any]) -> Task:
 
 @pytest.mark.parametrize("setting", declared(JobConfig), ids=lambda setting: setting.name)
 def test_whatever_changes_a_request_changes_the_question_and_nothing_else_does(setting: Setting) -> None:
-    changed = other(setting)
-    asked_otherwise = body(changed) != body(PLAIN) or changed["base_url"] != PLAIN["base_url"]
+    plain = {**PLAIN, **BESIDES.get(setting.name, {})}
+    changed = {**plain, **other(setting)}
+    asked_otherwise = body(changed) != body(plain) or changed["base_url"] != PLAIN["base_url"]
     question = task(changed).question != task(PLAIN).question
     if setting.name in NOT_THE_QUESTION:
         assert asked_otherwise

@@ -27,6 +27,7 @@ from batchjob.numbers import counted
     "base_url",
     "model",
     "api_key_env",
+    "provider",
     base_url="Endpoint  [default: of job.toml, environment or the latest job]",
 )
 def command(db: str | None, config: str | None, **flags: str | None) -> int:

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
 from batchjob.cli.doctor.settings import Asked
-from batchjob.endpoints.key import find_key, key_problem
+from batchjob.endpoints.key import auth_of, find_key, headers_of, key_problem
 from batchjob.errors import SettingError
 from batchjob.model import Lost, NotSent, Rejected
-from batchjob.settings.config import KEY_VARIABLES, SANDBOX_URL
+from batchjob.providers.dialect import dialect_of, differences
+from batchjob.providers.table import provider_of
+from batchjob.settings.config import KEY_VARIABLES, SANDBOX_URL, JobConfig
 
 ANSWER_SECONDS = 5.0
 MODELS_SHOWN = 5
@@ -26,6 +28,10 @@ def check_endpoint(asked: Asked) -> Iterator[Finding]:
     if asked.base_url == SANDBOX_URL:
         yield Finding(OK, "endpoint", f"the built-in sandbox (from {asked.origin}); it needs no key")
         return
+    yield from _form(asked.config)
+    if auth_of(asked.config) == "none":
+        yield from asyncio.run(_ask(asked, None, None))
+        return
     variable, key = find_key(asked.key_variable)
     if key and (problem := key_problem(variable, key)):
         yield Finding(PROBLEM, "key", problem)
@@ -34,6 +40,15 @@ def check_endpoint(asked: Asked) -> Iterator[Finding]:
     if asked.key_variable and not key:
         return
     yield from asyncio.run(_ask(asked, variable, key))
+
+
+def _form(config: JobConfig) -> Iterator[Finding]:
+    """How requests would be written, and who says so."""
+    provider = provider_of(config.base_url, config.provider)
+    by = "by --provider" if config.provider else "by its address"
+    who = f"{provider.name} ({by}; facts of {provider.date})" if provider.name else "not known: asked in OpenAI's form"
+    how = differences(dialect_of(config, config.model)) if config.model else ""
+    yield Finding(OK, "provider", who + (f": {how}" if how else ""))
 
 
 def _key_finding(asked: Asked, variable: str | None) -> Finding:
@@ -48,7 +63,15 @@ async def _ask(asked: Asked, variable: str | None, key: str | None) -> list[Find
     from batchjob.endpoints.models import ModelsEndpoint
 
     try:
-        endpoint = ModelsEndpoint(asked.base_url, key=key, timeout=ANSWER_SECONDS)
+        headers, secrets = headers_of(asked.config)
+        endpoint = ModelsEndpoint(
+            asked.base_url,
+            key=key,
+            timeout=ANSWER_SECONDS,
+            auth=auth_of(asked.config),
+            headers=headers,
+            secrets=secrets,
+        )
     except SettingError as error:
         return [Finding(PROBLEM, "endpoint", str(error))]
     try:

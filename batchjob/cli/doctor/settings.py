@@ -23,6 +23,7 @@ class Asked(NamedTuple):
     model: str
     key_variable: str | None
     origin: str
+    config: JobConfig  # with this address
 
 
 def read_settings(config: str | None) -> tuple[dict[str, Any], list[Finding]]:
@@ -71,7 +72,8 @@ def endpoint_asked(
         raise SettingError(wrong)
     if wrong:
         return None, [Finding(PROBLEM, "endpoint", f"{wrong} (from {origin})")]
-    return Asked(base_url, settings.model, settings.api_key_env, origin), []
+    settings = msgspec.structs.replace(settings, base_url=base_url)
+    return Asked(base_url, settings.model, settings.api_key_env, origin, settings), []
 
 
 def _latest_settings(path: Path) -> tuple[str, JobConfig] | None:

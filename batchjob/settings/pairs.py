@@ -1,0 +1,138 @@
+"""Settings that are tables of the user's own keys: parameters and headers of a request."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from batchjob.errors import SettingError
+
+OMIT = "omit"
+"""A parameter of this value is left out of the request, also where it is one of ours."""
+
+REFUSED = {
+    "model": "give --model",
+    "messages": "they come from the prompt and the rows",
+    "stream": "an answer is read when it is whole",
+    "n": "one answer is read, and all are paid for",
+    "tools": "a label is no call of a tool",
+}
+"""Parameters that would change what is asked of whom, and why they cannot be given."""
+
+OURS = frozenset(
+    {
+        *("host", "connection", "content-type", "content-length", "content-encoding", "transfer-encoding", "accept"),
+        *("accept-encoding", "expect", "upgrade", "idempotency-key", "x-client-request-id"),
+    }
+)
+"""Headers that each request has of its own."""
+
+FROM_ENVIRONMENT = "env:"
+_SECRET = re.compile(r"auth|key|token|secret|password|cookie|credential|signature", re.IGNORECASE)
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+
+
+def read_params(given: Sequence[str]) -> dict[str, Any]:
+    """Parameters as they are typed, KEY=VALUE: dots in a key lead into tables, a value is TOML or else text.
+
+    Raises:
+        SettingError: one has no KEY or no =.
+    """
+    found: dict[str, Any] = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        names = [name.strip() for name in key.split(".")]
+        if not equals or not all(names):
+            raise SettingError(f"--param {pair!r}: give KEY=VALUE, such as reasoning_effort=low or seed=7")
+        table: Any = _value(value)
+        for name in reversed(names):
+            table = {name: table}
+        found = merged(found, table)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def read_headers(given: Sequence[str]) -> dict[str, str]:
+    """Headers as they are typed, NAME=VALUE.
+
+    Raises:
+        SettingError: one has no NAME or no =. What it says is not told, for it may be a secret.
+    """
+    pairs = [pair.partition("=") for pair in given]
+    if any(not name.strip() or not equals for name, equals, _ in pairs):
+        raise SettingError("--header: give NAME=VALUE, or NAME=env:VARIABLE for a value that is a secret")
+    return {name.strip(): value for name, _, value in pairs}
+
+
+READERS = {"params": read_params, "headers": read_headers}
+"""Setting -> how its repeatable flag is read."""
+
+
+def merged(first: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Two tables as one, key by key; where both have a value, that of `more`."""
+    found = dict(first)
+    for key, value in more.items():
+        before = found.get(key)
+        found[key] = merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return found
+
+
+def check_params(params: Mapping[str, Any], where: str) -> None:
+    """See that parameters can be sent.
+
+    Raises:
+        SettingError: one cannot; the text says why, and what to give instead.
+    """
+    for key, why in REFUSED.items():
+        if key in params:
+            raise SettingError(f"{where}: {key} cannot be given: {why}")
+    if params.get("temperature", OMIT) != OMIT:
+        raise SettingError(f"{where}: give --temperature {params['temperature']}; temperature=omit leaves it out")
+    for key in ("max_tokens", "max_completion_tokens"):
+        value = params.get(key, OMIT)
+        if value != OMIT and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise SettingError(f"{where}: {key} is a number of tokens, 1 or more, or {OMIT}")
+    if wrong := _no_json(params):
+        raise SettingError(f"{where}: {wrong} is of a kind that JSON has not")
+
+
+def _no_json(value: Any, key: str = "") -> str:
+    """The key of a value that JSON has not, or ""."""
+    if isinstance(value, dict):
+        return next(filter(None, (_no_json(one, f"{key}.{name}".lstrip(".")) for name, one in value.items())), "")
+    if isinstance(value, list | tuple):
+        return next(filter(None, (_no_json(one, key) for one in value)), "")
+    fine = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return "" if fine else key
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """See that headers can be sent, and that no secret stands where it would be stored.
+
+    Raises:
+        SettingError: one cannot; the text says why, and never its value.
+    """
+    for name, value in headers.items():
+        if not _HEADER.match(name):
+            raise SettingError(f"headers: {name!r} is no name of a header")
+        if name.lower() in OURS:
+            raise SettingError(f"headers: {name} is set by batchjob for each request, and cannot be given")
+        if value.startswith(FROM_ENVIRONMENT):
+            if not value.removeprefix(FROM_ENVIRONMENT).strip():
+                raise SettingError(f"headers: {name}: name the variable, as env:VARIABLE")
+        elif _SECRET.search(name):
+            raise SettingError(
+                f"headers: {name} is named like a secret, and what stands here is stored: put it into a variable of "
+                f"the environment and give {name}=env:VARIABLE"
+            )
+        elif not value.isascii() or not value.isprintable():
+            raise SettingError(f"headers: {name} holds characters that no header may have")

@@ -1,0 +1,55 @@
+"""What stands in the tables of job.toml: rules, routes, prices, and what holds for one model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from batchjob.settings.declared import Column
+
+Length = Annotated[int, Meta(ge=0)]
+Amount = Annotated[float, Meta(ge=0)]
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[rules]]` table: rows whose text matches get the label without a request."""
+
+    name: Annotated[str, Column("What reports call it.", "thanks")]
+    label: Annotated[str, Column("The label it gives.", "other")]
+    pattern: Annotated[str | None, Column("A regular expression found in the text, in any case.", "^thanks")] = None
+    words: Annotated[tuple[str, ...], Column("Words or phrases, any of which stands in the text as a whole.")] = ()
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[routes]]` table: rows that meet all that is given go to this model."""
+
+    name: Annotated[str, Column("What reports call it.", "long")]
+    model: Annotated[str, Column("The model that is asked.", "large-model")]
+    pattern: Annotated[str | None, Column("A regular expression found in the text, in any case.")] = None
+    script: Annotated[str | None, Column("The Unicode script of most letters, such as Han, Latin or Cyrillic.")] = None
+    language: Annotated[str | None, Column("The language of the text (ISO 639-1), such as zh or de.")] = None
+    min_length: Annotated[Length | None, Column("Fewest characters of the text.", 2000)] = None
+    max_length: Annotated[Length | None, Column("Most characters of the text.")] = None
+    column: Annotated[str | None, Column("Another column of the input, which must hold `value`.")] = None
+    value: Annotated[str | None, Column("What `column` must hold.")] = None
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[prices."MODEL"]` table: USD per million tokens."""
+
+    input: Annotated[Amount, Column("USD for a million tokens sent.", 0.1)]
+    output: Annotated[Amount, Column("USD for a million tokens answered.", 0.4)]
+    cached_input: Annotated[
+        Amount | None,
+        Column("USD for a million tokens sent that the endpoint had in its cache; as input, if not set.", 0.05),
+    ] = None
+
+
+class OfModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[models."MODEL"]` table: what holds for one model alone, where routes ask several."""
+
+    params: Annotated[
+        dict[str, Any], Column("Parameters of its requests, over those of [params].", {"reasoning_effort": "low"})
+    ] = {}
