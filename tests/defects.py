@@ -629,7 +629,8 @@ def _(group: Any) -> None:
 )
 def _(group: Any) -> None:
     claims = ("add_intents", "claim_rows")
-    put(group, "GROUP", (*claims, *(name for name in group.GROUP if name not in claims)))
+    for queries in ("GROUP", "STRAIGHT"):
+        put(group, queries, (*claims, *(name for name in getattr(group, queries) if name not in claims)))
 
 
 @defect("a counter drifts", "stores.sqlite.group", LIFE, storm=("resend", "row counters"))

@@ -1,8 +1,8 @@
 """A group of writes as one statement.
 
-The queries of GROUP become a trigger on an empty view. To insert one record into the view carries them all out, so a
-group costs one step of SQLite, transaction and flush included. Python's lock is free during a step, and threads compete
-for it between two: a stand-in that took as long in nine steps as in one cost a third of the rows/s.
+The queries become a trigger on an empty view. To insert one record into the view carries them all out, so a group
+costs one step of SQLite, transaction and flush included. Python's lock is free during a step, and threads compete for
+it between two: a stand-in that took as long in nine steps as in one cost a third of the rows/s.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ GROUP = (
 """The queries of a group, in the order they are carried out: results before claims, so that a row given back can be
 claimed again."""
 
+STRAIGHT = ("settle_requests", "complete", "add_intents", "claim_rows", "remember", "count_up")
+"""Those that a group needs where every answer is a label: most groups. Even a query without records takes time."""
+
 UNGUARDED = frozenset({"add_rows", "add_notices", "remember", "count_up"})
 """They do not change one record for each one given."""
 
-_INSERT = f"INSERT INTO temp.work_group VALUES (?, ?, ?{', ?' * len(GROUP)})"
 _encode = msgspec.json.encode
 _NUL = b"\\u0000"
 
@@ -55,11 +57,12 @@ Tally = Counter[tuple[str, str]]
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Make the view and its trigger, for this connection alone; nothing of them is in the file."""
-    columns = ", ".join(f"NULL AS {name}" for name in GROUP)
-    db.execute(f"CREATE TEMP VIEW work_group AS SELECT NULL AS job, NULL AS task, NULL AS run, {columns}")
-    steps = "".join(_step(name) for name in GROUP)
-    db.execute(f"CREATE TEMP TRIGGER commit_group INSTEAD OF INSERT ON work_group BEGIN {steps} END")
+    """Make the views and their triggers, for this connection alone; nothing of them is in the file."""
+    for view, names in (("work_group", GROUP), ("work_group_straight", STRAIGHT)):
+        columns = ", ".join(f"NULL AS {name}" for name in names)
+        db.execute(f"CREATE TEMP VIEW {view} AS SELECT NULL AS job, NULL AS task, NULL AS run, {columns}")
+        steps = "".join(_step(name) for name in names)
+        db.execute(f"CREATE TEMP TRIGGER commit_{view} INSTEAD OF INSERT ON {view} BEGIN {steps} END")
 
 
 def _step(name: str) -> str:
@@ -109,8 +112,11 @@ class Group:
             self._insert(db, self._encoded)
 
     def _insert(self, db: sqlite3.Connection, encoded: dict[str, bytes]) -> None:
-        texts = [encoded[name].decode() if name in encoded else None for name in GROUP]
-        db.execute(_INSERT, (*self._constants, *texts))
+        straight = encoded.keys() <= set(STRAIGHT)
+        view, names = ("work_group_straight", STRAIGHT) if straight else ("work_group", GROUP)
+        texts = [encoded[name].decode() if name in encoded else None for name in names]
+        query = f"INSERT INTO temp.{view} VALUES (?, ?, ?{', ?' * len(names)})"
+        db.execute(query, (*self._constants, *texts))
 
     def _apply_with_nul(self, db: sqlite3.Connection, encoded: dict[str, bytes]) -> None:
         """SQLite's JSON ends a string at NUL, so texts that hold one (or seem to) go in one by one."""
