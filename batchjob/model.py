@@ -291,12 +291,22 @@ class Skip(Value, frozen=True):
     at: float
 
 
+class Outage(Value, frozen=True):
+    """Nothing is answered. Times are UTC epoch seconds."""
+
+    since: float  # the last answer, or the run's start
+    next_try: float
+    until: float  # then the run stops
+    error: str  # what was heard last
+
+
 class Beat(Value, frozen=True):
     """A sign of life of the run, and what it would say of itself."""
 
     rows_per_second: float | None
     pacing: str
     at: float
+    outage: Outage | None = None
 
 
 Write = AddRows | Claim | Settle | Skip | Beat
@@ -351,3 +361,4 @@ class Run(Value, frozen=True):
 
     id: int
     first_request_id: int  # its requests count on from here; no other run's do
+    heard: bool = False  # whether a run of the job before was ever answered, if only by a rejection

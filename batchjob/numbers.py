@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import floor, log10
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -33,6 +34,11 @@ def duration(seconds: float) -> str:
     if whole < DAY:
         return f"{whole // HOUR} h {whole % HOUR // MINUTE:02} min"
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
+
+
+def moment(at: float) -> str:
+    """A time (UTC epoch seconds) as the clock on the wall shows it."""
+    return datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
 def share(part: int, whole: int) -> str:

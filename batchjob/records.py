@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from batchjob.model import Job, Value
+from batchjob.model import Job, Outage, Value
 
 
 class Problem(NamedTuple):
@@ -102,3 +102,4 @@ class Snapshot(Value, frozen=True):
     pacing: str
     writer_pid: int | None
     warnings: tuple[str, ...] = ()  # what is odd in its input
+    outage: Outage | None = None  # nothing is answered

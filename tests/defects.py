@@ -421,6 +421,15 @@ def _(health: Any) -> None:
 
 
 @defect(
+    "an address where nobody ever was is an outage of hours",
+    "pace.gate",
+    f"{DECISIONS}::test_a_job_that_never_reached_its_endpoint_gives_up_after_a_minute_and_says_what_to_check",
+)
+def _(gate: Any) -> None:
+    put(gate, "FIRST_CONTACT_SECONDS", gate.MAX_OUTAGE_SECONDS)
+
+
+@defect(
     "a job whose rows all fail alike goes on",
     "pace.health",
     f"{DECISIONS}::test_the_job_stops_at_five_rows_alike_before_any_label_and_at_twenty_after_one",
@@ -522,15 +531,15 @@ def weaker(store: Any, synchronous: str) -> None:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         return connection
 
-    connect = put(store, "_connect", connect_weaker)
+    connect = put(store, "connect", connect_weaker)
 
 
-@defect("commits are flushed at checkpoints only (synchronous = NORMAL)", "stores.sqlite.store", "tests/powercut")
+@defect("commits are flushed at checkpoints only (synchronous = NORMAL)", "stores.sqlite.connections", "tests/powercut")
 def _(store: Any) -> None:
     weaker(store, "NORMAL")
 
 
-@defect("commits are never flushed (synchronous = OFF)", "stores.sqlite.store", "tests/powercut")
+@defect("commits are never flushed (synchronous = OFF)", "stores.sqlite.connections", "tests/powercut")
 def _(store: Any) -> None:
     weaker(store, "OFF")
 

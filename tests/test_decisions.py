@@ -13,10 +13,11 @@ from batchjob import shortcuts
 from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS, duration_seconds, limits, retry_after_seconds
 from batchjob.errors import SettingError
 from batchjob.exchange.conclude import still_lost
-from batchjob.exchange.decide import ADVICE, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
+from batchjob.exchange.decide import ADVICE, ANSWERED, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.rows import Terms, read_answer, unanswered
-from batchjob.model import Answered, Lost, LostRequest, NotSent, Parcel, Rejected, Reply, Row, RowResult
+from batchjob.model import Answered, Ending, Lost, LostRequest, NotSent, Parcel, Rejected, Reply, Row, RowResult
+from batchjob.pace.gate import FIRST_CONTACT_SECONDS, MAX_OUTAGE_SECONDS, Down, Gate
 from batchjob.pace.health import (
     ALIKE_AT_FIRST,
     ALIKE_IN_A_ROW,
@@ -33,7 +34,7 @@ from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.jobfile import parse_labels_file
 from batchjob.shortcuts.case import Case
 from batchjob.shortcuts.unsendable import Unsendable
-from batchjob.states import Event, Outcome
+from batchjob.states import Event, JobState, Outcome
 from batchjob.task.finish import Ended, how_it_ended
 from batchjob.task.identity import Task
 from batchjob.task.labels import LabelSet
@@ -41,6 +42,7 @@ from batchjob.task.prompt import Prompt, estimate_tokens
 
 LABELS = LabelSet(["card_arrival", "change pin", "exchange-rate", "Rückgabe", "other"])
 ROW = Row(1, "a text")
+REFUSED = NotSent("cannot_connect", "nobody there.")
 
 # ---------------------------------------------------------------- Retry-After and durations
 
@@ -312,6 +314,54 @@ def test_an_answer_in_an_outage_lets_others_go_at_once() -> None:
     assert health.probe_at > 1.5
     health.good(1.5)
     assert health.probe_at == 1.5
+
+
+def unheard(gate: Gate, reply: Reply, now: float) -> Ending | None:
+    return gate.learn(decide(reply), reply, Parcel((ROW,), "m"), sent_at=now, now=now).stop
+
+
+def test_a_job_that_never_reached_its_endpoint_gives_up_after_a_minute_and_says_what_to_check() -> None:
+    gate = Gate(JobConfig(), heard=False, now=0.0)
+    assert unheard(gate, REFUSED, FIRST_CONTACT_SECONDS) is None
+    ending = unheard(gate, REFUSED, FIRST_CONTACT_SECONDS + 3)
+    assert ending is not None
+    assert (ending.state, ending.exit_code) == (JobState.REFUSED, 3)
+    assert "no connection in 1 min 03 s" in ending.reason
+    assert "nobody there. What to do: check the address (--base-url)" in ending.reason
+
+
+@pytest.mark.parametrize(
+    ("heard", "first"), [(True, None), (False, Rejected(503, "")), (False, Lost("timeout", "")), (False, Answered("a"))]
+)
+def test_once_an_endpoint_was_reached_an_outage_is_waited_out_for_hours(heard: bool, first: Reply | None) -> None:
+    gate = Gate(JobConfig(), heard=heard, now=0.0)
+    if first is not None:
+        unheard(gate, first, 0.0)
+    assert unheard(gate, REFUSED, MAX_OUTAGE_SECONDS) is None
+    ending = unheard(gate, REFUSED, MAX_OUTAGE_SECONDS + 1)
+    assert ending is not None
+    assert (ending.state, ending.exit_code) == (JobState.STOPPED, 1)
+
+
+@pytest.mark.parametrize("given", [5.0, 600.0])
+def test_an_explicit_max_outage_wins_also_at_the_first_contact(given: float) -> None:
+    gate = Gate(JobConfig(max_outage=given), heard=False, now=0.0)
+    assert unheard(gate, REFUSED, given) is None
+    ending = unheard(gate, REFUSED, given + 1)
+    assert ending is not None
+    assert ending.exit_code == 1
+
+
+def test_an_outage_says_since_when_until_when_and_what_was_heard_last() -> None:
+    gate = Gate(JobConfig(), heard=True, now=0.0)
+    unheard(gate, Answered("a"), 100.0)
+    for second in range(4):
+        assert gate.down(101.0 + second) is None
+        unheard(gate, REFUSED, 101.0 + second)
+    unheard(gate, NotSent("cannot_connect", "no route"), 105.0)
+    assert gate.down(105.5) == Down(100.0, 106.0, 100.0 + MAX_OUTAGE_SECONDS, "no route")
+    over = gate.learn(ANSWERED, Answered("a"), Parcel((ROW,), "m"), sent_at=130.0, now=130.0).over
+    assert (over, gate.down(131.0)) == (30.0, None)
 
 
 def test_one_bad_row_makes_no_outage() -> None:

@@ -28,6 +28,7 @@ from batchjob.cli import _run
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.endpoints.choose import VARIABLE
 from batchjob.endpoints.transport import MOST_BODY_BYTES
+from batchjob.pace import gate
 from batchjob.states import Outcome, State
 from tests.faults.cases import CASES, Case, bombed, error, html, selected
 from tests.faults.server import Act, Exchange, FaultServer, completion, http, label_of, well
@@ -614,6 +615,57 @@ def test_rows_survive_an_outage_in_the_middle_of_the_job(capfd: pytest.CaptureFi
         ran = run(capfd, *command(server.url, "--max-outage", "30", "--max-attempts", "5", "--concurrency", "20"))
     assert ran.exit == 0, ran.said
     assert tally("row") == {"done": 600}
+
+
+def test_an_address_where_nobody_ever_was_ends_the_job_with_what_to_check(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "FIRST_CONTACT_SECONDS", 0.5)
+    write_rows(30)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nobody listens
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+        ran = run(capfd, "start", "in.csv", "--base-url", url, "--model", "m", "--labels", "alpha,beta")
+    assert ran.exit == 3, ran.said
+    assert "refused - no connection in " in ran.said
+    assert "check the address (--base-url)" in ran.said
+    assert tally("row") == {"pending": 30}
+
+
+def test_an_outage_is_told_in_status_and_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    """The endpoint goes away when it has answered 20 requests, and is back when `status` has told of that."""
+    write_rows(60)
+    server = FaultServer(well)
+    told: dict[str, Any] = {}
+
+    async def act(x: Exchange) -> None:
+        await (well if len(server.requests) <= 20 or told else dropped)(x)
+
+    def watch() -> None:
+        deadline = time.monotonic() + 15
+        while not told and time.monotonic() < deadline:
+            asked = subprocess.run([BATCHJOB, "status", "--json"], capture_output=True, text=True)
+            status = json.loads(asked.stdout) if asked.returncode == 0 else {}
+            if status.get("outage"):
+                lines = subprocess.run([BATCHJOB, "status"], capture_output=True, text=True).stdout
+                told.update(status, lines=lines)
+
+    server.act = act
+    with server.running():
+        watching = threading.Thread(target=watch)
+        watching.start()
+        ran = run(capfd, *command(server.url, "--max-outage", "600", "--max-attempts", "9"))
+        watching.join()
+    assert ran.exit == 0, ran.said
+    outage = told["outage"]
+    assert outage["since"] < outage["next_try"] <= outage["until"]
+    assert abs(outage["until"] - outage["since"] - 600) < 5
+    assert outage["error"]
+    assert told["rate"]["eta_seconds"] is None
+    assert "outage    no answer since " in told["lines"]
+    assert " gives up " in told["lines"]
+    assert "outage_noticed" in ran.said
+    assert "outage_over" in ran.said
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from batchjob.logs import Logger
 from batchjob.numbers import dollars, duration
 from batchjob.run.online import Runner
+from batchjob.views.outage import outage_words
 
 TICK_SECONDS = 0.25
 SPARSE_SECONDS = 30.0
@@ -19,13 +20,15 @@ def _line(runner: Runner) -> dict[str, Any]:
     """The figures worth a line, the same in a terminal and in a log."""
     progress, rate = runner.progress, runner.progress.rows_per_second
     figures: dict[str, Any] = {"rows": f"{progress.settled:,}/{progress.total:,}"}
-    if rate:
+    if rate and not runner.outage:
         figures["rows_per_second"] = round(rate, 1)
         figures["eta_seconds"] = round((progress.total - progress.settled) / rate)
     if runner.cost_usd is not None:
         figures["cost_usd"] = round(runner.cost_usd, 4)
     if progress.failed:
         figures["failed"] = progress.failed
+    if runner.outage:
+        figures["outage"] = outage_words(runner.outage)
     if runner.pacing:
         figures["pacing"] = runner.pacing
     return figures
@@ -71,6 +74,8 @@ def _words(runner: Runner) -> str:
     if "failed" in figures:
         words.append(f"{figures['failed']:,} failed")
     words.append(f"{runner.in_flight} in flight")
+    if "outage" in figures:
+        words.append(figures["outage"])
     if "pacing" in figures:
         words.append(figures["pacing"])
     return "  ".join(words)

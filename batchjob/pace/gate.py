@@ -7,10 +7,24 @@ from typing import NamedTuple
 
 from batchjob.exchange.decide import Decision, Next, Signal
 from batchjob.model import Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply
+from batchjob.numbers import duration
 from batchjob.pace.health import Health
 from batchjob.pace.pacer import Pacer
 from batchjob.settings.config import JobConfig
 from batchjob.states import JobState
+
+MAX_OUTAGE_SECONDS = 6 * 3600.0
+FIRST_CONTACT_SECONDS = 60.0
+"""How long a job tries that never reached its endpoint: that is a wrong address far more often than an outage."""
+
+
+class Down(NamedTuple):
+    """Nothing is answered; since when, when is the next try, and when does the job stop."""
+
+    since: float
+    next_try: float
+    until: float
+    said: str
 
 
 class Lesson(NamedTuple):
@@ -19,13 +33,18 @@ class Lesson(NamedTuple):
     counts: bool  # the try costs its rows an attempt
     stop: Ending | None = None  # nothing was answered for too long
     outage: bool = False  # it is the first to show that the endpoint does not work
+    over: float = 0.0  # it is the first answer after an outage of so many seconds
 
 
 class Gate:
-    """The requests in flight, and whether one more may join them. Times are seconds of the runner's clock."""
+    """The requests in flight, and whether one more may join them. Times are seconds of the runner's clock.
 
-    def __init__(self, config: JobConfig, *, now: float) -> None:
-        self._max_outage = config.max_outage
+    heard: a request of the job has reached the endpoint before.
+    """
+
+    def __init__(self, config: JobConfig, *, heard: bool, now: float) -> None:
+        self._given = config.max_outage
+        self._heard = heard
         self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=now)
         self._health = Health(now=now)
         self.in_flight = 0
@@ -59,17 +78,35 @@ class Gate:
         if decision.next is Next.STOP:
             return Lesson(False)
         if decision.signal is Signal.GOOD:
+            since = self._health.outage_since
             self._health.good(now, parcel.rows)
             self._pacer.went_well(now, self.in_flight, sent_at)
-            return _COUNTS
+            self._heard = True
+            return _COUNTS if since is None else Lesson(True, over=now - since)
+        self._heard = self._heard or not isinstance(reply, NotSent)
+        self._health.said = decision.message
         before = self._health.outage_since
         counts = self._learn_of_failure(decision, reply, parcel, sent_at, now)
         outage = before is None and self._health.outage_since is not None
         down = self._health.down_seconds(now)
-        if down <= self._max_outage:
-            return Lesson(counts, outage=outage)
-        reason = f"no answer for {down:.0f} s (--max-outage): {decision.message}"
-        return Lesson(counts, Ending(JobState.STOPPED, reason, 1), outage)
+        return Lesson(counts, self._gives_up(down) if down > self._max_outage else None, outage)
+
+    @property
+    def _max_outage(self) -> float:
+        if self._given is not None:
+            return self._given
+        return MAX_OUTAGE_SECONDS if self._heard else FIRST_CONTACT_SECONDS
+
+    def _gives_up(self, seconds: float) -> Ending:
+        if self._heard or self._given is not None:
+            reason = f"no answer for {duration(seconds)} (--max-outage): {self._health.said}"
+            return Ending(JobState.STOPPED, reason, 1)
+        reason = (
+            f"no connection in {duration(seconds)}, and none before: {self._health.said.rstrip('.')}. What to do: "
+            "check the address (--base-url), that something listens there, the network and the proxy, then give the "
+            "same command again; --max-outage SECONDS waits longer"
+        )
+        return Ending(JobState.REFUSED, reason, 3)
 
     def _learn_of_failure(self, decision: Decision, reply: Reply, parcel: Parcel, sent_at: float, now: float) -> bool:
         wait = reply.retry_after_seconds if isinstance(reply, Rejected | Lost) else None
@@ -87,12 +124,16 @@ class Gate:
         """A row has its end."""
         self._health.forget(number)
 
+    def down(self, now: float) -> Down | None:
+        """The outage, if there is one."""
+        since = self._health.outage_since
+        if since is None:
+            return None
+        until = now + self._max_outage - self._health.down_seconds(now)
+        return Down(since, max(self._health.probe_at, now), until, self._health.said)
+
     def describe(self, now: float) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
-        since = self._health.outage_since
-        if since is not None:
-            wait = max(self._health.probe_at - now, 0)
-            return f"outage since {now - since:.0f} s: next probe in {wait:.0f} s"
         return self._pacer.describe(now, self.in_flight)
 
 

@@ -13,9 +13,9 @@ OUTAGE_WINDOW = 100
 BREATH_SECONDS, BREATHS = 0.01, 10
 """How long nothing is sent after a connection that was not made, times how many were not in a row, up to BREATHS.
 Refusals come at once: without it a job with many rows tries hundreds in a second."""
-NOBODY_SECONDS = 1.0
+NOBODY_SECONDS, NOBODY_LONG_SECONDS = 1.0, 5.0
 """Connections that are not made are an outage only when nothing was answered for so long: half of a balancer may be
-down, or a server start again."""
+down, or a server start again. After the longer time two will do, for each may take its --connect-timeout."""
 FIRST_PROBE_SECONDS = 1.0
 LAST_PROBE_SECONDS = 60.0
 OF_THE_ROW = frozenset({"content_filter", "too_long", "filtered_answer", "refused_by_model"})
@@ -44,6 +44,7 @@ class Health:
         self._bad_in_a_row = 0
         self._window: deque[bool] = deque(maxlen=OUTAGE_WINDOW)
         self._interval = FIRST_PROBE_SECONDS
+        self.said = ""  # of the latest failure, in the endpoint's or the system's own words
         self._failed_at: dict[int, int] = {}  # row -> how many were answered when it last failed
 
     def good(self, now: float, rows: tuple[Row, ...] = ()) -> None:
@@ -88,7 +89,10 @@ class Health:
 
     def _is_outage(self, now: float, *, sent: bool) -> bool:
         many = self._bad_in_a_row >= OUTAGE_IN_A_ROW or sum(self._window) * 2 >= OUTAGE_WINDOW
-        return many and (sent or now - self._last_good >= NOBODY_SECONDS)
+        if sent:
+            return many
+        silent = now - self._last_good
+        return silent >= NOBODY_SECONDS and (many or (silent >= NOBODY_LONG_SECONDS and self._bad_in_a_row > 1))
 
     def _probe_later(self, now: float) -> None:
         self.probe_at = max(self.probe_at, now + self._interval)

@@ -19,7 +19,7 @@ from batchjob.exchange.exchange import Exchange, client_key, digest_of
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
 from batchjob.logs import Logger
-from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Parcel, Reply, Run
+from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Outage, Parcel, Reply, Run
 from batchjob.money.budget import Budget
 from batchjob.pace.gate import Gate
 from batchjob.pace.health import AlikeFailures
@@ -85,7 +85,7 @@ class Runner:
             skipped=self.progress.count,
             asks_the_same=asks_the_same,
         )
-        self._gate, self._alike = Gate(config, now=clock()), AlikeFailures()
+        self._gate, self._alike = Gate(config, heard=run.heard, now=clock()), AlikeFailures()
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
         self._workers: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before
@@ -290,6 +290,8 @@ class Runner:
         lesson = self._gate.learn(decision, reply, parcel, sent_at=exchange.sent_at, now=now)
         if lesson.outage:
             self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
+        elif lesson.over:
+            self._log.warning("outage_over", seconds=round(lesson.over))
         if lesson.stop is not None:
             self.stop(lesson.stop)
         if self._gate.counts_tokens:
@@ -342,7 +344,7 @@ class Runner:
         while True:
             self.progress.mark(self._clock())
             if not self.stopping:
-                self._commits.submit(Beat(self.progress.rows_per_second, self.pacing, self._wall()))
+                self._commits.submit(Beat(self.progress.rows_per_second, self.pacing, self._wall(), self.outage))
             await asyncio.sleep(BEAT_SECONDS)
 
     @property
@@ -354,6 +356,15 @@ class Runner:
     def cost_usd(self) -> float | None:
         """What the job cost so far, with the worst case of what is in flight; None where no price is known."""
         return self._budget.held_usd if self._budget.known else None
+
+    @property
+    def outage(self) -> Outage | None:
+        """Since when and until when nothing is answered; None while something is."""
+        now = self._clock()
+        if (down := self._gate.down(now)) is None:
+            return None
+        epoch = self._wall() - now
+        return Outage(epoch + down.since, epoch + down.next_try, epoch + down.until, down.said)
 
     @property
     def pacing(self) -> str:

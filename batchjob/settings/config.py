@@ -248,10 +248,16 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         Because("nothing is asked before there is one"),
     ] = 10.0
     max_outage: Annotated[
-        Amount,
-        About("limits", "Seconds to wait for an endpoint that is down, before the run stops.", "SECONDS"),
+        Amount | None,
+        About(
+            "limits",
+            "Seconds to wait for an endpoint that is down, before the run stops.",
+            "SECONDS",
+            "six hours, but a minute where none of the job's requests ever reached it",
+            21600.0,
+        ),
         Because("nothing is answered meanwhile"),
-    ] = 6 * 3600.0
+    ] = None
 
     budget: Annotated[
         Positive | None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from batchjob.model import Usage, Value
+from batchjob.model import Outage, Usage, Value
 from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.records import Problem, Snapshot
@@ -119,6 +119,7 @@ class Status(Value, frozen=True):
     verified: Verified
     rate: Rate
     pacing: str
+    outage: Outage | None  # nothing is answered
     errors: tuple[ErrorCount, ...]
     warnings: tuple[str, ...]
     started_at: float | None
@@ -182,6 +183,7 @@ def status_of(snapshot: Snapshot) -> Status:
         verified=Verified(asked=verified.get("asked", 0), agreed=verified.get("agreed", 0)),
         rate=_rate(snapshot, rows),
         pacing=snapshot.pacing,
+        outage=snapshot.outage,
         errors=_errors(snapshot),
         warnings=tuple(map(printable, snapshot.warnings)),
         started_at=snapshot.started_at,
@@ -240,8 +242,8 @@ def _rate(snapshot: Snapshot, rows: Rows) -> Rate:
     rate = snapshot.rows_per_second
     return Rate(
         rows_per_second=None if rate is None else round(rate, 2),
-        # While the input is being read nobody knows how many rows are left.
-        eta_seconds=round(rows.unfinished / rate) if rate and snapshot.job.ingested else None,
+        # While the input is being read nobody knows how many rows are left; in an outage, when they are done.
+        eta_seconds=round(rows.unfinished / rate) if rate and snapshot.job.ingested and not snapshot.outage else None,
     )
 
 

@@ -8,6 +8,7 @@ from batchjob.numbers import counted, dollars, duration, share
 from batchjob.printable import printable
 from batchjob.states import Outcome, Source
 from batchjob.views.next_steps import advice
+from batchjob.views.outage import outage_words
 from batchjob.views.status import Cost, Status
 
 MOST_LABELS = 12
@@ -136,6 +137,8 @@ def _pace_lines(status: Status) -> Iterator[str]:
         changed = status.requests.resent_as_new
         new = f"; {changed:,} under a new key, because what is asked has changed" if changed else ""
         yield f"paid twice, at most: {counted(status.paid_twice_at_most, 'request')} (sent again unanswered{new})"
+    if status.outage:
+        yield f"outage    {outage_words(status.outage)}"
     if status.pacing:
         yield f"now       {status.pacing}"
     if status.rate.rows_per_second is not None:

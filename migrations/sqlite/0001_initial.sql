@@ -77,7 +77,8 @@ CREATE TABLE run (
     updated_at REAL NOT NULL,
     ended_at REAL,
     rows_per_second REAL,
-    pacing TEXT NOT NULL DEFAULT ''
+    pacing TEXT NOT NULL DEFAULT '',
+    outage TEXT                  -- JSON: since when, until when and why nothing is answered
 ) STRICT;
 
 CREATE INDEX run_by_job ON run (job_id);

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import apsw
 import pytest
 
-from batchjob.stores.sqlite import schema
-from batchjob.stores.sqlite import store as sqlite
+from batchjob.stores.sqlite import connections, schema
 from batchjob.stores.sqlite.check import SqliteCheck
 from tests.powercut.disk import MODES, Disk, PowerCut
 from tests.powercut.workload import dump, steps
@@ -49,7 +48,7 @@ def pragmas() -> dict[str, str]:
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Heard))
-        sqlite._connect(Path(folder) / "job.db").close()
+        connections.connect(Path(folder) / "job.db").close()
     found = [named for query in said if (named := re.fullmatch(r"PRAGMA (\w+) = (\w+)", query))]
     return {named[1]: named[2] for named in found if named[1] not in ("application_id", "user_version")}
 

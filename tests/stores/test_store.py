@@ -17,6 +17,7 @@ from batchjob.model import (
     Claim,
     InputSource,
     Notice,
+    Outage,
     Parcel,
     Remembered,
     Row,
@@ -33,6 +34,7 @@ from batchjob.stores import open_check, open_reader, open_store
 
 SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text", "more"), "id", "text", None, None)
 TASK = TaskRecord("task", "question", b'{"model":"m"}')
+OUTAGE = Outage(1.0, 2.5, 21601.0, 'nobody "there"')
 KINDS = ["sqlite"]
 SETTLES = (Event.COMPLETE, Event.RELEASE, Event.FAIL, Event.LOSE)
 
@@ -158,6 +160,16 @@ async def test_a_commit_answers_and_does_results_before_claims(bench: Bench) -> 
     assert bench.rows()[1] == State.IN_FLIGHT
 
 
+async def test_a_run_knows_whether_a_run_before_it_was_ever_answered(bench: Bench) -> None:
+    assert not bench.run.heard
+    for outcome, heard in ((Outcome.NOT_SENT, False), (Outcome.LOST, False), (Outcome.REJECTED, True)):
+        request = await bench.claim(1)
+        back = RowResult(1, Event.RELEASE, 0, 0, error_kind="k", error="?")
+        await bench.store.commit([Settle(request, outcome, (back,), 3.0)])
+        await bench.again()
+        assert bench.run.heard == heard, outcome
+
+
 async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> None:
     request = await bench.claim(1, 2, cost=50)
     usage, both = Usage(10, 3, 2, 1), (labelled(1), result(2, Event.FAIL))
@@ -165,7 +177,7 @@ async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> Non
         [
             Settle(request, Outcome.ANSWERED, both, 3.0, 200, "id-1", usage, 40, CostSource.REPORTED),
             Skip((RowResult(3, Event.ASSIGN, label="no", source=Source.RULE, origin="r"),), 3.0),
-            Beat(4.5, "paced by rpm", 3.0),
+            Beat(4.5, "paced by rpm", 3.0, OUTAGE),
         ]
     )
     assert {state: n for state, n in (await bench.store.counts()).items() if n} == {
@@ -177,6 +189,7 @@ async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> Non
     with open_check(bench.url) as check:
         assert check.differences() == []
         assert check.damages() == []
+        assert check.snapshot("job").outage == OUTAGE
         tally = check.snapshot("job").tally
         assert tally["label"] == {"yes": 1, "no": 1}
         assert tuple(tally["usage"].values()) == msgspec.structs.astuple(usage)

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
+from batchjob.stores.sqlite import NEEDED
 
 PYTHON_NEEDED = (3, 11)
-SQLITE_NEEDED = (3, 38, 0)  # STRICT tables came with 3.37, the operator ->> with 3.38
 SQLITE_MENDED = (3, 51, 3)  # of the WAL-reset bug: https://sqlite.org/wal.html
 
 
@@ -42,8 +42,8 @@ def _transport() -> Finding:
 
 def _sqlite(version: tuple[int, ...]) -> Finding:
     text = ".".join(map(str, version))
-    if version < SQLITE_NEEDED:
-        needed = ".".join(map(str, SQLITE_NEEDED))
+    if version < NEEDED:
+        needed = ".".join(map(str, NEEDED))
         return Finding(PROBLEM, "sqlite", f"{text}: {needed} is needed. Use a Python that brings a newer one")
     if version < SQLITE_MENDED:
         text += " (the WAL-reset bug of versions before 3.51.3 is not reached: one connection alone writes)"

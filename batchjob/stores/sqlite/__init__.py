@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+from batchjob.errors import StoreError
 from batchjob.files import real_path
 from batchjob.ports import Store, StoreCheck, StoreReader
+
+NEEDED = (3, 38, 0)
+"""The oldest SQLite: STRICT tables came with 3.37, the operator ->> with 3.38."""
+
+
+def _check_version() -> None:
+    if sqlite3.sqlite_version_info < NEEDED:
+        needed = ".".join(map(str, NEEDED[:2]))
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: batchjob needs {needed}. Use a newer Python")
 
 
 async def open_store(url: str, *, job: str) -> Store:
     """See stores.open_store."""
     from batchjob.stores.sqlite import store
 
+    _check_version()
     return await store.open_store(Path(real_path(url)), job=job)
 
 
@@ -20,6 +32,7 @@ def open_reader(url: str) -> StoreReader:
     """See stores.open_reader."""
     from batchjob.stores.sqlite.reader import SqliteReader
 
+    _check_version()
     return SqliteReader(Path(real_path(url)))
 
 
@@ -27,6 +40,7 @@ def open_check(url: str) -> StoreCheck:
     """See stores.open_check."""
     from batchjob.stores.sqlite.check import SqliteCheck
 
+    _check_version()
     return SqliteCheck(Path(real_path(url)))
 
 

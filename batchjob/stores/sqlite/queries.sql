@@ -133,9 +133,11 @@ INSERT INTO label_cache_inbox (id, code, label, off_list, job_id, at, loose)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4, value ->> 5 FROM json_each(:rows);
 
 -- name: beat
--- A sign of life of the run: [at, rows_per_second, pacing].
-UPDATE run SET updated_at = given.at, rows_per_second = given.rate, pacing = given.pacing
-FROM (SELECT value ->> 0 AS at, value ->> 1 AS rate, value ->> 2 AS pacing FROM json_each(:rows)) AS given
+-- A sign of life of the run: [at, rows_per_second, pacing, outage].
+UPDATE run SET updated_at = given.at, rows_per_second = given.rate, pacing = given.pacing, outage = given.outage
+FROM (
+    SELECT value ->> 0 AS at, value ->> 1 AS rate, value ->> 2 AS pacing, value ->> 3 AS outage FROM json_each(:rows)
+) AS given
 WHERE run.id = :run;
 
 -- name: count_up
@@ -177,7 +179,7 @@ INSERT INTO run (job_id, task_id, pid, started_at, updated_at)
 VALUES (:job, (SELECT id FROM task WHERE digest = :digest), :pid, :at, :at);
 
 -- name: end_run
-UPDATE run SET updated_at = :at, pacing = '', rows_per_second = NULL, ended_at = :at WHERE id = :run;
+UPDATE run SET updated_at = :at, pacing = '', outage = NULL, rows_per_second = NULL, ended_at = :at WHERE id = :run;
 
 -- ---------------------------------------------------------------- a job is removed
 

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
-from batchjob.model import InputRow, Job, Key, Notice, Remembered
+from batchjob.model import InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.records import CacheShare, Problem, Snapshot
 from batchjob.stores.sqlite import ids, schema
 from batchjob.stores.sqlite.files import check_sides
@@ -148,7 +150,7 @@ class SqliteReader:
             for kind, what, n in self._all(query, (job.id,)):
                 tally.setdefault(kind, {})[what] = n
             runs = self._all(
-                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing FROM run WHERE job_id = ?"
+                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing, outage FROM run WHERE job_id = ?"
                 " ORDER BY id DESC LIMIT 1",
                 (job.id,),
             )
@@ -157,7 +159,7 @@ class SqliteReader:
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.execute("COMMIT")
-        started, beat, ended, rate, pacing = runs[0] if runs else (None, updated, updated, None, "")
+        started, beat, ended, rate, pacing, outage = runs[0] if runs else (None, updated, updated, None, "", None)
         # Asked again, because the run may have begun between the first question and the transaction.
         writer = writer or (writer_of(self.path) if ended is None else None)
         alive = ended is None and _is_on(writer, job.name)
@@ -171,6 +173,7 @@ class SqliteReader:
             updated_at=max(updated, beat),
             rows_per_second=rate if alive else None,
             pacing=pacing if alive else "",
+            outage=msgspec.json.decode(outage, type=Outage) if alive and outage else None,
             writer_pid=writer.get("pid") if writer and alive else None,
         )
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import aiosqlite
 import msgspec
 
 from batchjob import failpoints
@@ -33,8 +32,8 @@ from batchjob.model import (
     Write,
 )
 from batchjob.states import JobState, Outcome, State
-from batchjob.stores.sqlite import files, ids, removal, schema
-from batchjob.stores.sqlite.group import QUERIES, Group, Tally, apply_or_fail, count_up, prepare
+from batchjob.stores.sqlite import connections, files, ids, removal, schema
+from batchjob.stores.sqlite.group import QUERIES, Group, Tally, apply_or_fail, count_up
 from batchjob.stores.sqlite.lock import WriterLock
 from batchjob.stores.sqlite.memory import Memory
 from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
@@ -47,23 +46,10 @@ GO_ON = Control()
 _encode = msgspec.json.encode
 
 
-class _Writer(aiosqlite.Connection):
-    """aiosqlite's connection, with one more verb."""
-
-    async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run work on the connection's own thread; once begun it ends, whatever becomes of the caller."""
-        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
-        return result
-
-    def join(self) -> None:
-        """Wait for the thread of a connection that could not be opened: it would answer a loop that is closed."""
-        self._thread.join()
-
-
 class SqliteStore:
     """See ports.Store. `create_job` or `choose` sets the job, `begin_run` the run."""
 
-    def __init__(self, connection: _Writer, path: Path, lock: WriterLock) -> None:
+    def __init__(self, connection: connections.Writer, path: Path, lock: WriterLock) -> None:
         self._connection = connection
         self._path = path
         self._lock = lock
@@ -209,7 +195,9 @@ class SqliteStore:
 
         self._run_id = await self._write(work)
         await self._read(self._memory.open)
-        run = Run(self._run_id, ids.first_request_id(self._run_id))
+        requests = await self._tally("request")
+        heard = requests.get(Outcome.ANSWERED, 0) + requests.get(Outcome.REJECTED, 0) > 0
+        run = Run(self._run_id, ids.first_request_id(self._run_id), heard)
         self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
         return run
 
@@ -352,14 +340,12 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
         SettingError: one of its files is a link, has a second name or is not batchjob's.
         StoreError: it cannot be used.
     """
-    if sqlite3.sqlite_version_info < (3, 38):
-        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: batchjob needs 3.38. Use a newer Python")
     files.refuse_network_disk(path)
     files.check_own(path)
     lock = WriterLock(path, job)
     try:
         files.fill_reserve(path)
-        connection = _Writer(lambda: _connect(path), 64)
+        connection = connections.Writer(lambda: connections.connect(path), 64)
         try:
             await connection
         except BaseException:
@@ -372,24 +358,6 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
         lock.release()
         raise
     return SqliteStore(connection, path, lock)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # before any text is in it
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-    try:
-        schema.check_ours(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        schema.migrate(connection, path)
-        prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _add_task(db: sqlite3.Connection, task: TaskRecord) -> int:
