@@ -313,11 +313,12 @@ Write = AddRows | Claim | Settle | Skip | Beat
 
 
 class Ending(Value, frozen=True):
-    """How a run ended: the job's state, why, and the exit code."""
+    """How a run ended: the job's state, why, the exit code, and the error kind that ended it, if one did."""
 
     state: JobState
     reason: str
     exit_code: int
+    kind: str = ""
 
 
 class Control(Value, frozen=True):
@@ -349,6 +350,7 @@ class Job(Value, frozen=True):
     task_digest: str  # of the task it began with
     state: JobState
     reason: str
+    reason_kind: str  # the error kind that ended its last run, if one did
     created_at: float
     rows: int  # read into the work table so far
     position: int  # of the input: see Chunk

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from batchjob.model import (
     Chunk,
     Control,
+    Ending,
     InputRow,
     InputSource,
     Job,
@@ -25,7 +26,6 @@ from batchjob.model import (
     Write,
 )
 from batchjob.records import CacheShare, Difference, Problem, Snapshot
-from batchjob.states import JobState
 
 
 class Reader(Protocol):
@@ -184,8 +184,8 @@ class Store(Protocol):
         """
         ...
 
-    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
-        """The run is over, and this is what the job's state is now. Requests that are still out are for `recover`."""
+    async def end_run(self, ending: Ending, *, at: float) -> None:
+        """The run is over: the job's state is now this, for this reason. Requests still out are for `recover`."""
         ...
 
     # ------------------------------------------------------------ besides

@@ -1192,6 +1192,25 @@ def _(target: Any) -> None:
     opened = put(target, "opened", complaining)
 
 
+@defect("what was refused is said to be typed again", "views.next_steps", "tests/views/test_next_steps.py")
+def _(steps: Any) -> None:
+    put(steps, "_after_refusal", lambda status, config, flag: steps.command("resume", status.job, flag))
+
+
+@defect("a job's name leads out of the folder", "views.next_steps", "tests/views/test_next_steps.py")
+def _(steps: Any) -> None:
+    put(steps, "_file_name", lambda job: job)
+
+
+@defect("a model that the job asks no more is asked again", "run.supply", "tests/test_advice.py")
+def _(supply: Any) -> None:
+    put(
+        supply.Supply,
+        "_asked_again",
+        lambda self, parcel: [self._walk.asking(row, parcel.model) for row in parcel.rows],
+    )
+
+
 @defect("rows that are held are let pass like failed ones", "settings.failures", "tests/run/test_ending.py")
 def _(failures: Any) -> None:
     put(failures.Failures, "too_many", property(lambda self: self.failed + self.held > self.allowed))

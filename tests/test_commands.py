@@ -365,7 +365,7 @@ def test_errors_shows_what_the_endpoint_said_and_the_request_to_ask_it_about(
     assert row["attempts"] == 1
     ended = batchjob("errors", "--kind", "off_list")
     assert f"row t1 (line 2), 1 attempt, request {row['request_id']}" in ended.out
-    assert ended.out.splitlines()[-1] == "next      batchjob retry tickets --kind off_list"
+    assert ended.out.splitlines()[-1] == "next      batchjob retry tickets --kind off_list --fallback LABEL"
 
 
 def test_nothing_from_a_file_or_endpoint_reaches_the_terminal_unchecked(job: BatchJob) -> None:

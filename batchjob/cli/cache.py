@@ -8,8 +8,8 @@ import time
 
 import click
 
-from batchjob.cli.options import database, db_option
-from batchjob.cli.show import db_flag, show_document, show_lines
+from batchjob.cli.options import database, db_flag, db_option
+from batchjob.cli.show import show_document, show_lines
 from batchjob.errors import SettingError
 from batchjob.numbers import DAY, HOUR, counted
 from batchjob.ports import StoreReader
@@ -36,7 +36,7 @@ def stats(db: str | None, as_json: bool) -> int:
     """Say how many labels are remembered, which job bought them, how old they are, and how large that is."""
     with open_reader(database(db)) as reader:
         cache = _cache(reader)
-        flag = db_flag(reader.url)
+        flag = db_flag()
     if as_json:
         show_document(cache)
     else:

@@ -6,13 +6,13 @@ import difflib
 
 import click
 
-from batchjob.cli.options import database, db_option, job_argument
-from batchjob.cli.show import db_flag, show_document, show_lines
+from batchjob.cli.options import database, db_flag, db_option, job_argument
+from batchjob.cli.show import show_document, show_lines
 from batchjob.errors import SettingError
 from batchjob.exchange.decide import ADVICE
 from batchjob.stores import open_reader
 from batchjob.views.problems import problems_lines, problems_of
-from batchjob.views.status import status_of
+from batchjob.views.status import settings_of, status_of
 
 EXAMPLES = 3
 EXAMPLES_OF_ONE_KIND = 20
@@ -42,7 +42,7 @@ def command(job: str | None, db: str | None, kind: str | None, limit: int | None
             _check_kind(kind, kinds)
             kinds = [kind]
         found = {name: reader.problems(snapshot.job, name, limit) for name in kinds}
-        problems = problems_of(status_of(snapshot), found, asked=kind, flag=db_flag(reader.url))
+        problems = problems_of(status_of(snapshot), settings_of(snapshot), found, asked=kind, flag=db_flag())
     if as_json:
         show_document(problems)
     else:

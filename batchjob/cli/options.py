@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from batchjob.settings.pairs import READERS
 
 F = TypeVar("F", bound=Callable[..., Any])
 OTHER = "Other"
+DB_FLAG = "batchjob.db_flag"
 LEFT_COLUMNS = 30  # as in click
 
 
@@ -121,7 +123,20 @@ def database(given: str | None, *, configured: str | None = None) -> str:
     Absolute, with links resolved: the lock lies beside it, and one database must not have two.
     """
     of_environment = next(filter(None, map(os.environ.get, DB.about.env)), None)
-    return real_path(given or configured or _in_job_toml() or of_environment or str(DB.default))
+    found = _in_job_toml() or of_environment or str(DB.default)
+    path = real_path(given or configured or found)
+    if (context := click.get_current_context(silent=True)) is not None:
+        named = given or configured or found
+        context.meta[DB_FLAG] = "" if real_path(found) == path else f"--db {shlex.quote(named)}"
+    return path
+
+
+def db_flag() -> str:
+    """What a command that is to be typed next must say of the database, as the user named it: nothing where it is
+    found without.
+    """
+    flag: str = click.get_current_context().meta[DB_FLAG]
+    return flag
 
 
 def _in_job_toml() -> str | None:

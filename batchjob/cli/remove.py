@@ -6,8 +6,8 @@ import asyncio
 
 import click
 
-from batchjob.cli.options import database, db_option
-from batchjob.cli.show import db_flag, show_lines
+from batchjob.cli.options import database, db_flag, db_option
+from batchjob.cli.show import show_lines
 from batchjob.numbers import counted
 from batchjob.records import Snapshot
 from batchjob.stores import open_reader, open_store
@@ -26,7 +26,7 @@ def command(job: str, db: str | None) -> int:
     path = database(db)
     with open_reader(path) as reader:
         snapshot = reader.snapshot(reader.job(job).name)
-        flag = db_flag(reader.url)
+        flag = db_flag()
     gone = asyncio.run(_remove(path, snapshot.job.name))
     show_lines(_told(snapshot, gone, flag))
     return 0
@@ -45,7 +45,7 @@ def _told(snapshot: Snapshot, gone: bool, flag: str) -> list[str]:
     status = status_of(snapshot)
     lines = [
         f"job {status.job} is removed: {counted(status.rows.total, 'row')}, {counted(status.requests.sent, 'request')}",
-        f"its labels are still in the cache, without texts; to forget them too: batchjob cache clear{flag}",
+        f"its labels are still in the cache, without texts; to forget them too: batchjob cache clear {flag}".rstrip(),
     ]
     unheard = status.rows.unconfirmed + status.rows.in_flight
     if unheard:

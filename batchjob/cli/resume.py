@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, given, job_argument, setting_options
-from batchjob.cli.run import run
+from batchjob.cli.run import run, say
 from batchjob.jobs import plans
+from batchjob.settings.jobfile import resolve_files
 
 
 @click.command("resume", cls=GroupedCommand)
@@ -27,6 +29,10 @@ def command(job: str | None, db: str | None, moved: tuple[str, ...], api_key_com
     """Continue the unfinished rows of JOB (which may be left out when only one job is unfinished).
 
     Completed rows are never sent again. Settings are those of the last run, but for the options given here; --limit
-    holds for one run only.
+    holds for one run only. What is asked otherwise (--model, say) is asked so of the rows that have no label yet.
     """
-    return run(plans.plan_resume(job, given(flags), db=database(db), moved=moved), api_key_command)
+    changes = resolve_files(given(flags), base=Path(), origin="command line").settings
+    plan = plans.plan_resume(job, changes, db=database(db), moved=moved)
+    if plan.changed:
+        say(f"rows that have a label keep it; the others are asked with other settings: {', '.join(plan.changed)}")
+    return run(plan, api_key_command)

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator
 import click
 import msgspec
 
+from batchjob.cli.options import db_flag
 from batchjob.cli.progress import show_progress
-from batchjob.cli.show import columns, db_flag
+from batchjob.cli.show import columns
 from batchjob.endpoints.key import require_key
 from batchjob.jobs import run as runs
 from batchjob.jobs.plans import Plan
@@ -105,7 +106,7 @@ def _summarize(plan: Plan, ended: Ended, log: Logger) -> None:
 def _what_next(status: Status, plan: Plan, ending: Ending) -> str:
     if status.state == JobState.FINISHED and plan.config.output and ending.exit_code == 0:
         return f"the labels are in {plan.config.output}"
-    return next_command(status, db_flag(plan.db))
+    return next_command(status, plan.config, db_flag())
 
 
 def say(*lines: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
@@ -11,7 +10,6 @@ from typing import Any, NoReturn, TextIO
 import click
 import msgspec
 
-from batchjob.cli.options import database
 from batchjob.errors import BatchjobError
 from batchjob.views.lines import folded
 
@@ -64,8 +62,3 @@ def _end_unheard(code: int) -> NoReturn:
     # What is left in the buffer would fail once more when Python flushes it at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise click.exceptions.Exit(code)
-
-
-def db_flag(url: str) -> str:
-    """What a command that is to be typed next must say of the database: nothing where it is found without."""
-    return "" if database(None) == url else f" --db {shlex.quote(url)}"

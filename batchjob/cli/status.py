@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import click
 
-from batchjob.cli.options import database, db_option, job_argument
-from batchjob.cli.show import columns, db_flag, show_document, show_lines
+from batchjob.cli.options import database, db_flag, db_option, job_argument
+from batchjob.cli.show import columns, show_document, show_lines
 from batchjob.ports import StoreReader
+from batchjob.records import Snapshot
 from batchjob.stores import open_reader
 from batchjob.views.lines import folded
 from batchjob.views.next_steps import next_command
-from batchjob.views.status import Status, status_of
+from batchjob.views.status import settings_of, status_of
 from batchjob.views.summary import summary_lines
 
 
@@ -36,46 +37,48 @@ def command(job: str | None, db: str | None, as_json: bool, watch: bool, interva
         # The name, so that a job begun meanwhile does not take its place under --watch.
         name = reader.job(job).name if job else reader.latest().name
         if not watch:
-            _show(status_of(reader.snapshot(name)), reader, as_json=as_json)
+            _show(reader.snapshot(name), as_json=as_json)
         elif as_json:
-            for status in _statuses(reader, name, interval):
-                show_document(status, compact=True)
+            for snapshot in _looks(reader, name, interval):
+                show_document(status_of(snapshot), compact=True)
         elif columns():
-            _repaint(_statuses(reader, name, interval), reader)
+            _repaint(_looks(reader, name, interval))
         else:
-            for count, status in enumerate(_statuses(reader, name, interval)):
-                show_lines([*([""] if count else []), *_lines(status, reader)])
+            for count, snapshot in enumerate(_looks(reader, name, interval)):
+                show_lines([*([""] if count else []), *_lines(snapshot)])
     return 0
 
 
-def _statuses(reader: StoreReader, name: str, interval: float) -> Iterator[Status]:
+def _looks(reader: StoreReader, name: str, interval: float) -> Iterator[Snapshot]:
     """How the job stands at each interval, the last time when it is no longer running."""
     while True:
-        status = status_of(reader.snapshot(name))
-        yield status
-        if not status.busy:
+        snapshot = reader.snapshot(name)
+        yield snapshot
+        if not status_of(snapshot).busy:
             return
         time.sleep(interval)
 
 
-def _show(status: Status, reader: StoreReader, *, as_json: bool) -> None:
+def _show(snapshot: Snapshot, *, as_json: bool) -> None:
     if as_json:
-        show_document(status)
+        show_document(status_of(snapshot))
     else:
-        show_lines(_lines(status, reader))
+        show_lines(_lines(snapshot))
 
 
-def _lines(status: Status, reader: StoreReader) -> list[str]:
-    return summary_lines(status, seconds=None, next_command=next_command(status, db_flag(reader.url)))
+def _lines(snapshot: Snapshot) -> list[str]:
+    status = status_of(snapshot)
+    typed = next_command(status, settings_of(snapshot), db_flag())
+    return summary_lines(status, seconds=None, next_command=typed)
 
 
-def _repaint(statuses: Iterator[Status], reader: StoreReader) -> None:
+def _repaint(looks: Iterator[Snapshot]) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     # The last picture stays; one that is higher than the terminal would leave its upper part behind at each repaint.
     with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
-        for status in statuses:
-            live.update(Text("\n".join(folded(_lines(status, reader), columns()))), refresh=True)
+        for snapshot in looks:
+            live.update(Text("\n".join(folded(_lines(snapshot), columns()))), refresh=True)
         live.vertical_overflow = "visible"

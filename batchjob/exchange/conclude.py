@@ -97,7 +97,7 @@ def refusal(decision: Decision) -> Ending | None:
     if decision.next is not Next.STOP:
         return None
     advice = ADVICE.get(decision.kind, "")
-    return Ending(JobState.REFUSED, f"{decision.message.rstrip('.')}. What to do: {advice}", 3)
+    return Ending(JobState.REFUSED, f"{decision.message.rstrip('.')}. What to do: {advice}", 3, decision.kind)
 
 
 def still_lost(exchange: Exchange, decision: Decision) -> LostRequest | None:

@@ -49,7 +49,7 @@ class Plan(NamedTuple):
     config: JobConfig
     chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
     retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
-    before: Job | None = None  # of a new job: the last one of this input, with other settings
+    before: Job | None = None  # of a new job: the last one of this input, with other settings; of a resume: this one
     moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
     refusal: str = ""  # why it should not be carried out without the user's word
     asks_the_same: bool = True  # as the job's runs before
@@ -170,10 +170,11 @@ def plan_resume(name: str | None, changes: dict[str, Any], *, db: str, moved: Se
     """
     with open_reader(db) as reader:
         job = reader.job(name) if name else reader.latest(unfinished=True)
-    config = settings_for(job, changes)
+    before, config = settings_of(job), settings_for(job, changes)
     check_run(db, config, moved or job.source.paths, job.source.beside)
     rest = rest_of_input(job, moved)
-    return Plan(db, job, config, rest.chunks, moved=rest.source)
+    same = _asks(before) == _asks(config)
+    return Plan(db, job, config, rest.chunks, before=None if same else job, moved=rest.source, asks_the_same=same)
 
 
 def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
@@ -207,8 +208,8 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
     tried = job.ingested and not snapshot.tally.get("row", {}).get(State.PENDING, 0)
     if not same and not tried:
         raise JobError(
-            f"job {job.name!r} has rows that are still to be tried as they were begun: batchjob resume {job.name}. "
-            f"Then retry those that failed with other settings"
+            f"job {job.name!r} has rows that were never tried. Give these options to batchjob resume {job.name}, "
+            f"which asks them so; then retry those that failed"
         )
     return Plan(db, job, config, None, retry_kinds=chosen, asks_the_same=same)
 

@@ -126,9 +126,9 @@ async def _attended(runner: Runner, store: Store, attend: Attend) -> Ending:
             ending = await runner.run()
     except BatchjobError as error:
         with contextlib.suppress(BatchjobError):
-            await store.end_run(JobState.STOPPED, str(error), at=time.time())
+            await store.end_run(Ending(JobState.STOPPED, str(error), error.exit_code, "error"), at=time.time())
         raise
-    await store.end_run(ending.state, ending.reason, at=time.time())
+    await store.end_run(ending, at=time.time())
     return ending
 
 

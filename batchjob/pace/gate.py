@@ -100,13 +100,13 @@ class Gate:
     def _gives_up(self, seconds: float) -> Ending:
         if self._heard or self._given is not None:
             reason = f"no answer for {duration(seconds)} (--max-outage): {self._health.said}"
-            return Ending(JobState.STOPPED, reason, 1)
+            return Ending(JobState.STOPPED, reason, 1, "unavailable")
         reason = (
             f"no connection in {duration(seconds)}, and none before: {self._health.said.rstrip('.')}. What to do: "
             "check the address (--base-url), that something listens there, the network and the proxy, then give the "
             "same command again; --max-outage SECONDS waits longer"
         )
-        return Ending(JobState.REFUSED, reason, 3)
+        return Ending(JobState.REFUSED, reason, 3, "cannot_connect")
 
     def _learn_of_failure(self, decision: Decision, reply: Reply, parcel: Parcel, sent_at: float, now: float) -> bool:
         wait = reply.retry_after_seconds if isinstance(reply, Rejected | Lost) else None

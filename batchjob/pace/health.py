@@ -132,7 +132,7 @@ class AlikeFailures:
             kind = result.error_kind or ""
             if self.failed(kind, row):
                 reason = f"row after row failed alike ({kind}: {result.error}). What to do: {ADVICE.get(kind, '')}"
-                return Ending(JobState.REFUSED, reason, 3)
+                return Ending(JobState.REFUSED, reason, 3, kind)
         return None
 
     def labelled(self) -> None:

@@ -49,6 +49,7 @@ class Supply:
         self._prompt = prompt
         self._walk = Walk(config, job.source, prompt, job, asks_the_same=asks_the_same)
         hold = config.on_unconfirmed == "hold"
+        self._models = {config.model, *(route.model for route in config.routes)}
         self._twins = Twins(job.name, dedupe=config.dedupe != "off", cache=config.cache, hold=hold)
         self._knows_unheard = not self._twins.holds
 
@@ -165,16 +166,23 @@ class Supply:
 
     async def _ask_again(self, lost: Sequence[Parcel]) -> None:
         """A lost request goes out as it was, unless all it asked has been answered to other rows meanwhile."""
-        asked = [[self._walk.asking(row, parcel.model) for row in parcel.rows] for parcel in lost]
+        asked = [self._asked_again(parcel) for parcel in lost]
         remembered = await self._remembered([case for cases in asked for case in cases])
         for parcel, cases in zip(lost, asked, strict=True):
             known, unknown = self._walk.by_text(cases, remembered)
             if not unknown:
                 self._skip(known)
                 continue
-            self._whole.append(_parcel(cases, parcel.model, parcel.lost))
+            self._whole.append(_parcel(cases, cases[0].model, parcel.lost))
             for case in cases:
                 self._twins.lead(case)
+
+    def _asked_again(self, parcel: Parcel) -> list[Case]:
+        """The rows of a lost request, for the model that was asked; for another where the job asks it no more."""
+        model: str | None = parcel.model
+        if parcel.model not in self._models:
+            model = self._walk.asking(parcel.rows[0]).model
+        return [self._walk.asking(row, model) for row in parcel.rows]
 
     async def _admit(self, cases: Sequence[Case]) -> None:
         """Settle those whose text is known, held or on its way; the rest is ready to go out."""

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from batchjob.errors import SettingError
-from batchjob.settings.declared import ALWAYS, FAILED, RUNS, START, About, Because, Decides, declared
+from batchjob.settings.declared import ALWAYS, RUNS, START, About, Because, Decides, declared
 from batchjob.settings.pairs import READERS, merged
 from batchjob.settings.tables import Amount, Length, OfModel, Price, Route, Rule
 
@@ -78,7 +78,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
     labels: Annotated[
         tuple[str, ...],
-        About("task", "The labels to choose from.", "A,B,C", example=("billing", "refund", "other"), commands=FAILED),
+        About("task", "The labels to choose from.", "A,B,C", example=("billing", "refund", "other"), commands=ALWAYS),
         Decides(but="their order"),
     ] = ()
     fallback: Annotated[
@@ -89,7 +89,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
             "LABEL",
             "such rows fail",
             "other",
-            commands=FAILED,
+            commands=ALWAYS,
         ),
         Decides(),
     ] = None
@@ -101,14 +101,14 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
             "TEXT",
             "one is made from the labels",
             "Answer with one of these labels alone: {labels}\n\n{text}",
-            commands=FAILED,
+            commands=ALWAYS,
         ),
         Decides(but="white space at its end"),
     ] = None
     temperature: Annotated[
         float,
         Meta(ge=0, le=2),
-        About("task", "Sampling temperature; 0 takes the most likely answer.", "T"),
+        About("task", "Sampling temperature; 0 takes the most likely answer.", "T", commands=ALWAYS),
         Decides(),
     ] = 0.0
     max_tokens: Annotated[
@@ -129,7 +129,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
             "How much the model thinks before it answers.",
             unset="off where the provider has a switch",
             example="off",
-            commands=FAILED,
+            commands=ALWAYS,
         ),
         Decides(),
     ] = None
@@ -141,7 +141,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
             "KEY=VALUE",
             "none",
             {"reasoning_effort": "low"},
-            commands=FAILED,
+            commands=ALWAYS,
             flag="--param",
         ),
         Decides(but="service_tier, user, metadata and what else changes no answer"),
@@ -176,7 +176,7 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     ] = ""
     model: Annotated[
         str,
-        About("endpoint", "The model, as the endpoint calls it.", "NAME", example="small-model", commands=FAILED),
+        About("endpoint", "The model, as the endpoint calls it.", "NAME", example="small-model", commands=ALWAYS),
         Decides(),
     ] = ""
     api_key_env: Annotated[

@@ -13,7 +13,6 @@ Group = Literal["input", "task", "endpoint", "limits", "money", "run", "output"]
 
 START = ("start",)
 BEFORE = ("start", "profile")
-FAILED = ("start", "profile", "retry")
 RUNS = ("start", "resume", "retry")
 ALWAYS = ("start", "profile", "resume", "retry")
 """The commands that take a flag."""

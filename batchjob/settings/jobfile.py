@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from batchjob.errors import SettingError
 from batchjob.files import real_path
 from batchjob.settings.config import JobConfig
-from batchjob.settings.declared import BEFORE, FAILED, START, About, Because, Decides, Setting, declared
+from batchjob.settings.declared import ALWAYS, BEFORE, START, About, Because, Decides, Setting, declared
 from batchjob.settings.labelsfile import parse_labels_file
 
 DEFAULT_CONFIG = Path("job.toml")
@@ -20,13 +20,13 @@ FILES = {
     "labels": Setting(
         "labels_file",
         About(
-            "task", "File with the labels, one a line or a JSON array.", "FILE", example="labels.txt", commands=FAILED
+            "task", "File with the labels, one a line or a JSON array.", "FILE", example="labels.txt", commands=ALWAYS
         ),
         Decides(but="its name"),
     ),
     "prompt": Setting(
         "prompt_file",
-        About("task", "File with your own prompt.", "FILE", example="prompt.txt", commands=FAILED),
+        About("task", "File with your own prompt.", "FILE", example="prompt.txt", commands=ALWAYS),
         Decides(but="its name"),
     ),
 }

@@ -41,7 +41,7 @@ def cache_lines(cache: Cache, flag: str, now: float) -> list[str]:
         *_job_lines(cache.jobs, now),
         f"age       {_ages(cache.oldest_at, cache.newest_at, now)}",
         f"size      about {size(cache.about_bytes)} in the database",
-        f"next      batchjob cache prune --older-than 90d{flag}",
+        f"next      batchjob cache prune --older-than 90d {flag}".rstrip(),
     ]
 
 

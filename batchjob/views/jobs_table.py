@@ -10,7 +10,7 @@ from batchjob.printable import printable
 from batchjob.records import Snapshot
 from batchjob.states import JobState
 from batchjob.views.lines import ending, padded, width
-from batchjob.views.next_steps import shell_word
+from batchjob.views.next_steps import command
 from batchjob.views.status import Rows, job_state, rows_of
 
 HEADER = ("JOB", "STATE", "DONE", "FAILED", "STARTED", "INPUT")
@@ -58,8 +58,8 @@ def _named(source: InputSource) -> str:
 def jobs_lines(jobs: Sequence[JobEntry], flag: str, columns: int | None) -> list[str]:
     """A table of the jobs, in local time; in a terminal too narrow for it, three lines a job."""
     if not jobs:
-        return ["no jobs yet", f"next      batchjob start INPUT{flag}"]
-    next_ = f"next      batchjob status {shell_word(jobs[-1].job)}{flag}"
+        return ["no jobs yet", f"next      batchjob start INPUT {flag}".rstrip()]
+    next_ = f"next      {command('status', jobs[-1].job, flag)}"
     table = [HEADER, *map(_cells, jobs)]
     widths = [max(map(width, column)) for column in zip(*table, strict=True)]
     room = None if columns is None else columns - sum(widths[:-1]) - 2 * (len(widths) - 1)

@@ -8,8 +8,9 @@ from batchjob.model import Value
 from batchjob.numbers import counted
 from batchjob.printable import printable
 from batchjob.records import Problem
+from batchjob.settings.config import JobConfig
 from batchjob.states import JobState
-from batchjob.views.next_steps import advice, after_errors, shell_word
+from batchjob.views.next_steps import advice, after_errors, command, remedy
 from batchjob.views.status import Status
 
 MOST_TEXT_CHARACTERS = 80
@@ -34,6 +35,7 @@ class ProblemKind(Value, frozen=True):
     kind: str
     count: int
     advice: str
+    command: str  # to type about them; "" where only the user can do something
     rows: tuple[ProblemRow, ...]
     more: str
 
@@ -50,27 +52,31 @@ class Problems(Value, frozen=True):
     next: str
 
 
-def problems_of(status: Status, found: Mapping[str, Sequence[Problem]], *, asked: str | None, flag: str) -> Problems:
+def problems_of(
+    status: Status, config: JobConfig, found: Mapping[str, Sequence[Problem]], *, asked: str | None, flag: str
+) -> Problems:
     """The problems of a job by kind. `asked` is the kind that was named; `flag` is the part that names the database."""
-    counts = {error.kind: error.count for error in status.errors}
     return Problems(
         job=status.job,
         state=status.state,
         failed=status.rows.failed,
         unconfirmed=status.rows.unconfirmed,
         asked=asked,
-        kinds=tuple([_kind(status, kind, counts.get(kind, 0), rows, flag) for kind, rows in found.items() if rows]),
-        next=after_errors(status, asked, flag),
+        kinds=tuple([_kind(kind, status, config, rows, flag) for kind, rows in found.items() if rows]),
+        next=after_errors(status, config, asked, flag),
     )
 
 
-def _kind(status: Status, kind: str, count: int, rows: Sequence[Problem], flag: str) -> ProblemKind:
+def _kind(kind: str, status: Status, config: JobConfig, rows: Sequence[Problem], flag: str) -> ProblemKind:
+    counts = {error.kind: error.count for error in status.errors}
+    count = max(counts.get(kind, 0), len(rows))  # the rows are read after the counters, and may be more by then
     return ProblemKind(
         kind=kind,
-        count=max(count, len(rows)),  # the rows are read after the counters, and may be more by then
+        count=count,
         advice=advice(kind, status),
+        command=remedy(kind, status, config, flag),
         rows=tuple(map(_row, rows)),
-        more=f"batchjob errors {shell_word(status.job)} --kind {kind} --limit {count}{flag}",
+        more=command("errors", status.job, f"--kind {kind} --limit {count}", flag),
     )
 
 
@@ -101,6 +107,8 @@ def problems_lines(problems: Problems) -> list[str]:
 
 def _kind_lines(kind: ProblemKind) -> Iterator[str]:
     yield f"{kind.count:,} {kind.kind}: {kind.advice}"
+    if kind.command:
+        yield f"  type      {kind.command}"
     for row in kind.rows:
         yield from _row_lines(row)
     left = kind.count - len(kind.rows)

@@ -104,6 +104,7 @@ class Status(Value, frozen=True):
     name: str
     state: JobState
     reason: str
+    reason_kind: str  # the error kind that ended its last run, if one did
     rows: Rows
     skipped: int  # of the failed rows: blank ones, which --blank skip lets pass
     ingested: bool  # the whole input is in the work table
@@ -168,6 +169,7 @@ def status_of(snapshot: Snapshot) -> Status:
         name=job.name,
         state=job_state(snapshot),
         reason=printable(job.reason),
+        reason_kind=job.reason_kind,
         rows=rows,
         skipped=_skipped(snapshot),
         ingested=job.ingested,

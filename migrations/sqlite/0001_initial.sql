@@ -57,6 +57,7 @@ CREATE TABLE job (
     prices TEXT NOT NULL DEFAULT '{}',  -- JSON: model -> the price its costs were reckoned at
     state TEXT NOT NULL,
     reason TEXT NOT NULL DEFAULT '',
+    reason_kind TEXT NOT NULL DEFAULT '',  -- the error kind that ended its last run, if one did
     rows INTEGER NOT NULL DEFAULT 0 CHECK (rows >= 0),          -- read so far
     position INTEGER NOT NULL DEFAULT 0 CHECK (position >= 0),  -- bytes of the decoded input in the work table
     digest TEXT NOT NULL DEFAULT '',                            -- SHA-256 of those bytes

@@ -766,7 +766,7 @@ CASES.append(
         exit=4,
         most=4,
         same_key=True,
-        says="retry --kind connection_lost",
+        says="broke before the answer each time: retry",
     )
 )
 CASES.append(

@@ -21,6 +21,7 @@ from batchjob.model import (
     AddRows,
     Chunk,
     Claim,
+    Ending,
     InputSource,
     Job,
     RowResult,
@@ -195,7 +196,7 @@ class LifeOfRows(RuleBasedStateMachine):
     @precondition(lambda self: not self.out)
     @rule(hold=st.booleans())
     def end_and_begin_again(self, hold: bool) -> None:
-        self.call(self.store.end_run(JobState.STOPPED, "", at=7.0))
+        self.call(self.store.end_run(Ending(JobState.STOPPED, "", 1), at=7.0))
         self.crash(hold)
 
     # ------------------------------------------------------------ what must not be possible

@@ -15,6 +15,7 @@ from batchjob.model import (
     Beat,
     Chunk,
     Claim,
+    Ending,
     InputSource,
     Notice,
     Outage,
@@ -121,9 +122,10 @@ async def test_a_job_is_what_it_was_made_with_and_says_what_it_does(bench: Bench
     assert job.state is JobState.INGESTING  # as it was when the run began
     await bench.store.set_settings(b'{"model":"n"}')
     await bench.store.set_prices(b'{"m":1}')
-    await bench.store.end_run(JobState.STOPPED, "why", at=9.0)
+    await bench.store.end_run(Ending(JobState.STOPPED, "why", 1, "timeout"), at=9.0)
     job = await bench.store.job()
-    assert (job.settings, job.prices, job.state, job.reason) == (b'{"model":"n"}', b'{"m":1}', JobState.STOPPED, "why")
+    assert (job.settings, job.prices) == (b'{"model":"n"}', b'{"m":1}')
+    assert (job.state, job.reason, job.reason_kind) == (JobState.STOPPED, "why", "timeout")
     with bench.read() as reader:
         assert reader.jobs() == [job] == reader.by_input("/in.csv") == [reader.latest()]
         assert reader.names() == {"job"}

@@ -20,6 +20,7 @@ JOB = Job(
     task_digest="",
     state=JobState.RUNNING,
     reason="",
+    reason_kind="",
     created_at=1.0,
     rows=10,
     position=0,
@@ -51,8 +52,8 @@ def test_every_state_and_every_outcome_has_its_key() -> None:
 def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
     document = msgspec.json.decode(msgspec.json.encode(status_of(snapshot())))
     assert " ".join(document) == (
-        "job name state reason rows skipped ingested labels sources matched requests paid_twice_at_most usage "
-        "cost saved rules verified rate pacing outage errors warnings started_at updated_at pid"
+        "job name state reason reason_kind rows skipped ingested labels sources matched requests paid_twice_at_most "
+        "usage cost saved rules verified rate pacing outage errors warnings started_at updated_at pid"
     )
     inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
     assert inner == {

@@ -167,7 +167,7 @@ UPDATE job SET source = :source, input_path = :input_path WHERE id = :job;
 
 -- name: set_state
 -- What the job is doing, and why.
-UPDATE job SET state = :state, reason = :reason, updated_at = :at WHERE id = :job;
+UPDATE job SET state = :state, reason = :reason, reason_kind = :kind, updated_at = :at WHERE id = :job;
 
 -- name: set_prices
 -- What costs are reckoned at.

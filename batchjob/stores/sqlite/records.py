@@ -14,7 +14,7 @@ from batchjob.states import JobState
 
 _COLUMNS = (
     "job.id, job.uid, job.name, job.source, job.settings, job.prices, task.digest, job.state, job.reason,"
-    " job.created_at, job.rows, job.position, job.digest, job.ingested"
+    " job.reason_kind, job.created_at, job.rows, job.position, job.digest, job.ingested"
 )
 JOB_COLUMNS = _COLUMNS.count(",") + 1
 
@@ -26,7 +26,8 @@ def select_jobs(rest: str, *, more: str = "") -> str:
 
 def job_from_record(record: tuple[Any, ...]) -> Job:
     """A record of `select_jobs` as a Job."""
-    id_, uid, name, source, settings, prices, task, state, reason, created, rows, position, digest, ingested = record
+    id_, uid, name, source, settings, prices, task, state, reason, kind, created, *read = record
+    rows, position, digest, ingested = read
     return Job(
         id=id_,
         uid=uid,
@@ -37,6 +38,7 @@ def job_from_record(record: tuple[Any, ...]) -> Job:
         task_digest=task,
         state=JobState(state),
         reason=reason,
+        reason_kind=kind,
         created_at=created,
         rows=rows,
         position=position,

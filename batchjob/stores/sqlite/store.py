@@ -20,6 +20,7 @@ from batchjob.errors import StoreError
 from batchjob.model import (
     Beat,
     Control,
+    Ending,
     InputSource,
     Job,
     Key,
@@ -188,7 +189,7 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> int:
             state = JobState.RUNNING if self._own_job(db).ingested else JobState.INGESTING
-            db.execute(QUERIES["set_state"], {"state": state, "reason": "", "at": at, "job": self._job_id})
+            db.execute(QUERIES["set_state"], {"state": state, "reason": "", "kind": "", "at": at, "job": self._job_id})
             self._task_id = _add_task(db, task)
             values = {"job": self._job_id, "digest": task.digest, "pid": os.getpid(), "at": at}
             return db.execute(QUERIES["add_run"], values).lastrowid or 0
@@ -201,11 +202,12 @@ class SqliteStore:
         self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
         return run
 
-    async def end_run(self, state: JobState, reason: str, *, at: float) -> None:
+    async def end_run(self, ending: Ending, *, at: float) -> None:
         """See ports.Store.end_run."""
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute(QUERIES["set_state"], {"state": state, "reason": reason, "at": at, "job": self._job_id})
+            why = {"state": ending.state, "reason": ending.reason, "kind": ending.kind}
+            db.execute(QUERIES["set_state"], {**why, "at": at, "job": self._job_id})
             db.execute(QUERIES["end_run"], {"at": at, "run": self._run_id})
 
         await self._write(work)
@@ -314,7 +316,7 @@ class SqliteStore:
                 tally["error", kind] -= changed
             count_up(db, self._job_id, tally)
             if tally["row", State.PENDING]:
-                reason = {"state": JobState.STOPPED, "reason": "failed rows were put back", "at": at}
+                reason = {"state": JobState.STOPPED, "reason": "failed rows were put back", "kind": "", "at": at}
                 db.execute(QUERIES["set_state"], {**reason, "job": self._job_id})
             return tally["row", State.PENDING]
 
