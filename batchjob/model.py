@@ -207,6 +207,7 @@ class Answered(Value, frozen=True):
     limits: Limits | None = None
     cost: int | None = None  # picodollars, as the endpoint itself reported
     odd_usage: str | None = None  # as it was reported, where it cannot be true
+    thoughts: str | None = None  # that came beside the content
 
 
 Reply = NotSent | Lost | Rejected | Answered

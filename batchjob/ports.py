@@ -178,6 +178,14 @@ class Store(Protocol):
         """The labels remembered under these keys, of whatever job."""
         ...
 
+    async def learned(self, base_url: str) -> dict[str, bytes]:
+        """What the endpoint at an address taught, by model (JSON); nothing where it taught nothing."""
+        ...
+
+    async def learn(self, base_url: str, model: str, facts: bytes, *, at: float) -> None:
+        """What the endpoint teaches from now on, for every job; it replaces what was there."""
+        ...
+
     async def draw(self, limit: int | None) -> tuple[int, int | None]:
         """What the job cost so far, lost requests at their worst case, and what this run may spend of `limit`; None
         where there is none. Picodollars (1e-12 USD).
@@ -284,6 +292,10 @@ class StoreReader(Protocol):
 
     def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
         """The labels remembered under these keys, of whatever job."""
+        ...
+
+    def learned(self, base_url: str) -> dict[str, bytes]:
+        """What the endpoint at an address taught, by model (JSON)."""
         ...
 
     def remembers_labels(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from batchjob.model import Job, Outage, Value
@@ -89,6 +90,9 @@ class RequestRecord(NamedTuple):
     error: str | None
 
 
+NOTHING: Mapping[str, bytes] = {}
+
+
 class Snapshot(Value, frozen=True):
     """A job as it stands at one instant."""
 
@@ -103,3 +107,4 @@ class Snapshot(Value, frozen=True):
     writer_pid: int | None
     warnings: tuple[str, ...] = ()  # what is odd in its input
     outage: Outage | None = None  # nothing is answered
+    learned: Mapping[str, bytes] = NOTHING  # what its endpoint taught, by model (JSON)

@@ -17,7 +17,7 @@ from batchjob.model import Usage
 from batchjob.money.budget import Budget
 from batchjob.money.cost import PICO, KnownPrice, cost_picousd, usd, worst_case_picousd
 from batchjob.money.prices import load_prices, parse_prices, price_for
-from batchjob.settings.config import SANDBOX_URL
+from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.tables import Price
 
 OPENAI = "https://api.openai.com/v1"

@@ -17,6 +17,7 @@ from batchjob.model import Chunk, InputRow, Job
 from batchjob.money.cost import usd
 from batchjob.money.prices import prices_of
 from batchjob.numbers import dollars
+from batchjob.providers.dialect import Learned, learned_of, place_of
 from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
 from batchjob.views.forecast import estimate_lines, paid_again_words, rows_lines, standing, work_found
@@ -31,6 +32,14 @@ def remembering(db: str, config: JobConfig) -> Iterator[LookUp | None]:
         return
     with open_reader(db) as store:
         yield store.cached_labels if store.remembers_labels() else None
+
+
+def learned_in(db: str, config: JobConfig) -> dict[str, Learned]:
+    """What the endpoint of a job has taught a database, by model."""
+    if not holds_jobs(db):
+        return {}
+    with open_reader(db) as store:
+        return learned_of(store.learned(place_of(config)), config)
 
 
 def rows_within(chunks: Iterable[Chunk], limit: int | None) -> Iterator[list[InputRow]]:
@@ -51,7 +60,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
     own = plan.job if isinstance(plan.job, Job) else None
     prices = prices_of(config)
     with remembering(plan.db, config) as look_up:
-        work = Work(config, plan.source, look_up, job=own)
+        work = Work(config, plan.source, look_up, job=own, learned=learned_in(plan.db, config))
         for rows in _left(plan.db, config, own):
             work.add(rows)
         for rows in rows_within(plan.chunks or (), config.limit):
@@ -123,7 +132,7 @@ def paid_again(plan: Plan, first: Chunk, rows_before: int) -> str:
     """How many rows of an input that was labelled before are paid for, by its first chunk; all of it is not read."""
     config = plan.config
     with remembering(plan.db, config) as look_up:
-        work = Work(config, plan.source, look_up)
+        work = Work(config, plan.source, look_up, learned=learned_in(plan.db, config))
         for rows in rows_within((first,), config.limit):
             work.add(rows)
     whole = first.complete or (config.limit is not None and work.rows >= config.limit)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from batchjob.cli.estimate import remembering, rows_within
+from batchjob.cli.estimate import learned_in, remembering, rows_within
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, setting_options
 from batchjob.cli.show import columns, show_document, show_lines
 from batchjob.cli.start import gather_settings
@@ -67,7 +67,8 @@ def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[s
     texts = Texts()
     noticed: list[str] = []
     with remembering(path, settings) as look_up:
-        work = Work(settings, reader.source, look_up if complete else None, texts)
+        learned = learned_in(path, settings) if complete else {}
+        work = Work(settings, reader.source, look_up if complete else None, texts, learned=learned)
         for rows in _watched(rows_within(_noticing(chunks, noticed), settings.limit), quiet=settings.quiet):
             work.add(rows)
     found = outlook(work, settings, prices)

@@ -18,7 +18,8 @@ from batchjob.errors import SettingError
 from batchjob.jobs import plans
 from batchjob.jobs.plans import Plan
 from batchjob.model import Job
-from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
+from batchjob.settings.config import JobConfig, merge
+from batchjob.settings.endpoint import BASE_URL_VARIABLES, SANDBOX_URL
 from batchjob.settings.jobfile import DEFAULT_CONFIG, KEY_COMMAND, Read, read_job_toml, resolve_files
 from batchjob.task.prompt import prompt_of
 from batchjob.views.request import LIST_APPENDED

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from batchjob.errors import BatchjobError, SettingError
 from batchjob.providers.table import Auth, provider_of
-from batchjob.settings.config import KEY_VARIABLES, SANDBOX_URL, JobConfig
+from batchjob.settings.config import JobConfig
+from batchjob.settings.endpoint import KEY_VARIABLES, SANDBOX_URL
 from batchjob.settings.pairs import FROM_ENVIRONMENT
 
 COMMAND_SECONDS = 60.0

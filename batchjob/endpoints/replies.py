@@ -20,6 +20,8 @@ MOST_ID_CHARACTERS = 200
 class _Message(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None  # DeepSeek, vLLM and others
+    reasoning: str | None = None  # OpenRouter, Ollama, Groq and others
 
 
 class _Choice(msgspec.Struct):
@@ -88,6 +90,7 @@ def _read_success(
         limits(headers),
         used.cost,
         used.odd,
+        choice.message.reasoning_content or choice.message.reasoning,
     )
 
 
@@ -122,6 +125,7 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id:
         limits(headers),
         used.cost,
         used.odd,
+        text_of(message.get("reasoning_content")) or text_of(message.get("reasoning")),
     )
 
 

@@ -96,7 +96,7 @@ def refusal(decision: Decision) -> Ending | None:
     """How the job ends where the endpoint does not take it, with what to do; else None."""
     if decision.next is not Next.STOP:
         return None
-    advice = ADVICE.get(decision.kind, "")
+    advice = decision.advice or ADVICE.get(decision.kind, "")
     return Ending(JobState.REFUSED, f"{decision.message.rstrip('.')}. What to do: {advice}", 3, decision.kind)
 
 
@@ -191,7 +191,7 @@ def _results(
     parcel: Parcel, reply: Reply, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool
 ) -> tuple[RowResult, ...]:
     rows = parcel.rows
-    if isinstance(reply, Answered) and reply.content:
+    if isinstance(reply, Answered) and reply.content and decision.next is not Next.REPHRASE:
         if decision.next is Next.READ and len(rows) == 1:
             unsure = how_it_ended(reply.finish_reason) is Ended.UNKNOWN
             return (read_answer(rows[0], reply.content, terms, exact_only=unsure),)

@@ -11,9 +11,11 @@ from enum import Enum
 from batchjob.model import HUGE, Answered, Lost, Rejected, Reply, Value
 from batchjob.states import Outcome
 from batchjob.task.finish import Ended, how_it_ended
+from batchjob.task.thoughts import spoken
 
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MOST_SECONDS = 60.0
+THOUGHTS_SHOWN = 200
 
 # Error codes, types and params, in lower case.
 BILLING = frozenset(
@@ -90,6 +92,7 @@ class Decision(Value, frozen=True):
     message: str = ""
     overload: bool = False  # a reason to have fewer requests in flight
     paid: bool = False  # an answer was bought
+    advice: str = ""  # what a person can do, where that is not what ADVICE has for its kind
 
 
 ANSWERED = Decision(Outcome.ANSWERED, Next.READ, paid=True)
@@ -98,6 +101,7 @@ UNUSABLE = {
     "refused_by_model": "the model refused to answer",
     "filtered_answer": "the answer was withheld by a content filter",
     "truncated_answer": "the answer was cut at max_tokens",
+    "thought_only": "nothing but thoughts came back",
     "empty_answer": "the answer is empty",
     "huge_answer": "the answer is larger than any completion, so it was not read to its end",
 }
@@ -134,9 +138,26 @@ def _of_an_answer(reply: Answered) -> Decision:
         kind = "huge_answer"
     elif reply.refusal:
         kind = "refused_by_model"
+    elif ended is not Ended.WITHHELD and is_thought(reply):
+        kind = "thought_only"
     else:
         kind = UNUSABLE_BY_ENDING.get(ended, "empty_answer")
-    return Decision(Outcome.ANSWERED, Next.FAIL, Signal.GOOD, kind, UNUSABLE[kind], paid=True)
+    message = thought_words(reply) if kind == "thought_only" else UNUSABLE[kind]
+    return Decision(Outcome.ANSWERED, Next.FAIL, Signal.GOOD, kind, message, paid=True)
+
+
+def is_thought(reply: Answered) -> bool:
+    """Whether an answer without a label holds thoughts: beside the content, in it, or by the usage."""
+    reasoning = reply.usage.reasoning_tokens if reply.usage else 0
+    return bool(reply.thoughts or reasoning or (reply.content and spoken(reply.content) is None))
+
+
+def thought_words(reply: Answered) -> str:
+    """What is said of an answer that is nothing but thoughts."""
+    tokens = reply.usage.output_tokens if reply.usage else 0
+    went = f"all {tokens:,} tokens went into thinking" if tokens else UNUSABLE["thought_only"]
+    said = (reply.thoughts or reply.content or "").strip()
+    return f"{went}: {said[:THOUGHTS_SHOWN]!r}" if said else went
 
 
 def _of_a_rejection(reply: Rejected) -> Decision:
@@ -209,6 +230,7 @@ ADVICE = {
     "refused_by_model": "label it by hand, or ask another --model or with another --prompt",
     "too_long": "shorten the text, or ask a --model with a larger context",
     "truncated_answer": "more --max-tokens are needed: models that think need hundreds",
+    "thought_only": "retry with --thinking off, or with more --max-tokens: thinking takes hundreds",
     "empty_answer": "retry buys another answer; if many are empty, try more --max-tokens or another --model",
     "off_list": "give --fallback LABEL, the label that is missing in --labels, or a clearer --prompt",
     "timeout": "if the model is slow, retry with a longer --timeout",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,12 +14,15 @@ from batchjob.ports import Bodies
 from batchjob.providers.dialect import Dialect, Learned, dialect_of
 from batchjob.settings.config import JobConfig
 from batchjob.states import Outcome
-from batchjob.task.prompt import Prompt, max_tokens_for, response_format
+from batchjob.task.prompt import Message, Prompt, max_tokens_for, response_format
 
 MARKS = ("\N{OBJECT REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}")
 """What stands for a text where a frame is made begins and ends with these: two, so that it cannot overlap itself."""
 ROW_BYTES = 16
 """Around a text in a request: its number, quotes and commas."""
+
+
+NOTHING_LEARNED = Learned()
 
 
 class Questions:
@@ -71,8 +74,9 @@ class Questions:
 
     def _body(self, parcel: Parcel) -> bytes:
         count, dialect = len(parcel.rows), self.dialect(parcel.model)
+        messages = self._prompt.messages(parcel.rows)
         return self._bodies.body(
-            self._prompt.messages(parcel.rows),
+            messages if dialect.system else one_message(messages),
             model=parcel.model,
             max_tokens=self._most_tokens(parcel.model, count) if dialect.token_field else None,
             temperature=self._config.temperature if dialect.temperature else None,
@@ -80,6 +84,30 @@ class Questions:
             token_field=dialect.token_field,
             params=dialect.params,
         )
+
+    def texts(self, parcel: Parcel) -> tuple[str, ...]:
+        """What the model is told and asked, message by message."""
+        return tuple([text for _, text in self._prompt.messages(parcel.rows)])
+
+    def formats(self, parcel: Parcel) -> bool:
+        """Whether it is asked with a response_format."""
+        return self._format(len(parcel.rows), self.dialect(parcel.model)) is not None
+
+    @property
+    def all_learned(self) -> Mapping[str, Learned]:
+        """What the endpoint taught, by model."""
+        return self._learned
+
+    def learned(self, model: str) -> Learned:
+        """What the endpoint taught of a model."""
+        return self._learned.get(model, NOTHING_LEARNED)
+
+    def learn(self, model: str, learned: Learned) -> None:
+        """The endpoint taught this of a model: it is asked so from here on."""
+        self._learned[model] = learned
+        self._dialects.pop(model, None)
+        self._frames.pop(model, None)
+        self._max_tokens = {key: most for key, most in self._max_tokens.items() if key[0] != model}
 
     def dialect(self, model: str) -> Dialect:
         """How a model is asked."""
@@ -149,6 +177,11 @@ class Questions:
             return False
         self.by_schema = False
         return True
+
+
+def one_message(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages as one of the user's, for a model that takes no other."""
+    return (("user", "\n\n".join(text for _, text in messages)),)
 
 
 def most_tokens(config: JobConfig, dialect: Dialect, count: int) -> int:

@@ -91,6 +91,10 @@ def split_up(row: Row, decision: Decision) -> RowResult:
 
 def unanswered(row: Row, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool) -> RowResult:
     """The result of a row whose request brought no answer that can be read; `counts`: it costs the row an attempt."""
+    if decision.paid and decision.next is Next.REPHRASE:
+        return RowResult(
+            row.number, Event.RELEASE, row.attempts, row.paid + 1, error_kind=decision.kind, error=decision.message
+        )
     if decision.paid:
         return _bought_in_vain(row, decision.kind, decision.message, None, terms)
     counts = (counts and decision.next is not Next.REPHRASE) or decision.next is Next.FAIL

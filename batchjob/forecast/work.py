@@ -7,13 +7,14 @@ Exact, but for hashes of 64 bits that collide (in a million texts one time in te
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from batchjob.forecast.counting import HashSet
 from batchjob.forecast.packing import Asked
 from batchjob.forecast.texts import Texts
 from batchjob.model import InputRow, InputSource, Job, Key, Parcel, Remembered, Row, RowResult
+from batchjob.providers.dialect import Learned
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
 from batchjob.shortcuts.case import Case
@@ -33,6 +34,7 @@ class Work:
         job: whose rows they are; None: it is not made yet.
         look_up: None: nothing is remembered.
         texts: is shown each text that can be labelled.
+        learned: what the endpoint taught of each model.
 
     Raises:
         SettingError: a rule, a route or the prompt cannot be used.
@@ -46,6 +48,7 @@ class Work:
         texts: Texts | None = None,
         *,
         job: Job | None = None,
+        learned: Mapping[str, Learned] | None = None,
     ) -> None:
         self.rows = self.blank = self.failed = 0
         self.settled: Counter[str] = Counter()  # rows without a request, by the source of their label
@@ -57,7 +60,7 @@ class Work:
         self._look_up = look_up
         self._texts = texts
         self.prompt = prompt_of(config, source)
-        self._walk = Walk(config, source, self.prompt, job)
+        self._walk = Walk(config, source, self.prompt, job, learned=learned)
         self._seen = HashSet()
         self._first: list[Case] = []  # those that go out first, in one request
         self.loose_saves: int | None = None  # rows fewer to pay for with dedupe = "loose"; None: not asked, or it is

@@ -18,10 +18,11 @@ from batchjob.jobs.intake import open_as_set, rest_of, rest_of_input
 from batchjob.model import Chunk, InputSource, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader
-from batchjob.providers.dialect import check_dialects
+from batchjob.providers.dialect import check_dialects, learned_of, place_of
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.complete import check
-from batchjob.settings.config import SANDBOX_URL, JobConfig, merge
+from batchjob.settings.config import JobConfig, merge
+from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import BLANK
 from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
@@ -141,7 +142,8 @@ def _refusal(plan: Plan, before: Job, first: Chunk) -> str:
         return ""
     with open_reader(plan.db) as reader:
         rows = reader.snapshot(before.name).tally.get("row", {})
-        work = Work(plan.config, plan.source, reader.cached_labels)
+        learned = learned_of(reader.learned(place_of(plan.config)), plan.config)
+        work = Work(plan.config, plan.source, reader.cached_labels, learned=learned)
         work.add(first.rows)
         failed_here = sum(
             1 for _ in takewhile(lambda row: row[0] <= len(first.rows), reader.export_rows(before, only="failed"))

@@ -25,10 +25,11 @@ from batchjob.money.budget import Budget
 from batchjob.money.cost import KnownPrice, picousd
 from batchjob.money.prices import prices_of
 from batchjob.ports import Endpoint, Store
-from batchjob.providers.dialect import dialect_of, differences
+from batchjob.providers.dialect import Learned, dialect_of, differences, learned_of, place_of
 from batchjob.providers.table import provider_of
 from batchjob.run.online import Runner
-from batchjob.settings.config import SANDBOX_URL, JobConfig
+from batchjob.settings.config import JobConfig
+from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import JobState
 from batchjob.stores import open_reader, open_store
 from batchjob.task.identity import Task
@@ -79,7 +80,8 @@ async def run(
             spent, allowance = await store.draw(None if config.budget is None else picousd(config.budget))
             fresh = plan.retry_kinds is None
             task = Task.of(config).record()
-            _tell_dialects(config, log)
+            learned = learned_of(await store.learned(place_of(config)), config)
+            _tell_dialects(config, learned, log)
             begun = await store.begin_run(task, fresh=fresh, up_to=config.limit, at=time.time())
             runner = Runner(
                 job=await store.job(),
@@ -95,6 +97,7 @@ async def run(
                 wall=time.time,
                 chance=random.random,
                 log=log,
+                learned=learned,
             )
             ending = await _attended(runner, store, attend)
     finally:
@@ -105,11 +108,11 @@ async def run(
     return Ended(ending, time.monotonic() - began, runner.requests)
 
 
-def _tell_dialects(config: JobConfig, log: Logger) -> None:
+def _tell_dialects(config: JobConfig, learned: Mapping[str, Learned], log: Logger) -> None:
     """Say in what requests differ from OpenAI's own form, and who says so."""
     provider = provider_of(config.base_url, config.provider).name
     for model in dict.fromkeys((config.model, *(route.model for route in config.routes))):
-        if how := differences(dialect_of(config, model)):
+        if how := differences(dialect_of(config, model, learned.get(model))):
             log.info("asked_as", provider=provider or "unknown", model=model, how=how)
 
 

@@ -19,7 +19,8 @@ import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.money.cost import PICO, KnownPrice
-from batchjob.settings.config import SANDBOX_URL, JobConfig
+from batchjob.settings.config import JobConfig
+from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.tables import Price
 
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")

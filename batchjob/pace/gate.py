@@ -75,8 +75,8 @@ class Gate:
         """What a reply teaches, for the requests that come."""
         if isinstance(reply, Answered | Rejected) and reply.limits is not None:
             self._pacer.learn(reply.limits, now)
-        if decision.next is Next.STOP:
-            return Lesson(False)
+        if decision.next in (Next.STOP, Next.REPHRASE):
+            return Lesson(False)  # what it says of the endpoint the next request tells
         if decision.signal is Signal.GOOD:
             since = self._health.outage_since
             self._health.good(now, parcel.rows)

@@ -6,7 +6,7 @@ OpenAI's own form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ from batchjob.settings.config import JobConfig
 from batchjob.settings.pairs import OMIT, merged
 
 USUAL_FIELD = "max_tokens"
+FIELDS = frozenset({USUAL_FIELD, "max_completion_tokens"})
 ROOM = 2000
 """Output tokens that are left for thoughts where nobody knows how many a model needs."""
 
@@ -32,6 +33,18 @@ class Learned(Value, frozen=True, omit_defaults=True):
     thinking: dict[str, Any] | None = None  # the switch that it named, which turns thinking off
     switch: bool = True  # False: it does not take the switch of providers.toml
     room: int = 0  # output tokens for thoughts
+
+
+def learned_of(stored: Mapping[str, bytes], config: JobConfig) -> dict[str, Learned]:
+    """What the endpoint taught a database, by model; nothing where the job is not to adapt."""
+    if not config.adapt:
+        return {}
+    return {model: msgspec.json.decode(facts, type=Learned) for model, facts in stored.items()}
+
+
+def place_of(config: JobConfig) -> str:
+    """The address under which a database remembers what an endpoint taught."""
+    return config.base_url.partition("?")[0].rstrip("/")
 
 
 class Said(NamedTuple):
@@ -54,6 +67,8 @@ class Dialect(Value, frozen=True):
     system: bool = True
     params: Mapping[str, Any] = NOTHING  # put over the request; OMIT takes one out
     room: int = 0  # output tokens for thoughts, besides those for the label
+    switch: Mapping[str, Any] = NOTHING  # of thinking, that is sent and not by the user's word
+    by_user: frozenset[str] = frozenset()  # of field, temperature, tokens and thinking: what the user sets
     said: tuple[Said, ...] = ()
     asked: bytes = b""  # what a label may depend on, besides what the task says; b"" in OpenAI's own form
 
@@ -89,6 +104,8 @@ def dialect_of(config: JobConfig, model: str, learned: Learned | None = None) ->
         most_tokens=user[by_user] if by_user else None,
         params=merged(thinking.params, user),
         room=max(thinking.room, taught.room),
+        switch={} if thinking.by_user else thinking.params,
+        by_user=frozenset(_by_user(config, user, thinking=thinking.by_user)),
         said=tuple(said),
         asked=_asked(thinking.params, temperature=temperature or "temperature" in user, system=taught.system),
         **form,
@@ -128,6 +145,7 @@ class _Thinking(NamedTuple):
     room: int
     thinks: bool
     said: tuple[Said, ...]
+    by_user: bool = False
 
 
 def _thinking(
@@ -145,10 +163,12 @@ def _thinking(
     if level is None:
         thinks = bool(facts.thinks)
         said = (Said(f"thinks as it likes, with room for {room:,} tokens", provider.name),) if thinks else ()
-        return _Thinking({}, room if thinks else 0, thinks, said)
+        chosen = config.thinking is not None or _speaks_of({}, user)
+        return _Thinking({}, room if thinks else 0, thinks, said, chosen)
     params = levels.get(level, {})
     by = provider.name if config.thinking is None else "you"
-    return _Thinking(params, 0 if level == "off" else room, level != "off", _switch_said(level, params, by))
+    told = _switch_said(level, params, by)
+    return _Thinking(params, 0 if level == "off" else room, level != "off", told, config.thinking is not None)
 
 
 def _switch_said(level: str, params: dict[str, Any], by: str) -> tuple[Said, ...]:
@@ -158,6 +178,17 @@ def _switch_said(level: str, params: dict[str, Any], by: str) -> tuple[Said, ...
 def _speaks_of(switch: dict[str, Any], user: dict[str, Any]) -> bool:
     """Whether the user's own parameters say something about thinking: then nothing else is said of it."""
     return any(key in user for key in (*switch, "reasoning_effort", "reasoning", "thinking", "enable_thinking"))
+
+
+def _by_user(config: JobConfig, user: Mapping[str, Any], *, thinking: bool) -> Iterator[str]:
+    if thinking:
+        yield "thinking"
+    if config.temperature or "temperature" in user:
+        yield "temperature"
+    if FIELDS & user.keys():
+        yield "field"
+    if config.max_tokens is not None or FIELDS & user.keys():
+        yield "tokens"
 
 
 def _takes_temperature(config: JobConfig, facts: ModelFacts, *, thinks: bool) -> bool:

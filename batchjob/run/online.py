@@ -7,7 +7,7 @@ earlier than its last result. So at any instant the claims on disk are no more t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 
 import msgspec
@@ -24,6 +24,8 @@ from batchjob.money.budget import Budget
 from batchjob.pace.gate import Gate
 from batchjob.pace.health import AlikeFailures
 from batchjob.ports import Endpoint, Store
+from batchjob.providers.dialect import Learned
+from batchjob.run.adapting import Adapting
 from batchjob.run.ending import how_it_ended
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.ingest import ingest
@@ -44,8 +46,8 @@ class Runner:
     """One run of a job.
 
     clock gives monotonic seconds, wall UTC epoch seconds, chance a number in [0, 1). `chunks` is what is left of the
-    input, None where all of it is in the work table; `asks_the_same`: as the runs of this job before. Made inside a
-    running event loop.
+    input, None where all of it is in the work table; `asks_the_same`: as the runs of this job before; `learned`: what
+    the endpoint taught of each model. Made inside a running event loop.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Runner:
         wall: Clock,
         chance: Clock,
         log: Logger,
+        learned: Mapping[str, Learned] | None = None,
     ) -> None:
         self.progress, self.requests = Progress(), 0  # requests: of this run so far
         self._job, self._run, self._config, self._chunks, self._key_prefix = job, run, config, chunks, key_prefix
@@ -71,7 +74,7 @@ class Runner:
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._terms = Terms.of(config)
         prompt = Prompt(self._terms.labels, config.prompt, job.source)
-        self._questions = Questions(config, prompt, endpoint, budget)
+        self._questions = Questions(config, prompt, endpoint, budget, learned)
         self._commits = GroupCommit(
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
@@ -84,7 +87,9 @@ class Runner:
             wall=wall,
             skipped=self.progress.count,
             asks_the_same=asks_the_same,
+            learned=learned,
         )
+        self._adapting = Adapting(config, self._questions, self._supply, store, wall=wall, log=log)
         self._gate, self._alike = Gate(config, heard=run.heard, now=clock()), AlikeFailures()
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
         self._workers: list[asyncio.Task[None]] = []
@@ -119,7 +124,7 @@ class Runner:
             if self._supply.refilling:
                 self._refill.cancel()
             self._commits.close()
-            await asyncio.gather(committing, beating, *self._aside, return_exceptions=True)
+            await asyncio.gather(committing, beating, *self._aside, *self._adapting.aside, return_exceptions=True)
         if self._error is not None:
             raise self._error
         return await self._how_it_ended()
@@ -213,6 +218,8 @@ class Runner:
         parcel = supply.next_parcel(now)
         if parcel is None:
             return None if supply.exhausted and not gate.in_flight else supply.seconds_to_next(now)
+        if self._config.routes and self._adapting.waits(parcel.model):
+            return inf
         if self._budget.limited and not self._affords(parcel):
             if not gate.in_flight:
                 self.stop(Ending(JobState.OVER_BUDGET, f"the budget of {self._config.budget:g} USD is reached", 5))
@@ -221,6 +228,7 @@ class Runner:
         if wait > 0.0:
             return wait
         supply.take()
+        self._adapting.asks(parcel.model)
         gate.in_flight += 1
         return parcel
 
@@ -241,6 +249,7 @@ class Runner:
                 self._fail(error)
             finally:
                 self._gate.in_flight -= 1
+                self._adapting.heard(parcel.model)
                 self._turnstile.rouse()
 
     def _open(self, parcel: Parcel) -> Exchange:
@@ -267,7 +276,8 @@ class Runner:
 
     def _conclude(self, exchange: Exchange, reply: Reply) -> None:
         now = self._clock()
-        decision, counts = self._learn(exchange, reply, now)
+        exchange, decision = self._understand(exchange, reply)
+        counts = self._learn(exchange, reply, decision, now)
         conclusion = conclude(
             exchange, reply, decision, self._terms, counts=counts, at=self._wall(), chance=self._chance
         )
@@ -281,13 +291,17 @@ class Runner:
             for parcel, seconds in conclusion.again:
                 self._supply.put_back(parcel, now + seconds)
 
-    def _learn(self, exchange: Exchange, reply: Reply, now: float) -> tuple[Decision, bool]:
-        """What a reply teaches about the endpoint; the decision about it, and whether the try counts."""
-        parcel, decision = exchange.parcel, decide(reply)
-        if self._questions.gives_up_schema(parcel, decision):
+    def _understand(self, exchange: Exchange, reply: Reply) -> tuple[Exchange, Decision]:
+        """The decision about a reply, and the exchange: its rows are known otherwise where they are asked otherwise."""
+        parcel, decision = self._adapting.meet(exchange.parcel, reply, decide(reply))
+        if decision.next is not Next.REPHRASE and self._questions.gives_up_schema(parcel, decision):
             decision = msgspec.structs.replace(decision, next=Next.REPHRASE)
             self._remember_no_schema()
-        lesson = self._gate.learn(decision, reply, parcel, sent_at=exchange.sent_at, now=now)
+        return (exchange if parcel is exchange.parcel else msgspec.structs.replace(exchange, parcel=parcel)), decision
+
+    def _learn(self, exchange: Exchange, reply: Reply, decision: Decision, now: float) -> bool:
+        """What a reply teaches about the endpoint; whether the try counts."""
+        lesson = self._gate.learn(decision, reply, exchange.parcel, sent_at=exchange.sent_at, now=now)
         if lesson.outage:
             self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
         elif lesson.over:
@@ -300,7 +314,7 @@ class Runner:
             self._learn_bill(exchange, reply)
         if decision is not ANSWERED:
             self._tell(exchange, decision, reply)
-        return decision, lesson.counts
+        return lesson.counts
 
     def _learn_bill(self, exchange: Exchange, reply: Answered) -> None:
         if exchange.price is not None or reply.cost is not None or len(exchange.parcel.rows) > 1:

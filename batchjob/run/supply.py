@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
-from batchjob.model import Job, Key, LostRequest, Parcel, Remembered, RowResult, Skip
+import msgspec
+
+from batchjob.model import Job, Key, LostRequest, Parcel, Remembered, Row, RowResult, Skip
 from batchjob.ports import Store
+from batchjob.providers.dialect import Learned
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.twins import Twins
 from batchjob.settings.config import JobConfig
@@ -28,7 +31,8 @@ UNHEARD_AT_ONCE = 64 * PAGE_ROWS
 class Supply:
     """The parcels of a run. `more_input`: rows are still being read into the work table.
 
-    `skipped` is told of each row that is settled without a request; `asks_the_same`: as the job's runs before.
+    `skipped` is told of each row that is settled without a request; `asks_the_same`: as the job's runs before;
+    `learned`: what the endpoint taught of each model.
     """
 
     def __init__(
@@ -42,12 +46,13 @@ class Supply:
         wall: Callable[[], float],
         skipped: Callable[[RowResult], None],
         asks_the_same: bool = True,
+        learned: Mapping[str, Learned] | None = None,
     ) -> None:
         self._rows_per_request, self._request_tokens = config.rows_per_request, config.max_request_tokens
         self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
         self._prompt = prompt
-        self._walk = Walk(config, job.source, prompt, job, asks_the_same=asks_the_same)
+        self._walk = Walk(config, job.source, prompt, job, asks_the_same=asks_the_same, learned=learned)
         hold = config.on_unconfirmed == "hold"
         self._models = {config.model, *(route.model for route in config.routes)}
         self._twins = Twins(job.name, dedupe=config.dedupe != "off", cache=config.cache, hold=hold)
@@ -115,6 +120,36 @@ class Supply:
         """A parcel for another try at the time `due`."""
         self._serial += 1
         heapq.heappush(self._waiting, (due, self._serial, parcel))
+
+    def ask_as(self, learned: Mapping[str, Learned], asked: Parcel) -> Parcel:
+        """The endpoint taught how a model is asked, before it gave a label: rows are known by what they ask now.
+
+        Gives `asked`, which was out meanwhile, with its new keys.
+        """
+        self._walk.learn(learned)
+        renamed: dict[Key, Key] = {}
+        for model, cases in self._ready.items():
+            self._ready[model] = deque(self._asking(case.row, model, case.key, renamed) for case in cases)
+        self._whole = deque(self._asked_now(parcel, renamed) for parcel in self._whole)
+        self._waiting = [(due, n, self._asked_now(parcel, renamed)) for due, n, parcel in self._waiting]
+        self._next = None if self._next is None else self._asked_now(self._next, renamed)
+        asked = self._asked_now(asked, renamed)
+        self._twins.rename(renamed)
+        self._knows_unheard = not self._twins.holds
+        return asked
+
+    def _asking(self, row: Row, model: str, before: Key | None, renamed: dict[Key, Key]) -> Case:
+        case = self._walk.asking(row, model)
+        if before is not None and case.key is not None:
+            renamed[before] = case.key
+        return case
+
+    def _asked_now(self, parcel: Parcel, renamed: dict[Key, Key]) -> Parcel:
+        if not parcel.keys:
+            return parcel
+        pairs = zip(parcel.rows, parcel.keys, strict=True)
+        cases = [self._asking(row, parcel.model, key, renamed) for row, key in pairs]
+        return msgspec.structs.replace(parcel, keys=tuple([case.key for case in cases if case.key is not None]))
 
     def concluded(self, key: Key, result: RowResult) -> None:
         """A row has its end: the rows with the same text have it too."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from batchjob.model import Key, Row, RowResult, Unheard
 from batchjob.shortcuts.case import Case
@@ -93,6 +93,11 @@ class Twins:
         """From here on the cache knows these."""
         for twin in twins:
             del self._leaders[twin]
+
+    def rename(self, renamed: Mapping[Key, Key]) -> None:
+        """Texts that are on their way are known under other keys from here on."""
+        self._leaders = {renamed.get(twin, twin): leader for twin, leader in self._leaders.items()}
+        self._over = [renamed.get(twin, twin) for twin in self._over]
 
     # ------------------------------------------------------------ texts that may have been paid for
 

@@ -6,7 +6,8 @@ import re
 from urllib.parse import urlsplit
 
 from batchjob.errors import SettingError
-from batchjob.settings.config import SANDBOX_URL, JobConfig
+from batchjob.settings.config import JobConfig
+from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import allowed_of
 from batchjob.settings.pairs import check_headers, check_params
 

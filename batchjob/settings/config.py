@@ -14,12 +14,10 @@ from msgspec import Meta
 
 from batchjob.errors import SettingError
 from batchjob.settings.declared import ALWAYS, RUNS, START, About, Because, Decides, declared
+from batchjob.settings.endpoint import EndpointSettings
 from batchjob.settings.pairs import READERS, merged
 from batchjob.settings.tables import Amount, Length, OfModel, Price, Route, Rule
 
-KEY_VARIABLES = ("BATCHJOB_API_KEY", "TOKENHUB_KEY", "OPENAI_API_KEY")
-BASE_URL_VARIABLES = ("BATCHJOB_BASE_URL", "OPENAI_BASE_URL")
-SANDBOX_URL = "sandbox:"
 OTHER_ROWS = "refused for rows that are read: add --new"
 
 Count = Annotated[int, Meta(ge=1)]
@@ -28,7 +26,7 @@ Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All settings of a job, group by group, the common ones first. Durations are seconds, money is USD. A default
     that is None means "not set".
     """
@@ -161,71 +159,6 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         About("task", "The first route whose conditions all hold chooses the model.", unset="none"),
         Decides(),
     ] = ()
-
-    base_url: Annotated[
-        str,
-        About(
-            "endpoint",
-            "Address of the endpoint, such as https://host/v1.",
-            "URL",
-            example="https://host/v1",
-            env=BASE_URL_VARIABLES,
-            commands=ALWAYS,
-        ),
-        Decides(but="what follows a ?"),
-    ] = ""
-    model: Annotated[
-        str,
-        About("endpoint", "The model, as the endpoint calls it.", "NAME", example="small-model", commands=ALWAYS),
-        Decides(),
-    ] = ""
-    api_key_env: Annotated[
-        str | None,
-        About(
-            "endpoint",
-            "Environment variable that holds the API key; never give the key itself.",
-            "NAME",
-            f"the first set of {', '.join(KEY_VARIABLES)}",
-            "OPENAI_API_KEY",
-            commands=ALWAYS,
-        ),
-        Because("it says who pays"),
-    ] = None
-    provider: Annotated[
-        str | None,
-        About(
-            "endpoint",
-            "Who answers, where the address does not tell: openai, vllm, litellm and others.",
-            "NAME",
-            "by the address",
-            "vllm",
-            commands=ALWAYS,
-        ),
-        Because("labels are remembered under the question as it was sent"),
-    ] = None
-    auth: Annotated[
-        Literal["bearer", "api-key", "x-api-key", "none"] | None,
-        About("endpoint", "How the key is sent.", unset="as the provider wants it, else bearer", example="bearer"),
-        Because("it says who pays"),
-    ] = None
-    headers: Annotated[
-        dict[str, str],
-        About(
-            "endpoint",
-            "A header of each request; env:VARIABLE as its value for a secret, which is never stored.",
-            "NAME=VALUE",
-            "none",
-            {"X-Title": "labels"},
-            commands=ALWAYS,
-            flag="--header",
-        ),
-        Because("it says who asks"),
-    ] = {}
-    sandbox: Annotated[
-        bool,
-        About("endpoint", "Ask the built-in endpoint: no key, no cost, toy labels."),
-        Because("it stands for a base_url, which decides", then="another job"),
-    ] = False
 
     concurrency: Annotated[
         int, Meta(ge=1, le=4096), About("limits", "Most requests in flight."), Because("it sets the pace")

@@ -72,9 +72,15 @@ class Walk:
         self._routes = Routes(config.routes, config.model)
         self._source, self._prompt = source, prompt
         question = Task.of(config).question
-        sent = partial(_sent, config, learned or {})
-        self._keys = Keys(question, sent=sent) if terms.dedupe or terms.cache else None
+        self._config, self._question = config, question
+        self._keys: Keys | None = None
+        if terms.dedupe or terms.cache:
+            self.learn(learned or {})
         self._loose = loose_keys(question, "" if job is None else job.uid) if config.dedupe == "loose" else None
+
+    def learn(self, learned: Mapping[str, Learned]) -> None:
+        """What the endpoint taught of each model: from here on rows are known by what is asked now."""
+        self._keys = Keys(self._question, sent=partial(_sent, self._config, learned))
 
     def by_row(self, rows: Iterable[Row]) -> tuple[list[RowResult], list[Case]]:
         """The results of rows that need no look-up, and the others with their model and key."""

@@ -72,8 +72,8 @@ def _another_value(reason: str) -> str:
     """Of what the endpoint names in its refusal; of the model where it names nothing that can be set."""
     known = {
         "temperature": "--param temperature=omit",
-        "max_tokens": "--max-tokens N",
-        "max_completion_tokens": "--max-tokens N",
+        "max_tokens": "--param max_tokens=omit",
+        "max_completion_tokens": "--param max_completion_tokens=omit",
     }
     return next((option for name, option in known.items() if name in reason), "--model NAME")
 
@@ -129,7 +129,7 @@ _ASKED_OTHERWISE = frozenset({"off_list", "refused_by_model", "too_long"})
 
 def _changed(kind: str, config: JobConfig) -> str:
     """The options without which rows of this kind would fail as before."""
-    if kind == "truncated_answer":
+    if kind in ("truncated_answer", "thought_only"):
         return f"--max-tokens {max(LEAST_MAX_TOKENS, 4 * (config.max_tokens or 0))}"
     if kind == "timeout":
         return f"--timeout {_rounded_up(2.5 * config.timeout):g}"

@@ -9,6 +9,7 @@ import msgspec
 from batchjob.model import Outage, Usage, Value
 from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
+from batchjob.providers.dialect import dialect_of, differences, learned_of
 from batchjob.records import Problem, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
@@ -123,6 +124,7 @@ class Status(Value, frozen=True):
     outage: Outage | None  # nothing is answered
     errors: tuple[ErrorCount, ...]
     warnings: tuple[str, ...]
+    learned: dict[str, str]  # model -> in what its requests differ, where its endpoint has taught that
     started_at: float | None
     updated_at: float
     pid: int | None
@@ -188,10 +190,23 @@ def status_of(snapshot: Snapshot) -> Status:
         outage=snapshot.outage,
         errors=_errors(snapshot),
         warnings=tuple(map(printable, snapshot.warnings)),
+        learned=_learned(snapshot),
         started_at=snapshot.started_at,
         updated_at=snapshot.updated_at,
         pid=snapshot.writer_pid,
     )
+
+
+def _learned(snapshot: Snapshot) -> dict[str, str]:
+    """How the models that taught something are asked."""
+    if not snapshot.learned:
+        return {}
+    config = msgspec.json.decode(snapshot.job.settings, type=JobConfig)
+    learned = learned_of(snapshot.learned, config)
+    models = dict.fromkeys((config.model, *(route.model for route in config.routes)))
+    return {
+        model: printable(differences(dialect_of(config, model, learned[model]))) for model in models if model in learned
+    }
 
 
 def _requests(counts: Mapping[str, int]) -> Requests:

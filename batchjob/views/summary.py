@@ -31,6 +31,7 @@ def summary_lines(
         *_near_lines(status.matched.near),
         *(f"  {error.count:,} {error.kind}: {advice(error.kind, status)}" for error in status.errors),
         *_request_lines(status),
+        *(f"asked     {printable(model)}: {how}" for model, how in status.learned.items()),
     ]
     if seconds is not None:
         lines.append(f"this run  {duration(seconds)}, {counted(requests, 'request') if requests else 'no requests'}")

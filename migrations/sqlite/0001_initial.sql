@@ -196,6 +196,15 @@ CREATE TABLE tally (
     PRIMARY KEY (job_id, kind, name)
 ) STRICT, WITHOUT ROWID;
 
+-- What an endpoint taught about a model, by what it refused: every job that asks there begins with it.
+CREATE TABLE learned (
+    base_url TEXT NOT NULL,
+    model TEXT NOT NULL,
+    facts TEXT NOT NULL,         -- JSON: see providers/dialect.py
+    at REAL NOT NULL,
+    PRIMARY KEY (base_url, model)
+) STRICT, WITHOUT ROWID;
+
 -- Labels by question and text, for whoever asks the same again: see task/identity.py.
 CREATE TABLE label_cache (
     id INTEGER PRIMARY KEY,      -- the first half of the key

@@ -30,6 +30,7 @@ RESENDS = "sends again with the same idempotency key, counted under paid twice, 
 RESENDS_AS_NEW = "sends again with a new idempotency key, counted under paid twice, at most"
 HOLDS = "holds the row until the user decides (--on-unconfirmed hold)"
 TAKES = "takes the label"
+LEFT_OUT = "asks once without it, as all rows from then on if that is taken; else stops the job"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +162,15 @@ stops("429, insufficient_quota", error(429, "quota", code="insufficient_quota"),
 stops("429, insufficient_quota as type", error(429, "quota", type="insufficient_quota", code=None), "no_credit", "top")
 stops("429, billing_hard_limit_reached", error(429, code="billing_hard_limit_reached"), "no_credit", "top up")
 stops("400, model not found", error(400, code="model_not_found"), "bad_setting", "model_not_found")
-for param in ("model", "temperature", "max_tokens"):
-    stops(f"400, param {param}", error(400, f"bad {param}", param=param), "bad_setting", f"bad {param}")
+stops("400, param model", error(400, "bad model", param="model"), "bad_setting", "bad model")
+for param, does in (
+    ("temperature", LEFT_OUT),
+    ("max_tokens", "sends max_completion_tokens instead; else stops the job"),
+):
+    data = error(400, f"bad {param}", param=param)
+    stops(f"400, param {param}", data, "bad_setting", f"bad {param}", most=2, does=does)
+    flags, does = ("--no-adapt",), "stops the job, with what to type"
+    stops(f"400, param {param}, --no-adapt", data, "bad_setting", "or leave out --no-adapt", flags=flags, does=does)
 stops(
     "400, param response_format",
     error(400, "bad format", param="response_format"),
@@ -170,7 +178,14 @@ stops(
     "--no-response-format",
 )
 stops("400, unsupported_parameter", error(400, "use x", code="unsupported_parameter"), "bad_setting", "unsupported_p")
-stops("422, param temperature", error(422, "too hot", param="temperature"), "bad_setting", "too hot")
+stops(
+    "422, param temperature",
+    error(422, "too hot", param="temperature"),
+    "bad_setting",
+    "too hot",
+    most=2,
+    does=LEFT_OUT,
+)
 stops("401 once the job is under way", error(401, "revoked"), "bad_key", "revoked", on="after", most=13)
 stops(
     "400 of an unknown kind, on every row",

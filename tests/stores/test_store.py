@@ -113,6 +113,21 @@ def result(number: int, event: Event) -> RowResult:
     return labelled(number) if event is Event.COMPLETE else RowResult(number, event, 1, 0, error_kind="bad", error="?")
 
 
+# ---------------------------------------------------------------- endpoints
+
+
+async def test_what_an_endpoint_teaches_is_there_for_every_job_and_the_last_counts(bench: Bench) -> None:
+    assert await bench.store.learned("https://host/v1") == {}
+    await bench.store.learn("https://host/v1", "m", b'{"room":1}', at=2.0)
+    await bench.store.learn("https://host/v1", "n", b"{}", at=2.0)
+    await bench.store.learn("https://host/v1", "m", b'{"room":2}', at=3.0)
+    await bench.again()
+    assert await bench.store.learned("https://host/v1") == {"m": b'{"room":2}', "n": b"{}"}
+    assert await bench.store.learned("https://other/v1") == {}
+    with bench.read() as reader:
+        assert reader.learned("https://host/v1") == {"m": b'{"room":2}', "n": b"{}"}
+
+
 # ---------------------------------------------------------------- jobs
 
 

@@ -89,7 +89,7 @@ def test_what_was_not_enough_is_not_named_again(kind: str) -> None:
     ("reason", "option"),
     [
         ("HTTP 400 unsupported_value: 'temperature' does not support 0", "--param temperature=omit"),
-        ("HTTP 400 unsupported_parameter: use 'max_completion_tokens'", "--max-tokens N"),
+        ("HTTP 400 unsupported_parameter: no 'max_tokens'", "--param max_tokens=omit"),
         ("HTTP 404 model_not_found: no model m", "--model NAME"),
     ],
 )

@@ -17,7 +17,7 @@ from batchjob.errors import SettingError
 from batchjob.model import Lost, NotSent, Rejected
 from batchjob.providers.dialect import dialect_of, differences
 from batchjob.providers.table import provider_of
-from batchjob.settings.config import KEY_VARIABLES, SANDBOX_URL, JobConfig
+from batchjob.settings.endpoint import KEY_VARIABLES, SANDBOX_URL
 
 ANSWER_SECONDS = 5.0
 MODELS_SHOWN = 5
@@ -28,7 +28,7 @@ def check_endpoint(asked: Asked) -> Iterator[Finding]:
     if asked.base_url == SANDBOX_URL:
         yield Finding(OK, "endpoint", f"the built-in sandbox (from {asked.origin}); it needs no key")
         return
-    yield from _form(asked.config)
+    yield from _form(asked)
     if auth_of(asked.config) == "none":
         yield from asyncio.run(_ask(asked, None, None))
         return
@@ -42,12 +42,13 @@ def check_endpoint(asked: Asked) -> Iterator[Finding]:
     yield from asyncio.run(_ask(asked, variable, key))
 
 
-def _form(config: JobConfig) -> Iterator[Finding]:
+def _form(asked: Asked) -> Iterator[Finding]:
     """How requests would be written, and who says so."""
+    config = asked.config
     provider = provider_of(config.base_url, config.provider)
     by = "by --provider" if config.provider else "by its address"
     who = f"{provider.name} ({by}; facts of {provider.date})" if provider.name else "not known: asked in OpenAI's form"
-    how = differences(dialect_of(config, config.model)) if config.model else ""
+    how = differences(dialect_of(config, config.model, asked.learned.get(config.model))) if config.model else ""
     yield Finding(OK, "provider", who + (f": {how}" if how else ""))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +11,10 @@ import msgspec
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, Finding
 from batchjob.errors import BatchjobError, SettingError
+from batchjob.providers.dialect import Learned, learned_of, place_of
 from batchjob.settings.complete import address_problem
-from batchjob.settings.config import BASE_URL_VARIABLES, SANDBOX_URL, JobConfig, merge
+from batchjob.settings.config import JobConfig, merge
+from batchjob.settings.endpoint import BASE_URL_VARIABLES, SANDBOX_URL
 from batchjob.settings.jobfile import DEFAULT_CONFIG, read_job_toml
 from batchjob.stores import open_reader
 
@@ -24,6 +27,7 @@ class Asked(NamedTuple):
     key_variable: str | None
     origin: str
     config: JobConfig  # with this address
+    learned: Mapping[str, Learned]  # what this endpoint taught the database, by model
 
 
 def read_settings(config: str | None) -> tuple[dict[str, Any], list[Finding]]:
@@ -73,7 +77,16 @@ def endpoint_asked(
     if wrong:
         return None, [Finding(PROBLEM, "endpoint", f"{wrong} (from {origin})")]
     settings = msgspec.structs.replace(settings, base_url=base_url)
-    return Asked(base_url, settings.model, settings.api_key_env, origin, settings), []
+    learned = _learned(path, settings)
+    return Asked(base_url, settings.model, settings.api_key_env, origin, settings, learned), []
+
+
+def _learned(path: Path, config: JobConfig) -> Mapping[str, Learned]:
+    try:
+        with open_reader(str(path)) as store:
+            return learned_of(store.learned(place_of(config)), config)
+    except BatchjobError:
+        return {}  # the database has a line of its own
 
 
 def _latest_settings(path: Path) -> tuple[str, JobConfig] | None:

@@ -81,3 +81,8 @@ def inbox(db: sqlite3.Connection) -> dict[Key, Remembered]:
         (id_, code): Remembered((id_, code), label, bool(off_list), job_id, job)
         for id_, code, label, off_list, job_id, job in db.execute(QUERIES["inbox"])
     }
+
+
+def learned(db: sqlite3.Connection, base_url: str) -> dict[str, bytes]:
+    """What an endpoint taught, by model."""
+    return {model: facts.encode() for model, facts in db.execute(QUERIES["learned"], {"base_url": base_url})}

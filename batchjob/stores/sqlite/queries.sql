@@ -181,6 +181,15 @@ VALUES (:job, (SELECT id FROM task WHERE digest = :digest), :pid, :at, :at);
 -- name: end_run
 UPDATE run SET updated_at = :at, pacing = '', outage = NULL, rows_per_second = NULL, ended_at = :at WHERE id = :run;
 
+-- ---------------------------------------------------------------- what endpoints taught
+
+-- name: learned
+SELECT model, facts FROM learned WHERE base_url = :base_url ORDER BY model;
+
+-- name: learn
+INSERT INTO learned (base_url, model, facts, at) VALUES (:base_url, :model, :facts, :at)
+ON CONFLICT DO UPDATE SET facts = excluded.facts, at = excluded.at;
+
 -- ---------------------------------------------------------------- a job is removed
 
 -- name: remove_requests

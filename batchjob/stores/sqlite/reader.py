@@ -15,9 +15,12 @@ import msgspec
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
 from batchjob.model import InputRow, Job, Key, Notice, Outage, Remembered
+from batchjob.providers.dialect import place_of
 from batchjob.records import CacheShare, Problem, Snapshot
+from batchjob.settings.config import JobConfig
 from batchjob.stores.sqlite import ids, schema
 from batchjob.stores.sqlite.files import check_sides
+from batchjob.stores.sqlite.group import QUERIES
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
 from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
@@ -156,6 +159,7 @@ class SqliteReader:
             )
             updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
             warnings = tuple(notice.what for notice in self._noticed(job.id) if notice.kind == "warning")
+            learned = self.learned(place_of(msgspec.json.decode(job.settings, type=JobConfig)))
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.execute("COMMIT")
@@ -169,6 +173,7 @@ class SqliteReader:
             tally=tally,
             examples=examples,
             warnings=warnings,
+            learned=learned,
             started_at=started,
             updated_at=max(updated, beat),
             rows_per_second=rate if alive else None,
@@ -280,6 +285,10 @@ class SqliteReader:
     def remembers_labels(self) -> bool:
         """Whether there is any label in the cache."""
         return any(self._all(f"SELECT 1 FROM {table} LIMIT 1") for table in ("label_cache", "label_cache_inbox"))
+
+    def learned(self, base_url: str) -> dict[str, bytes]:
+        """See ports.StoreReader.learned."""
+        return {model: facts.encode() for model, facts in self._all(QUERIES["learned"], {"base_url": base_url})}
 
     def cache_by_job(self) -> list[CacheShare]:
         """See ports.StoreReader.cache_by_job."""

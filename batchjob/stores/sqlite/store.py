@@ -36,7 +36,7 @@ from batchjob.states import JobState, Outcome, State
 from batchjob.stores.sqlite import connections, files, ids, removal, schema
 from batchjob.stores.sqlite.group import QUERIES, Group, Tally, apply_or_fail, count_up
 from batchjob.stores.sqlite.lock import WriterLock
-from batchjob.stores.sqlite.memory import Memory
+from batchjob.stores.sqlite.memory import Memory, learned
 from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
 from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
 
@@ -244,6 +244,15 @@ class SqliteStore:
     async def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
         """See ports.Store.cached_labels."""
         return await self._read(lambda db: self._memory.look_up(db, keys))
+
+    async def learned(self, base_url: str) -> dict[str, bytes]:
+        """See ports.Store.learned."""
+        return await self._read(lambda db: learned(db, base_url))
+
+    async def learn(self, base_url: str, model: str, facts: bytes, *, at: float) -> None:
+        """See ports.Store.learn."""
+        values = {"base_url": base_url, "model": model, "facts": facts.decode(), "at": at}
+        await self._write(lambda db: db.execute(QUERIES["learn"], values))
 
     async def remove(self) -> bool:
         """See ports.Store.remove."""
