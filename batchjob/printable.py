@@ -13,6 +13,15 @@ _NO_NUMBER = re.compile(r"[+-]?0\d[\d.]*|\d{16,}|\d+[eE]\d+", re.ASCII)
 """Digits that are none of a number: leading zeros, more than a spreadsheet keeps, 12E3 as a name."""
 
 
+_PASSWORD = re.compile(r"(:/{1,2}[^\s/:@]*):\S*@")
+"""Of an address, also of one that was taken for a path."""
+
+
+def without_passwords(text: str) -> str:
+    """Text whose addresses (https://user:password@host) have none."""
+    return _PASSWORD.sub(r"\1@", text)
+
+
 def printable(text: str) -> str:
     """Text on one line, without control characters or terminal escapes."""
     if text.isprintable():

@@ -6,6 +6,7 @@ A module is imported when its command is asked for: `--help` and `status` should
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -14,7 +15,7 @@ import click
 
 from batchjob import __version__
 from batchjob.errors import BatchjobError
-from batchjob.printable import printable
+from batchjob.printable import printable, without_passwords
 
 COMMANDS = {
     "start": "Ingest INPUT and label it; the same command again resumes.",
@@ -70,7 +71,9 @@ def _run(arguments: list[str] | None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(without_passwords(told.getvalue()), err=True, nl=False)
         return error.exit_code
     except BatchjobError as error:
         _say(f"batchjob: {error}")
@@ -91,4 +94,4 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(printable(text), err=True)
+    click.echo(printable(without_passwords(text)), err=True)

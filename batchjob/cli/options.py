@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from batchjob.files import real_path
+from batchjob.printable import without_passwords
 from batchjob.settings.declared import BEFORE, GROUPS, Group, Setting, spelled
 from batchjob.settings.jobfile import BESIDE, DB, DEFAULT_CONFIG, settings
 from batchjob.settings.pairs import READERS
@@ -120,15 +121,19 @@ job_argument = click.argument("job", required=False)
 def database(given: str | None, *, configured: str | None = None) -> str:
     """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here.
 
-    Absolute, with links resolved: the lock lies beside it, and one database must not have two.
+    A path is made absolute, with links resolved: the lock lies beside it, and one database must not have two.
     """
     of_environment = next(filter(None, map(os.environ.get, DB.about.env)), None)
     found = _in_job_toml() or of_environment or str(DB.default)
-    path = real_path(given or configured or found)
+    named = given or configured or found
+    place = _place(named)
     if (context := click.get_current_context(silent=True)) is not None:
-        named = given or configured or found
-        context.meta[DB_FLAG] = "" if real_path(found) == path else f"--db {shlex.quote(named)}"
-    return path
+        context.meta[DB_FLAG] = "" if _place(found) == place else f"--db {shlex.quote(without_passwords(named))}"
+    return place
+
+
+def _place(named: str) -> str:
+    return named if "://" in named else real_path(named)
 
 
 def db_flag() -> str:

@@ -22,6 +22,7 @@ from batchjob.jobs.plans import Plan
 from batchjob.jobs.run import Attend, Ended
 from batchjob.logs import Logger, make_logger
 from batchjob.model import Ending
+from batchjob.printable import without_passwords
 from batchjob.run.online import Runner
 from batchjob.states import JobState
 from batchjob.stores import open_reader
@@ -105,7 +106,7 @@ def _summarize(plan: Plan, ended: Ended, log: Logger) -> None:
 
 def _what_next(status: Status, plan: Plan, ending: Ending) -> str:
     if status.state == JobState.FINISHED and plan.config.output and ending.exit_code == 0:
-        return f"the labels are in {plan.config.output}"
+        return f"the labels are in {without_passwords(plan.config.output)}"
     return next_command(status, plan.config, db_flag())
 
 

@@ -12,22 +12,18 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
 from batchjob import failpoints
 from batchjob.endpoints.bodies import NONE, ChatBodies, address_of
 from batchjob.endpoints.choose import open_transport
 from batchjob.endpoints.deadlines import Deadlines
-from batchjob.endpoints.replies import MOST_MESSAGE_CHARACTERS, read_reply, text_of
-from batchjob.endpoints.transport import Answer, NotConnected
+from batchjob.endpoints.replies import fit_to_keep, read_reply, text_of
+from batchjob.endpoints.secrets import Secrets
+from batchjob.endpoints.transport import NotConnected
 from batchjob.errors import SettingError
 from batchjob.model import Lost, NotSent, Reply
 from batchjob.providers.table import Auth
-
-BLOT = "[key]"
-LEAST_SECRET_CHARACTERS = 8
-"""A shorter key is a dummy ("x", "EMPTY") and is left where it is: it may well be part of a label."""
 
 
 class ChatEndpoint(ChatBodies):
@@ -66,7 +62,7 @@ class ChatEndpoint(ChatBodies):
                 headers.setdefault(name, value)
             else:
                 self._key_line = f"{name}: {value}\r\n"
-        self._secrets = tuple(spelled for secret in (key, *secrets) for spelled in _spellings(secret))
+        self._secrets = Secrets((key, *secrets))
         self._timeout = timeout
         self._deadlines = Deadlines(timeout)
         # The connection's time ends first: only so it is known that nothing was sent.
@@ -83,9 +79,10 @@ class ChatEndpoint(ChatBodies):
                 answer = await self._transport.ask(headers + sent_with, body)
                 if answer.status == 401 and await self._renewed(sent_with):
                     answer = await self._transport.ask(headers + self._key_line, body)
-            return read_reply(answer.status, *self._blotted(answer), now=time.time)
+            reply = read_reply(answer.status, answer.headers, answer.body, now=time.time)
         except Exception as error:
-            return self._translate(error)
+            reply = self._translate(error)
+        return fit_to_keep(reply, self._secrets.blotted)
 
     async def _renewed(self, sent_with: str) -> bool:
         """Whether there is another key now than the one a request was refused with."""
@@ -99,44 +96,27 @@ class ChatEndpoint(ChatBodies):
                     return False  # the refusal is told
                 name, value = _key_header(self._auth, key)
                 self._key_line = f"{name}: {value}\r\n"
-                self._secrets = tuple(dict.fromkeys((*self._secrets, *_spellings(key))))
+                self._secrets.add(key)
             return self._key_line != sent_with
 
     def _translate(self, error: Exception) -> Reply:
         """What an exception says of the request: not sent only where that is certain, else lost."""
         if isinstance(error, NotConnected):
             if isinstance(error.cause, aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError):
-                return NotSent("bad_certificate", f"no secure connection: {self._told(error.cause)}")
+                return NotSent("bad_certificate", f"no secure connection: {_told(error.cause)}")
             if isinstance(error.cause, TimeoutError):
                 return NotSent("cannot_connect", "no connection in time (--connect-timeout)")
             if isinstance(error.cause, aiohttp.ClientResponseError):  # its own words hold the proxy's password
-                said = self._told(Exception(f"{error.cause.status} {error.cause.message}"))
-                return NotSent("cannot_connect", f"no way through the proxy: {said}"[:MOST_MESSAGE_CHARACTERS])
-            return NotSent("cannot_connect", self._told(error.cause))
+                said = _told(Exception(f"{error.cause.status} {error.cause.message}"))
+                return NotSent("cannot_connect", f"no way through the proxy: {said}")
+            return NotSent("cannot_connect", _told(error.cause))
         if isinstance(error, TimeoutError):
             return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")
-        text = self._told(error)
+        text = _told(error)
         if isinstance(error, aiohttp.ClientPayloadError | ValueError):
-            return Lost("garbled_answer", f"not a whole HTTP answer: {text}"[:MOST_MESSAGE_CHARACTERS])
+            return Lost("garbled_answer", f"not a whole HTTP answer: {text}")
         self._transport.drop_idle()
         return Lost("connection_lost", text)
-
-    def _told(self, error: Exception) -> str:
-        """An exception in words, without the key."""
-        text = text_of(str(error) or type(error).__name__) or ""
-        for secret in self._secrets:
-            text = text.replace(secret, BLOT)
-        return text
-
-    def _blotted(self, answer: Answer) -> tuple[Mapping[str, str], bytes | None]:
-        """An answer without the key. Endpoints repeat it in errors, and those that mirror a request in answers."""
-        headers, body = answer.headers, answer.body
-        for secret in self._secrets:
-            if body is not None and (found := secret.encode()) in body:
-                body = body.replace(found, BLOT.encode())
-            if any(secret in value for value in headers.values()):
-                headers = CIMultiDict((name, value.replace(secret, BLOT)) for name, value in headers.items())
-        return headers, body
 
     @property
     def slowed(self) -> str:
@@ -154,11 +134,9 @@ def _key_header(auth: Auth, key: str) -> tuple[str, str]:
     return ("Authorization", f"Bearer {key}") if auth == "bearer" else (auth, key)
 
 
-def _spellings(key: str | None) -> tuple[str, ...]:
-    """A key as it may come back: as it is, and with its slashes escaped, as some write JSON."""
-    if key is None or len(key) < LEAST_SECRET_CHARACTERS:
-        return ()
-    return (key, key.replace("/", "\\/")) if "/" in key else (key,)
+def _told(error: Exception) -> str:
+    """An exception in words."""
+    return text_of(str(error)) or type(error).__name__
 
 
 def _proxy_for(url: URL) -> URL | None:

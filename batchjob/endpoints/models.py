@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from batchjob.endpoints.bodies import NONE
 from batchjob.endpoints.chat import ChatEndpoint
-from batchjob.endpoints.replies import read_reply
+from batchjob.endpoints.replies import fit_to_keep, read_reply
 from batchjob.model import Answered, Lost, NotSent, Rejected, Reply
 from batchjob.providers.table import Auth
 
@@ -49,12 +49,12 @@ class ModelsEndpoint(ChatEndpoint):
         try:
             with self._deadlines:
                 answer = await self._transport.ask()
-            headers, body = self._blotted(answer)
             if answer.status == 200:
-                return _names(body)
-            heard = read_reply(answer.status, headers, body, now=time.time)
+                return tuple(self._secrets.blotted(name) for name in _names(answer.body))
+            heard = read_reply(answer.status, answer.headers, answer.body, now=time.time)
         except Exception as error:
             heard = self._translate(error)
+        heard = fit_to_keep(heard, self._secrets.blotted)
         if isinstance(heard, Answered):  # a 2xx that is not 200
             return Lost("garbled_answer", "no list of models came back")
         return heard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,8 +13,21 @@ from batchjob.endpoints.sse import completion_of, is_stream
 from batchjob.endpoints.usage import RawUsage, read_odd_usage, read_usage
 from batchjob.model import HUGE, Answered, Lost, Rejected, Reply
 
-MOST_MESSAGE_CHARACTERS = 500
-MOST_ID_CHARACTERS = 200
+MOST_CHARACTERS = {
+    "message": 500,
+    "provider_id": 200,
+    "code": 100,
+    "type": 100,
+    "param": 100,
+    "finish_reason": 100,
+    "odd_usage": 300,
+    "refusal": 100,
+}
+"""What is kept of a reply's texts."""
+MOST_ANSWER_CHARACTERS = 2**18
+"""An answer for a thousand rows has a tenth of that."""
+UNCUT_FACTOR = 20
+"""So many times as much of a text is looked through for secrets before it is cut."""
 
 
 class _Message(msgspec.Struct):
@@ -60,6 +73,21 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, n
         return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, provider_id, wait)
     location = f"it points to {headers['Location']}" if "Location" in headers else ""
     return _rejection(status, error, location, provider_id, wait, headers)
+
+
+def fit_to_keep(reply: Reply, blotted: Callable[[str], str]) -> Reply:
+    """A reply whose texts may be kept and shown: without secrets, and only then cut, or half of one would be left."""
+    if isinstance(reply, Answered) and len(reply.content or "") > MOST_ANSWER_CHARACTERS:
+        reply = msgspec.structs.replace(reply, content=None, finish_reason=HUGE)
+    changed = {}
+    for name in reply.__struct_fields__:
+        value = getattr(reply, name)
+        if isinstance(value, str):
+            most = MOST_CHARACTERS.get(name, MOST_ANSWER_CHARACTERS)
+            kept = blotted(value[: UNCUT_FACTOR * most])[:most]
+            if kept != value:
+                changed[name] = kept
+    return msgspec.structs.replace(reply, **changed) if changed else reply
 
 
 def _read_success(
@@ -157,8 +185,7 @@ def _id_in(reply: Any, error: Any) -> str | None:
 
 def _identifier(value: Any) -> str | None:
     """A request's ID, fit to be stored."""
-    text = text_of(value)
-    return text[:MOST_ID_CHARACTERS] if text else None
+    return text_of(value) or None
 
 
 def _parse(body: bytes) -> Any:
@@ -193,7 +220,7 @@ def _rejection(
     said = fields.get("message") or error or fields.get("detail") or note
     return Rejected(
         status,
-        (text_of(said if isinstance(said, str) else json.dumps(said, default=str)) or "")[:MOST_MESSAGE_CHARACTERS],
+        text_of(said if isinstance(said, str) else json.dumps(said, default=str)) or "",
         code="content_filter" if _is_flagged(fields) else _name(fields.get("code")),
         type=_name(fields.get("type")),
         param=_name(fields.get("param")),
@@ -210,4 +237,4 @@ def _is_flagged(fields: Mapping[str, Any]) -> bool:
 
 
 def _name(value: Any) -> str:
-    return value.strip().lower()[:100].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    return value.strip().lower().encode("utf-8", "replace").decode() if isinstance(value, str) else ""

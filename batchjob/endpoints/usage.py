@@ -22,8 +22,6 @@ MOST_USD = 10**6
 PICO_PER_TICK = 100
 """xAI's ticks are 1e-10 USD."""
 COST_HEADER = "x-litellm-response-cost"
-MOST_CHARACTERS = 300
-"""What is kept of a usage that cannot be true."""
 
 
 class _Input(msgspec.Struct, omit_defaults=True):
@@ -133,4 +131,4 @@ def _amount(value: Any, unit: int = PICO) -> int | None:
 
 def _shown(given: Any) -> str:
     """A usage as JSON, fit to be stored."""
-    return json.dumps(given, default=str)[:MOST_CHARACTERS]
+    return json.dumps(given, default=str)

@@ -412,7 +412,9 @@ in_vain("half an answer, and a finish_reason nobody knows", completion("Alpha.",
 in_vain("finish_reason MAX_TOKENS", completion("alpha", finish="MAX_TOKENS"), "truncated_answer")
 in_vain("finish_reason sensitive", completion("alpha", finish="sensitive"), "filtered_answer")
 in_vain("finish_reason content_filter: X", completion("", finish="content_filter: X"), "filtered_answer")
-in_vain("an answer that begins with a label and goes on for 7 MB", completion("alpha " + "x" * 7_000_000), "off_list")
+in_vain(
+    "an answer that begins with a label and goes on for 7 MB", completion("alpha " + "x" * 7_000_000), "huge_answer"
+)
 in_vain("lone surrogates", b'{"choices": [{"message": {"content": "\\ud800\\udc00\\ud800"}}]}', "off_list", tokens=20)
 in_vain("a NUL in it", completion("gam\0ma"), "off_list")
 in_vain("terminal escapes", completion("\x1b]0;title\x07\x1b[2J gamma\r\n"), "off_list")
