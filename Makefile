@@ -35,6 +35,7 @@ lint: $(READY)
 # docs/reference, made of what the code declares.
 reference: $(READY)
 	$(BIN)/python tests/reference.py
+	$(BIN)/python -m tests.endpoints.table > docs/reference/endpoints.md
 
 # The help of every command, into the README.
 readme: $(READY)

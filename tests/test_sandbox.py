@@ -667,3 +667,22 @@ def test_the_example_holds_300_rows_and_twelve_labels() -> None:
     labels = (EXAMPLES / "labels.txt").read_text().split("\n")[:-1]
     assert len(labels) == 12
     assert {row["gold"] for row in rows} == set(labels)
+
+
+def test_it_speaks_as_a_provider_does(sandbox: Callable[..., str], batchjob: Any) -> None:
+    (batchjob.folder / "in.csv").write_text("text\nI want my money back\n")
+    url = sandbox("--as", "azure", "--require-key", "toy-key-1234")
+    assert url.endswith("/openai/deployments/sandbox?api-version=2024-10-21")
+    command = ("start", "in.csv", "--base-url", url, "--model", "m", "--labels", "refund,other")
+    env = {"BATCHJOB_API_KEY": "toy-key-1234"}
+    assert "resume with --auth api-key" in batchjob(*command, env=env).err
+    ended = batchjob(*command, "--auth", "api-key", "--param", "seed=1", "--log-file", "log.txt", env=env)
+    assert ended.code == 0, ended.err
+    ended = batchjob("export", "--requests", "-o", "-")
+    assert "req_" in ended.out  # its id comes under Azure's name
+
+
+def test_nobody_speaks_as_a_provider_that_is_not_known(batchjob: Any) -> None:
+    ended = batchjob("sandbox", "--as", "nobody")
+    assert ended.code == 2
+    assert "one of openai-reasoning, azure" in ended.err

@@ -73,6 +73,13 @@ def _parse_labels(context: click.Context, parameter: click.Parameter, given: str
 @click.option("--require-key", "api_key", metavar="KEY", help="Refuse any other API key. A toy key: it is visible.")
 @click.option("--model", "models", multiple=True, help="Refuse any other model. Repeatable.")
 @click.option("--labels", default="", callback=_parse_labels, help="Labels where a prompt lists none: a,b,c.")
+@click.option(
+    "--as",
+    "tongue",
+    metavar="PROVIDER",
+    default="",
+    help="Speak as this one does: openai-reasoning, azure, deepseek, qwen, openrouter or gemini.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of faults and latencies.")
 def command(**options: Any) -> None:
     """Run a local OpenAI-compatible endpoint with a real, small classifier (English only).

@@ -17,7 +17,7 @@ import msgspec
 from batchjob.exchange.decide import is_thought
 from batchjob.model import Answered, Rejected
 from batchjob.providers.dialect import ROOM, USUAL_FIELD, Dialect, Learned
-from batchjob.providers.table import known
+from batchjob.providers.table import Auth, known
 from batchjob.task.finish import Ended, how_it_ended
 
 OTHER_FIELD = {USUAL_FIELD: "max_completion_tokens", "max_completion_tokens": USUAL_FIELD}
@@ -65,13 +65,25 @@ def makes_room(reply: Answered, dialect: Dialect, learned: Learned) -> Change | 
     return _room(learned)
 
 
+def wants_auth(reply: Rejected, auth: Auth) -> Auth | None:
+    """In which other header an endpoint that refuses the key wants it; None where it does not say so."""
+    if reply.status != 401:
+        return None
+    message = reply.message.lower()
+    for other in ("x-api-key", "api-key"):
+        if other in message or (other == "api-key" and "subscription key" in message):
+            return other if other != auth else None
+    return "bearer" if auth != "bearer" and re.search(r"bearer|authorization header", message) else None
+
+
 def _room(learned: Learned) -> Change:
     return Change("room", _with(learned, room=ROOM), f"room for {ROOM:,} tokens of thought", f"--max-tokens {ROOM}")
 
 
 def _too_small(named: _Named) -> bool:
     """As gpt-6 says where its thoughts did not fit: "max_tokens or model output limit was reached"."""
-    return re.search(r"limit was reached|could not finish", named.message) is not None
+    told = re.search(r"limit was reached|could not finish", named.message) is not None
+    return told and any(field in named for field in OTHER_FIELD)
 
 
 # ---------------------------------------------------------------- what is named
@@ -112,7 +124,7 @@ def without_echo(message: str, sent: Sequence[str]) -> str:
 def _ways(named: _Named, dialect: Dialect, learned: Learned) -> Iterator[Change]:
     """The changes that meet what is named, the likeliest first."""
     field = dialect.token_field
-    if field in named and _too_small(named):
+    if _too_small(named):
         if dialect.room < ROOM and "tokens" not in dialect.by_user:
             yield _room(learned)
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from batchjob.model import HUGE, Answered, Lost, Rejected, Reply, Value
+from batchjob.model import HUGE, Answered, Lost, Rejected, Reply, Usage, Value
 from batchjob.states import Outcome
 from batchjob.task.finish import Ended, how_it_ended
 from batchjob.task.thoughts import spoken
@@ -148,8 +148,9 @@ def _of_an_answer(reply: Answered) -> Decision:
 
 def is_thought(reply: Answered) -> bool:
     """Whether an answer without a label holds thoughts: beside the content, in it, or by the usage."""
-    reasoning = reply.usage.reasoning_tokens if reply.usage else 0
-    return bool(reply.thoughts or reasoning or (reply.content and spoken(reply.content) is None))
+    used, content = reply.usage or Usage(), (reply.content or "").strip()
+    hidden = used.output_tokens and not content and how_it_ended(reply.finish_reason) is Ended.CUT
+    return bool(reply.thoughts or used.reasoning_tokens or hidden or (content and spoken(content) is None))
 
 
 def thought_words(reply: Answered) -> str:

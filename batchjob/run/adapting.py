@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from batchjob.exchange.adapt import Change, makes_room, meets_refusal
+from batchjob.exchange.adapt import Change, makes_room, meets_refusal, wants_auth
 from batchjob.exchange.decide import ANSWERED, Decision, Next
 from batchjob.exchange.question import Questions
 from batchjob.logs import Logger
 from batchjob.model import Answered, Parcel, Rejected, Reply
 from batchjob.ports import Store
 from batchjob.providers.dialect import place_of
+from batchjob.providers.table import provider_of
 from batchjob.run.supply import Supply
 from batchjob.settings.config import JobConfig
 
@@ -37,6 +38,7 @@ class Adapting:
         self.aside: list[asyncio.Task[None]] = []  # to be awaited at the end
         self._config, self._questions, self._supply, self._store = config, questions, supply, store
         self._wall, self._log = wall, log
+        self._auth = config.auth or provider_of(config.base_url, config.provider).auth
         self._understood: set[str] = set()  # models that gave an answer which can be read
         self._out: set[str] = set()  # of the others, those that are being asked
         self._done: dict[str, frozenset[str]] = {}  # the changes made for a model
@@ -61,6 +63,8 @@ class Adapting:
             self._understood.add(model)
         if model in self._understood or parcel.verifies is not None:
             return parcel, decision
+        if isinstance(reply, Rejected) and (auth := wants_auth(reply, self._auth)):
+            return parcel, msgspec.structs.replace(decision, advice=f"if the key is right, resume with --auth {auth}")
         change = self._change(parcel, reply, decision)
         if change is None:
             return parcel, decision

@@ -10,7 +10,9 @@ import asyncio
 import re
 import secrets
 import time
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from batchjob.sandbox import wire
@@ -20,6 +22,7 @@ from batchjob.sandbox.ledger import Ledger, LedgerRow, Line
 from batchjob.sandbox.memory import Memory
 from batchjob.sandbox.quota import Denied, Quota
 from batchjob.sandbox.settings import SandboxSettings
+from batchjob.sandbox.tongues import PLAIN, TONGUES, Asked
 from batchjob.sandbox.wire import Completion, Refusal, Task
 
 _HANG_SECONDS = 3600.0  # longer than any timeout
@@ -38,7 +41,9 @@ class SandboxApp:
         self._poison = re.compile(settings.poison) if settings.poison else None
         self._start = secrets.token_hex(4)  # request ids stay unique over restarts
         self.received = 0
-        self._routes = {("POST", "/v1/chat/completions"): self._chat, ("GET", "/v1/models"): self._models}
+        self._tongue = TONGUES.get(settings.tongue, PLAIN)
+        path = self._tongue.base_path
+        self._routes = {("POST", f"{path}/chat/completions"): self._chat, ("GET", f"{path}/models"): self._models}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -47,13 +52,13 @@ class SandboxApp:
             return await route(request)
         known = any(path == request.path for _, path in self._routes)
         status, code = (405, "method_not_allowed") if known else (404, "unknown_url")
-        return _refused(Refusal(status, f"Invalid URL ({request.method} {request.path})", code=code), {})
+        return self._refused(Refusal(status, f"Invalid URL ({request.method} {request.path})", code=code), {})
 
     async def _models(self, request: web.BaseRequest) -> web.Response:
         try:
             self._check_key(request)
         except Refusal as refusal:
-            return _refused(refusal, {})
+            return self._refused(refusal, {})
         return _json(200, wire.model_list(self._settings.models), {})
 
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -64,36 +69,40 @@ class SandboxApp:
             client_key=request.headers.get("Idempotency-Key"),
             request_id=f"req_{self._start}{self.received:08d}",
         )
-        headers = {"x-request-id": line.request_id}
+        headers = {self._tongue.id_header: line.request_id}
         try:
             return await self._answer(request, line, headers)
         except Refusal as refusal:
             line.status = refusal.status
             self._ledger.append(line)
-            return _refused(refusal, headers)
+            return self._refused(refusal, headers)
         except OSError as error:  # the ledger's; what is not written down is not answered as done
-            return _refused(Refusal(500, f"The ledger cannot be written: {error}", type="server_error"), headers)
+            return self._refused(Refusal(500, f"The ledger cannot be written: {error}", type="server_error"), headers)
 
     async def _answer(self, request: web.BaseRequest, line: Line, headers: dict[str, str]) -> web.StreamResponse:
         self._check_key(request)
         body = await _read(request)
         task = wire.read_task(body, self._settings.labels)
+        asked = {} if self._tongue is PLAIN else msgspec.json.decode(body, type=dict[str, Any])
+        refusal = self._tongue.refuses(asked)
         line.model = task.model
         line.rows = [LedgerRow(text) for text in task.texts]
+        if refusal is not None:
+            raise refusal
         self._check_task(task)
         self._charge(task, headers)
         if self._memory is None or line.client_key is None:
-            return await self._work(request, line, headers, task)
+            return await self._work(request, line, headers, task, asked)
         stored = await self._memory.recall(line.client_key, body)
         if stored is not None:
             return self._replay(line, headers, stored)
         try:
-            return await self._work(request, line, headers, task)
+            return await self._work(request, line, headers, task, asked)
         finally:
             self._memory.forget(line.client_key)  # where it was not kept
 
     async def _work(
-        self, request: web.BaseRequest, line: Line, headers: dict[str, str], task: Task
+        self, request: web.BaseRequest, line: Line, headers: dict[str, str], task: Task, asked: Asked
     ) -> web.StreamResponse:
         fault = self._fault(task)
         line.fault = fault.kind if fault else None
@@ -102,6 +111,8 @@ class SandboxApp:
         if fault is not None and not fault.billed:
             return self._reject(line, headers, fault)
         completed = self._complete(task, line, fault)
+        if self._tongue is not PLAIN:
+            completed = self._tongue.answer(completed, asked)
         line.billed = True
         line.status = fault.status if fault else 200
         self._write(line, completed)
@@ -109,12 +120,21 @@ class SandboxApp:
             self._memory.keep(line.client_key, completed)
         return await _deliver(request, completed.body, headers, fault)
 
+    def _refused(self, refusal: Refusal, headers: dict[str, str]) -> web.Response:
+        body = msgspec.json.encode(self._tongue.error(refusal.error, refusal.status))
+        return _json(refusal.status, body, headers | refusal.headers)
+
     def _check_key(self, request: web.BaseRequest) -> None:
-        key = self._settings.api_key
+        tongue, key = self._tongue, self._settings.api_key
+        if tongue.query and request.query_string != tongue.query:
+            raise Refusal(404, "Resource not found", code="404")
+        given = request.headers.get(tongue.key_header, "")
+        bearer = "Bearer " if tongue.key_header == PLAIN.key_header else ""
         if key is None:
-            return
-        given = request.headers.get("Authorization", "")
-        if not secrets.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            wrong = not given and not bearer  # who wants the key in another header wants one
+        else:
+            wrong = not secrets.compare_digest(given.encode(), f"{bearer}{key}".encode())
+        if wrong:
             raise Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
 
     def _check_task(self, task: Task) -> None:
@@ -213,7 +233,3 @@ def _over_quota(task: Task, denied: Denied) -> Refusal:
 
 def _json(status: int, body: bytes, headers: dict[str, str]) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
-
-
-def _refused(refusal: Refusal, headers: dict[str, str]) -> web.Response:
-    return _json(refusal.status, refusal.body(), headers | refusal.headers)

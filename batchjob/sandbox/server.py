@@ -12,6 +12,7 @@ from batchjob.errors import BatchjobError
 from batchjob.sandbox.app import SandboxApp
 from batchjob.sandbox.ledger import Ledger
 from batchjob.sandbox.settings import SandboxSettings
+from batchjob.sandbox.tongues import PLAIN, TONGUES
 
 _LARGEST_BODY = 16 * 1024 * 1024
 
@@ -62,7 +63,9 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
             "give another --port, or --port 0 for a free one"
         ) from None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return RunningSandbox(f"http://{host}:{runner.addresses[0][1]}/v1", app, ledger, runner)
+    tongue = TONGUES.get(settings.tongue, PLAIN)
+    query = f"?{tongue.query}" if tongue.query else ""
+    return RunningSandbox(f"http://{host}:{runner.addresses[0][1]}{tongue.base_path}{query}", app, ledger, runner)
 
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

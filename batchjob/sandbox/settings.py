@@ -9,6 +9,7 @@ import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.sandbox.faults import FAULTS
+from batchjob.sandbox.tongues import TONGUES
 
 WindowKind = Literal["fixed", "sliding"]
 
@@ -38,10 +39,13 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None  # None: any, or none
     models: tuple[str, ...] = ()  # empty: any
     labels: tuple[str, ...] = ()  # used where a prompt lists none
+    tongue: str = ""  # a key of TONGUES: speaks as that provider does
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_faults()
+        if self.tongue and self.tongue not in TONGUES:
+            raise SettingError(f"unknown provider {self.tongue!r}: one of {', '.join(TONGUES)}")
         if self.poison is not None:
             _check_pattern(self.poison)
 

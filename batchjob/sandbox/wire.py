@@ -37,9 +37,6 @@ class Refusal(Exception):
         self.headers = headers or {}
         self.error = {"message": message, "type": type, "param": param, "code": code}
 
-    def body(self) -> bytes:
-        return msgspec.json.encode({"error": self.error})
-
 
 class _Part(msgspec.Struct):
     type: str = "text"

@@ -59,7 +59,13 @@ class EndpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     ] = None
     auth: Annotated[
         Literal["bearer", "api-key", "x-api-key", "none"] | None,
-        About("endpoint", "How the key is sent.", unset="as the provider wants it, else bearer", example="bearer"),
+        About(
+            "endpoint",
+            "How the key is sent.",
+            unset="as the provider wants it, else bearer",
+            example="bearer",
+            commands=ALWAYS,
+        ),
         Because("it says who pays"),
     ] = None
     headers: Annotated[
