@@ -15,8 +15,10 @@ edit it here. Every endpoint is imitated on loopback by what its documents and i
 
 Each is asked for {rows} labels by `batchjob start in.csv --base-url URL --model NAME --labels alpha,beta`: once at an
 address nobody knows, as a proxy has it, and once as at its own (`--provider NAME` stands for the host). No label is
-wrong in any of them. *Refused*: requests that were refused before all rows had their label, not paid. *In vain*: answers that
-were paid and labelled no row.
+wrong in any of them.
+
+- *Refused*: requests that were refused before all rows had their label. They are not paid.
+- *In vain*: answers that were paid and labelled no row.
 
 At an address nobody knows {at_once} of {all} label all rows by the first command alone, the other {then} after the
 command it prints. Paid in vain: {vain} answers in {of_those} of them, at most {most_vain} in one. Refused: at most
