@@ -6,6 +6,7 @@ from datetime import datetime
 from math import floor, log10
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+LEAST_ABOUT_USD = 0.01
 LEAST_PLAIN_USD = 0.001
 """Below this, four decimals would hide most of the amount."""
 
@@ -22,6 +23,17 @@ def dollars(amount: float) -> str:
     if amount >= LEAST_PLAIN_USD or amount <= 0:
         return f"{amount:.4f} USD"
     return f"{amount:.{1 - floor(log10(amount))}f} USD"
+
+
+def about(amount: float) -> str:
+    """A reckoned amount in USD, in two digits: more would be more than one knows."""
+    if 0 < amount < LEAST_ABOUT_USD:
+        return f"less than {LEAST_ABOUT_USD} USD"
+    if amount <= 0:
+        return "0 USD"
+    places = 1 - floor(log10(amount))
+    rounded = round(amount, places)
+    return f"about {rounded:,.{max(places, 0) if rounded < 1 else 2 if rounded < 10 else 0}f} USD"
 
 
 def duration(seconds: float) -> str:

@@ -1229,6 +1229,16 @@ def _(supply: Any) -> None:
     )
 
 
+@defect("near the limit of a budget no smaller request is tried", "run.supply", "tests/test_advice.py")
+def _(supply: Any) -> None:
+    put(supply.Supply, "shrink", lambda self, parcel, fits: parcel)
+
+
+@defect("what is reserved counts as spent", "money.budget", "tests/test_advice.py")
+def _(budget: Any) -> None:
+    put(budget.Budget, "spent_usd", property(lambda self: (self._spent_before + self._held) / budget.PICO + 1))
+
+
 @defect("rows that are held are let pass like failed ones", "settings.failures", "tests/run/test_ending.py")
 def _(failures: Any) -> None:
     put(failures.Failures, "too_many", property(lambda self: self.failed + self.held > self.allowed))

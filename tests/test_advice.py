@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -90,6 +91,19 @@ def test_a_key_that_is_missing_is_looked_for_and_then_the_job_goes_on(batchjob: 
     assert "none is set" in typed(batchjob, next_of(refused)).out
     batchjob.environment["MY_KEY"] = "sk-toy"
     assert batchjob("resume", "--api-key-env", "MY_KEY").code == 0
+
+
+def test_a_budget_is_used_as_far_as_it_goes_and_the_next_one_is_enough(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    asked = ("--base-url", sandbox(), "--model", "m", "--price", "100,100", "--rows-per-request", "20")
+    stopped = begin(batchjob, *asked, "--budget", "0.1", rows=60)
+    assert stopped.code == 5
+    said = re.search(r"([\d.]+) USD of the budget of 0.1000 USD are spent, .* could cost ([\d.]+) USD", stopped.err)
+    assert said is not None
+    document = status(batchjob)
+    assert document["rows"]["done"] % 20 > 0  # type: ignore[index]  # smaller requests went out near the limit
+    assert float(said[1]) == round(document["cost"]["usd"], 4) <= 0.1 < float(said[1]) + float(said[2])  # type: ignore[index]
+    assert document["cost"]["prices"] == {"m": "--price"}  # type: ignore[index]
+    assert typed(batchjob, next_of(stopped)).code == 0
 
 
 def test_credit_that_ran_out_is_no_command_to_give_again_at_once(batchjob: BatchJob, sandbox: Sandbox) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchjob.numbers import counted, dollars, duration, size
+from batchjob.numbers import about, counted, dollars, duration, size
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1234, "1,234 rows")])
@@ -26,6 +26,24 @@ def test_a_count_has_its_noun(count: int, said: str) -> None:
 )
 def test_an_amount_that_is_not_nothing_never_looks_like_nothing(amount: float, said: str) -> None:
     assert dollars(amount) == said
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (0, "0 USD"),
+        (0.0000031, "less than 0.01 USD"),
+        (0.0123, "about 0.012 USD"),
+        (0.35, "about 0.35 USD"),
+        (0.999, "about 1.00 USD"),
+        (3.456, "about 3.50 USD"),
+        (9.97, "about 10 USD"),
+        (12.6, "about 13 USD"),
+        (1234.5, "about 1,200 USD"),
+    ],
+)
+def test_a_reckoned_amount_is_said_in_the_digits_that_are_known(amount: float, said: str) -> None:
+    assert about(amount) == said
 
 
 @pytest.mark.parametrize(

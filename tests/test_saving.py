@@ -535,7 +535,7 @@ def test_a_lost_request_is_in_the_cost_at_its_worst_case(bench: Callable[..., Be
 def test_a_budget_without_a_price_is_refused_before_anything_is_sent_or_made(bench: Callable[..., Bench]) -> None:
     at = bench()
     said = at.start(at.write(many_texts(3)), "--budget", "1", code=2)
-    assert 'prices."toy"' in said
+    assert "Give it as --price IN,OUT" in said
     assert not at.lines()
     assert not (at.batchjob.folder / "batchjob.db").exists()
 

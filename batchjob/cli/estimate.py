@@ -16,7 +16,7 @@ from batchjob.jobs.plans import Plan
 from batchjob.model import Chunk, InputRow, Job
 from batchjob.money.cost import usd
 from batchjob.money.prices import prices_of
-from batchjob.numbers import dollars
+from batchjob.numbers import about, dollars
 from batchjob.providers.dialect import Learned, learned_of, place_of
 from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
@@ -110,7 +110,7 @@ def _hindrances(db: str, config: JobConfig, estimate: Estimate, spent: float) ->
         and spent + estimate.expected_usd > config.budget
     ):
         left = max(config.budget - spent, 0.0)
-        yield f"but       {dollars(left)} of the budget is left: it is likely reached before the end"
+        yield f"but       {dollars(left)} of the budget are left, and {about(estimate.expected_usd)} are likely needed"
     try:
         require_key(config)
     except BatchjobError as error:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from batchjob.errors import SettingError
 from batchjob.files import real_path
 from batchjob.printable import without_passwords
 from batchjob.settings.declared import BEFORE, GROUPS, Group, Setting, spelled
@@ -153,9 +154,21 @@ def _in_job_toml() -> str | None:
     return named if isinstance(named, str) else None
 
 
+def _amounts(text: str) -> list[float]:
+    try:
+        sent, answered = map(float, text.split(","))
+    except ValueError:
+        raise SettingError(
+            f"--price {text!r}: give two amounts in USD per million tokens, sent and answered, such as 0.15,0.60"
+        ) from None
+    return [sent, answered]
+
+
 def given(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, as settings."""
     settings = {name: value for name, value in flags.items() if value is not None}
     if "labels" in settings:
         settings["labels"] = [label.strip() for label in settings["labels"].split(",") if label.strip()]
+    if "price" in settings:
+        settings["price"] = _amounts(settings["price"])
     return {name: READERS[name](value) if name in READERS else value for name, value in settings.items()}

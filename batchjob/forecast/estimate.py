@@ -62,9 +62,10 @@ def _unknown(models: Mapping[str, Asked], config: JobConfig, prices: Mapping[str
     if config.model and config.base_url:
         for model in models:
             if prices.get(model) is None:
+                how = "as --price IN,OUT" if model == config.model else f'in job.toml as [prices."{model}"]'
                 yield (
-                    f"cost, for no price is known of model {model!r} at {config.base_url}: give it in job.toml, as "
-                    f'[prices."{model}"] with input and output in USD per million tokens'
+                    f"cost, for no price is known of model {model!r} at {config.base_url}: give it {how}, in USD per "
+                    "million tokens"
                 )
 
 

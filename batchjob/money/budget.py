@@ -24,6 +24,7 @@ class Budget:
         self._spent_before = spent
         self._allowance = allowance
         self._held = 0  # spent and reserved by this run
+        self._reserved = 0
 
     @property
     def known(self) -> bool:
@@ -31,9 +32,9 @@ class Budget:
         return any(self._prices.values()) or self._held > 0
 
     @property
-    def held_usd(self) -> float:
-        """What the job cost so far, and what the requests in flight may cost."""
-        return (self._spent_before + self._held) / PICO
+    def spent_usd(self) -> float:
+        """What the job cost so far, without the requests in flight; lost ones at their worst case."""
+        return (self._spent_before + self._held - self._reserved) / PICO
 
     @property
     def limited(self) -> bool:
@@ -56,8 +57,10 @@ class Budget:
     def reserve(self, cost: int) -> None:
         """Put so much aside."""
         self._held += cost
+        self._reserved += cost
 
     def correct(self, reserved: int | None, cost: int | None) -> None:
         """A request is over: what it did not cost is free again. A cost that is not known is its worst case."""
+        self._reserved -= reserved or 0
         if cost is not None:
             self._held += cost - (reserved or 0)

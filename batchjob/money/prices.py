@@ -67,7 +67,7 @@ def load_prices() -> PriceList:
     return parse_prices(files("batchjob.money").joinpath("prices.toml").read_text(encoding="utf-8"))
 
 
-def price_for(base_url: str, model: str, overrides: Mapping[str, Price]) -> KnownPrice | None:
+def price_for(base_url: str, model: str, overrides: Mapping[str, Price], origin: str = "job.toml") -> KnownPrice | None:
     """The price of a model at an endpoint: the one the job's settings give, else the listed one; None: unknown.
 
     Raises:
@@ -77,7 +77,7 @@ def price_for(base_url: str, model: str, overrides: Mapping[str, Price]) -> Know
     if given is not None:
         if not all(isfinite(amount) for amount in (given.input, given.output, given.cached_input or 0.0)):
             raise SettingError(f"prices: that of {model!r} is not a finite number of USD per million tokens")
-        return _known(given, "job.toml")
+        return _known(given, origin)
     return _listed(load_prices(), _host(base_url), model)
 
 
@@ -116,13 +116,18 @@ def prices_of(config: JobConfig) -> dict[str, KnownPrice | None]:
         SettingError: there is a budget, and no price for one of them.
     """
     models = (config.model, *(route.model for route in config.routes))
-    if config.base_url == SANDBOX_URL and not config.prices:
+    if config.base_url == SANDBOX_URL and not config.prices and config.price is None:
         return dict.fromkeys(models, FREE)
     prices = {model: price_for(config.base_url, model, config.prices) for model in models}
+    if config.price is not None:
+        sent, answered = config.price
+        own = {config.model: Price(input=sent, output=answered)}
+        prices[config.model] = price_for(config.base_url, config.model, own, "--price")
     unknown = [model for model, price in prices.items() if price is None]
     if config.budget is not None and unknown:
         raise SettingError(
-            f"no price is known for model {unknown[0]!r} at {config.base_url}, so a budget cannot be kept. Give it in "
-            f'job.toml: [prices."{unknown[0]}"] with input and output in USD per million tokens'
+            f"no price is known for model {unknown[0]!r} at {config.base_url}, so a budget cannot be kept. Give it "
+            + ("as --price IN,OUT, in" if unknown[0] == config.model else f'in job.toml as [prices."{unknown[0]}"], in')
+            + " USD per million tokens"
         )
     return prices

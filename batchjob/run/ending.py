@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from batchjob.model import Ending
-from batchjob.numbers import counted
+from batchjob.numbers import counted, dollars
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
 from batchjob.states import JobState
+
+
+def over_budget(config: JobConfig, spent_usd: float, next_usd: float) -> Ending:
+    """Not even the smallest next request can be afforded; `next_usd` is the most it could cost."""
+    reason = (
+        f"{dollars(spent_usd)} of the budget of {dollars(config.budget or 0)} are spent, and the next request could "
+        f"cost {dollars(next_usd)}"
+    )
+    return Ending(JobState.OVER_BUDGET, reason, 5)
 
 
 def how_it_ended(config: JobConfig, failures: Failures, *, left: bool) -> Ending:

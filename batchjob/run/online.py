@@ -21,12 +21,13 @@ from batchjob.exchange.rows import Terms
 from batchjob.logs import Logger
 from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Outage, Parcel, Reply, Run
 from batchjob.money.budget import Budget
+from batchjob.money.cost import usd
 from batchjob.pace.gate import Gate
 from batchjob.pace.health import AlikeFailures
 from batchjob.ports import Endpoint, Store
 from batchjob.providers.dialect import Learned
 from batchjob.run.adapting import Adapting
-from batchjob.run.ending import how_it_ended
+from batchjob.run.ending import how_it_ended, over_budget
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.ingest import ingest
 from batchjob.run.progress import Progress
@@ -34,7 +35,7 @@ from batchjob.run.supply import Supply
 from batchjob.run.turnstile import Turnstile
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
-from batchjob.states import JobState, Outcome, State
+from batchjob.states import Outcome, State
 from batchjob.task.prompt import Prompt
 
 BEAT_SECONDS = 1.0
@@ -221,9 +222,13 @@ class Runner:
         if self._config.routes and self._adapting.waits(parcel.model):
             return inf
         if self._budget.limited and not self._affords(parcel):
-            if not gate.in_flight:
-                self.stop(Ending(JobState.OVER_BUDGET, f"the budget of {self._config.budget:g} USD is reached", 5))
-            return inf if gate.in_flight else None
+            if gate.in_flight:
+                return inf  # what they do not cost is free again
+            parcel = supply.shrink(parcel, self._affords)
+            if not self._affords(parcel):
+                worst = self._questions.worst_case(parcel) or 0
+                self.stop(over_budget(self._config, self._budget.spent_usd, usd(worst)))
+                return None
         wait = gate.admit(self._questions.tokens(parcel) if gate.counts_tokens else 0.0, now)
         if wait > 0.0:
             return wait
@@ -368,8 +373,8 @@ class Runner:
 
     @property
     def cost_usd(self) -> float | None:
-        """What the job cost so far, with the worst case of what is in flight; None where no price is known."""
-        return self._budget.held_usd if self._budget.known else None
+        """What the job cost so far, without what is in flight; None where no price is known."""
+        return self._budget.spent_usd if self._budget.known else None
 
     @property
     def outage(self) -> Outage | None:

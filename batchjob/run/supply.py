@@ -59,7 +59,7 @@ class Supply:
         self._knows_unheard = not self._twins.holds
 
         self._ready: dict[str, deque[Case]] = {}  # by model
-        self._whole: deque[Parcel] = deque()  # lost parcels, which go out again as they were
+        self._whole: deque[Parcel] = deque()  # lost ones, which go out again as they were, and what was cut off
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap of (due, serial, parcel)
         self._serial = 0
         self._next: Parcel | None = None
@@ -79,6 +79,19 @@ class Supply:
     def take(self) -> None:
         """The parcel that was shown is on its way."""
         self._next = None
+
+    def shrink(self, parcel: Parcel, fits: Callable[[Parcel], bool]) -> Parcel:
+        """The parcel to send next with as many of its rows as fit, one at least; the others come next.
+
+        One that was lost goes out as it was or not at all.
+        """
+        if parcel.lost is not None or len(parcel.rows) == 1:
+            return parcel
+        parts = (_cut(parcel, 0, count) for count in range(len(parcel.rows) - 1, 0, -1))
+        part = next(one for one in parts if fits(one) or len(one.rows) == 1)
+        self._whole.appendleft(_cut(parcel, len(part.rows), None))
+        self._next = part
+        return part
 
     def _choose(self, now: float) -> Parcel | None:
         """A parcel that waited long enough, else a lost one, else as many rows of one model as go into a request."""
@@ -241,6 +254,11 @@ class Supply:
             self._commits.submit(Skip(tuple(results), at=self._wall()))
             for result in results:
                 self._skipped(result)
+
+
+def _cut(parcel: Parcel, first: int, end: int | None) -> Parcel:
+    rows, keys, twins = parcel.rows[first:end], parcel.keys[first:end], parcel.twins[first:end]
+    return msgspec.structs.replace(parcel, rows=rows, keys=keys, twins=twins)
 
 
 def _length(item: tuple[str, deque[Case]]) -> int:

@@ -235,6 +235,11 @@ class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fi
     max_paid: Annotated[
         Tries, About("money", "Most answers bought for a row, usable or not."), Because("each is asked the same")
     ] = 1
+    price: Annotated[
+        tuple[Amount, Amount] | None,
+        About("money", "USD for a million tokens sent to --model, and answered.", "IN,OUT", "as known", (0.1, 0.4)),
+        Because("it changes no answer"),
+    ] = None
     prices: Annotated[
         dict[str, Price],
         About("money", "What a model costs.", "MODEL", "those that are known", "small-model"),

@@ -13,7 +13,7 @@ from batchjob.forecast.packing import ROWS_PER_REQUEST
 from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
 from batchjob.model import InputSource, Value
-from batchjob.numbers import counted, dollars, duration, share
+from batchjob.numbers import about, counted, duration, share
 from batchjob.printable import printable
 from batchjob.records import Snapshot
 from batchjob.settings.config import JobConfig
@@ -315,7 +315,7 @@ def _estimate_lines(estimate: Estimate) -> Iterator[str]:
     if estimate.expected_usd is None or estimate.worst_usd is None:
         yield "  cost    unknown"
     else:
-        yield f"  cost    about {dollars(estimate.expected_usd)}, {dollars(estimate.worst_usd)} at worst"
+        yield f"  cost    {about(estimate.expected_usd)}, at worst {about(estimate.worst_usd)}"
     yield f"  time    about {duration(max(estimate.seconds, 1))}"
 
 

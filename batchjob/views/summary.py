@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchjob.numbers import counted, dollars, duration, share
+from batchjob.numbers import about, counted, dollars, duration, share
 from batchjob.printable import printable
 from batchjob.states import Outcome, Source
 from batchjob.views.next_steps import advice
@@ -99,7 +99,7 @@ def _cost_lines(status: Status) -> list[str]:
     elif status.requests.answered and cost.prices:
         lines.append("cost      unknown: the endpoint told no usage that can be true; a budget counts the worst case")
     elif status.requests.answered:
-        lines.append('cost      unknown: no price is known for the model; give it in job.toml as [prices."MODEL"]')
+        lines.append("cost      unknown: no price is known for the model: give --price IN,OUT (USD per million tokens)")
     return lines
 
 
@@ -125,7 +125,7 @@ def _price_origin(cost: Cost) -> str:
 
 def _saved_lines(status: Status) -> Iterator[str]:
     for source, saved in status.saved.items():
-        worth = "" if saved.usd is None else f", about {dollars(saved.usd)} saved"
+        worth = "" if saved.usd is None else f", {about(saved.usd)} saved"
         yield f"saved     {counted(saved.rows, 'row')} by {source}{worth}"
     yield from (f"rule      {name} took no row" for name, rows in status.rules.items() if not rows)
     asked, agreed = status.verified.asked, status.verified.agreed

@@ -6,7 +6,7 @@ import pytest
 
 from batchjob.errors import SettingError
 from batchjob.model import Ending
-from batchjob.run.ending import how_it_ended
+from batchjob.run.ending import how_it_ended, over_budget
 from batchjob.settings.config import merge
 from batchjob.settings.failures import Failures, allowed_of
 from batchjob.states import JobState
@@ -58,3 +58,11 @@ def test_behind_a_limit_rows_are_left_and_failed_ones_are_told_too() -> None:
 def test_an_amount_that_is_none_is_refused_with_two_that_are(amount: str) -> None:
     with pytest.raises(SettingError, match=r"such as 5, or a share such as 2%"):
         allowed_of(amount, 100)
+
+
+def test_a_budget_that_is_reached_says_spent_limit_and_what_the_next_request_could_cost() -> None:
+    ending = over_budget(merge({"budget": 0.05}), 0.012, 0.0385)
+    assert (ending.state, ending.exit_code) == (JobState.OVER_BUDGET, 5)
+    assert ending.reason == (
+        "0.0120 USD of the budget of 0.0500 USD are spent, and the next request could cost 0.0385 USD"
+    )

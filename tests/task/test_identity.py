@@ -46,6 +46,7 @@ OTHER: dict[str, Any] = {
     "log_format": "json",
     "dedupe": "loose",
     "blank": "skip",
+    "price": [1.0, 2.0],
     "base_url": "https://other/v1",
     "max_attempts": 7,
     "max_paid": 7,
