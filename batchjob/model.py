@@ -162,6 +162,10 @@ class Limits(Value, frozen=True):
     tokens: Quota = Quota()
 
 
+NO_ROOM = "too_many_files"
+"""The kind of a request for which this machine could not open one more connection."""
+
+
 class NotSent(Value, frozen=True):
     """No byte of the request left this machine."""
 

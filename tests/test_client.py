@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import ssl
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from batchjob.endpoints import fast
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.endpoints.choose import VARIABLE, open_transport
 from batchjob.errors import SettingError
-from batchjob.model import Answered, Lost, NotSent, Rejected
+from batchjob.model import NO_ROOM, Answered, Lost, NotSent, Rejected
 from tests.faults.server import completion, http
 
 BATCHJOB = Path(sys.executable).with_name("batchjob")
@@ -389,6 +390,19 @@ async def test_where_a_proxy_refuses_nothing_was_sent(
     assert isinstance(heard, NotSent)
     assert heard.kind == "cannot_connect"
     assert "secret" not in heard.message
+
+
+async def test_without_an_open_file_to_spare_nothing_was_sent_and_it_is_no_fault_of_the_endpoint() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    endpoint = endpoint_at("http://127.0.0.1:9/v1")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # what is open stays so
+    try:
+        heard = await endpoint.send(b"{}", "key-1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await endpoint.close()
+    assert isinstance(heard, NotSent)
+    assert heard.kind == NO_ROOM
 
 
 def trusted(folder: Path) -> tuple[ssl.SSLContext, Path]:

@@ -16,7 +16,19 @@ from batchjob.exchange.conclude import still_lost
 from batchjob.exchange.decide import ADVICE, ANSWERED, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.rows import Terms, read_answer, unanswered
-from batchjob.model import Answered, Ending, Lost, LostRequest, NotSent, Parcel, Rejected, Reply, Row, RowResult
+from batchjob.model import (
+    NO_ROOM,
+    Answered,
+    Ending,
+    Lost,
+    LostRequest,
+    NotSent,
+    Parcel,
+    Rejected,
+    Reply,
+    Row,
+    RowResult,
+)
 from batchjob.pace.gate import FIRST_CONTACT_SECONDS, MAX_OUTAGE_SECONDS, Down, Gate
 from batchjob.pace.health import (
     ALIKE_AT_FIRST,
@@ -317,6 +329,9 @@ def test_an_answer_in_an_outage_lets_others_go_at_once() -> None:
 
 
 def unheard(gate: Gate, reply: Reply, now: float) -> Ending | None:
+    """How the job ends by a reply that comes after the gate has looked at the clock each second."""
+    for second in range(int(gate._looked_at), int(now)):
+        gate.look(second)
     return gate.learn(decide(reply), reply, Parcel((ROW,), "m"), sent_at=now, now=now).stop
 
 
@@ -327,7 +342,7 @@ def test_a_job_that_never_reached_its_endpoint_gives_up_after_a_minute_and_says_
     assert ending is not None
     assert (ending.state, ending.exit_code) == (JobState.REFUSED, 3)
     assert "no connection in 1 min 03 s" in ending.reason
-    assert "nobody there. What to do: check the address (--base-url)" in ending.reason
+    assert "nobody there. What to do: check the address, " in ending.reason
 
 
 @pytest.mark.parametrize(
@@ -350,6 +365,28 @@ def test_an_explicit_max_outage_wins_also_at_the_first_contact(given: float) -> 
     ending = unheard(gate, REFUSED, given + 1)
     assert ending is not None
     assert ending.exit_code == 1
+
+
+def test_the_time_in_which_a_run_stood_still_is_no_outage() -> None:
+    gate = Gate(JobConfig(max_outage=30.0), heard=True, now=0.0)
+    assert gate.look(1.0) == 0.0
+    assert gate.look(500.0) == 499.0
+    assert unheard(gate, REFUSED, 520.0) is None
+    assert unheard(gate, REFUSED, 540.0) is not None
+    late = Gate(JobConfig(max_outage=30.0), heard=True, now=0.0)
+    assert late.learn(decide(REFUSED), REFUSED, Parcel((ROW,), "m"), sent_at=0.0, now=500.0).stop is None
+
+
+def test_where_no_more_files_may_be_open_fewer_requests_are_in_flight() -> None:
+    gate = Gate(JobConfig(concurrency=100), heard=True, now=0.0)
+    unheard(gate, Answered("a"), 0.5)
+    for in_flight in (50, 49, 48):
+        gate.in_flight = in_flight
+        unheard(gate, NotSent(NO_ROOM, ""), 1.0)
+    gate.in_flight = 47
+    assert gate.seconds_to_room(2.0) == math.inf
+    gate.in_flight = 46
+    assert gate.seconds_to_room(2.0) == 0.0
 
 
 def test_an_outage_says_since_when_until_when_and_what_was_heard_last() -> None:

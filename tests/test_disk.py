@@ -20,6 +20,7 @@ from batchjob.errors import DiskFull
 from batchjob.model import AddRows, Chunk, Claim, InputSource, RowResult, Settle, TaskRecord
 from batchjob.run.group_commit import GroupCommit
 from batchjob.states import Event, Outcome, Source
+from batchjob.stores.sqlite.files import is_far, kind_of_disk, refuse_network_disk
 from batchjob.stores.sqlite.store import open_store
 
 SLOW = (0.02, 0.04)
@@ -256,3 +257,38 @@ async def test_a_group_behind_one_that_found_the_disk_full_tells_the_same_and_ke
     await store.close()
     assert [type(error) for error in (*told, full.exception(), last.exception())] == [DiskFull] * 3
     assert counts == {"pending": 3 - between, "in_flight": 1 + between, "done": 1, "failed": 0, "unconfirmed": 0}
+
+
+MOUNTS = rb"""/dev/sda1 / ext4 rw 0 0
+/dev/sdb1 /mnt/caf\351\040disk\134x ext4 rw 0 0
+server:/x /mnt/far nfs4 rw 0 0
+s3 /mnt/s3 fuse.rclone rw 0 0
+over /mnt/over fuse.fuse-overlayfs rw 0 0
+host /mnt/host vboxsf rw 0 0
+/dev/sdc1 /mnt/host/own xfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (b"/home/me/j.db", "ext4"),
+        (b"/mnt/caf\xe9 disk\\x/j.db", "ext4"),
+        (b"/mnt/far/deep/j.db", "nfs4"),
+        (b"/mnt/s3/j.db", "fuse.rclone"),
+        (b"/mnt/over/j.db", "fuse.fuse-overlayfs"),
+        (b"/mnt/host/j.db", "vboxsf"),
+        (b"/mnt/host/own/j.db", "xfs"),
+        (b"/mnt/farther/j.db", "ext4"),
+    ],
+)
+def test_the_disk_of_a_path_is_known_whatever_its_mounts_are_called(path: bytes, kind: str) -> None:
+    mounts = MOUNTS.replace(rb"\351", b"\xe9")  # the kernel escapes spaces and the like, and nothing else
+    assert kind_of_disk(Path(os.fsdecode(path)), mounts) == kind
+    refused = kind in ("nfs4", "fuse.rclone", "vboxsf")
+    assert is_far(kind) is refused
+
+
+def test_a_disk_that_is_mounted_under_a_name_that_is_not_utf8_stops_no_job_elsewhere(tmp_path: Path) -> None:
+    with mounted(tmp_path / os.fsdecode(b"caf\xe9 disk"), 1):
+        refuse_network_disk(tmp_path / "j.db")

@@ -628,7 +628,7 @@ def test_an_address_where_nobody_ever_was_ends_the_job_with_what_to_check(
         ran = run(capfd, "start", "in.csv", "--base-url", url, "--model", "m", "--labels", "alpha,beta")
     assert ran.exit == 3, ran.said
     assert "refused - no connection in " in ran.said
-    assert "check the address (--base-url)" in ran.said
+    assert "check the address, that something listens there" in ran.said
     assert tally("row") == {"pending": 30}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from batchjob import __version__
+from batchjob.cli import process
 from batchjob.errors import BatchjobError
 from batchjob.printable import printable, without_passwords
 
@@ -59,6 +60,10 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; a known error is one sentence on stderr."""
+    if sys.platform == "win32":
+        sys.exit("batchjob: Windows is not supported; WSL is (wsl --install): there batchjob runs as on Linux")
+    process.open_streams()
+    process.end_on_signals()
     sys.exit(_run(arguments))
 
 
@@ -88,6 +93,9 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("BATCHJOB_DEBUG"):
             raise
+        if trouble := process.trouble_of(error):
+            _say(f"batchjob: {trouble}")
+            return 1
         _say(f"batchjob: defect: {type(error).__name__}: {error}. Please report it; BATCHJOB_DEBUG=1 shows where")
         return 1
     return result if isinstance(result, int) else 0

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 
@@ -14,6 +13,7 @@ import click
 import msgspec
 
 from batchjob.cli.options import db_flag
+from batchjob.cli.process import room_for_connections, stopping_signals
 from batchjob.cli.progress import show_progress
 from batchjob.cli.show import columns
 from batchjob.endpoints.key import require_key
@@ -24,6 +24,7 @@ from batchjob.logs import Logger, make_logger
 from batchjob.model import Ending
 from batchjob.printable import without_passwords
 from batchjob.run.online import Runner
+from batchjob.settings.config import JobConfig
 from batchjob.states import JobState
 from batchjob.stores import open_reader
 from batchjob.views.lines import folded
@@ -47,11 +48,17 @@ def run(plan: Plan, key_command: str | None = None) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     log = make_logger(format=config.log_format, file=config.log_file, quiet=config.quiet)
     with asyncio.Runner(loop_factory=_loop_factory()) as loop:
-        ended = loop.run(
-            runs.run(plan, key=key, log=log, key_command=key_command, attend=_attended_by(log, quiet=config.quiet))
-        )
+        attend = _attended_by(log, quiet=config.quiet)
+        most = _most_in_flight(config)
+        ended = loop.run(runs.run(plan, key=key, log=log, key_command=key_command, attend=attend, most_in_flight=most))
     _summarize(plan, ended, log.bind(job=plan.name))
     return ended.ending.exit_code
+
+
+def _most_in_flight(config: JobConfig) -> int:
+    """How many requests may be in flight by the limit of open files; the sandbox holds the other ends as well."""
+    ends = 2 if config.sandbox else 1
+    return max(room_for_connections(ends * config.concurrency) // ends, 1)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -71,7 +78,7 @@ def _attended_by(log: Logger, *, quiet: bool) -> Attend:
     async def attend(runner: Runner) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         showing = asyncio.create_task(show_progress(runner, log, quiet=quiet))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in stopping_signals():
             loop.add_signal_handler(number, _on_signal, runner)
         try:
             yield

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from batchjob.endpoints.replies import fit_to_keep, read_reply, text_of
 from batchjob.endpoints.secrets import Secrets
 from batchjob.endpoints.transport import NotConnected
 from batchjob.errors import SettingError
-from batchjob.model import Lost, NotSent, Reply
+from batchjob.model import NO_ROOM, Lost, NotSent, Reply
 from batchjob.providers.table import Auth
 
 
@@ -109,6 +110,8 @@ class ChatEndpoint(ChatBodies):
             if isinstance(error.cause, aiohttp.ClientResponseError):  # its own words hold the proxy's password
                 said = _told(Exception(f"{error.cause.status} {error.cause.message}"))
                 return NotSent("cannot_connect", f"no way through the proxy: {said}")
+            if isinstance(error.cause, OSError) and error.cause.errno in (errno.EMFILE, errno.ENFILE):
+                return NotSent(NO_ROOM, "no connection: this machine allows no more open files")
             return NotSent("cannot_connect", _told(error.cause))
         if isinstance(error, TimeoutError):
             return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")

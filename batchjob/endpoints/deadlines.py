@@ -6,9 +6,16 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
+LATE_SECONDS = 0.5
+"""A timer that comes so much too late tells of a stall: the process was stopped (Ctrl-Z), or the machine asleep."""
+GRACE_SECONDS = 1.0
+"""How long what came meanwhile is read, after a stall, before anything is given up for it."""
+
 
 class Deadlines:
     """A time limit for whatever runs inside `with`, the same for all: one timer for them all, not one for each.
+
+    After a stall nothing ends before what lies in the sockets was read: an answer that has come is no lost request.
 
     Raises:
         TimeoutError: inside a task whose time is over.
@@ -20,6 +27,7 @@ class Deadlines:
         self._due: dict[asyncio.Task[Any], float] = {}  # the first is due first
         self._over: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._grace = False  # the timer comes after a stall
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -41,6 +49,12 @@ class Deadlines:
     def _sweep(self) -> None:
         """End those whose time is over, and come back for the next."""
         now = self._loop.time()
+        assert self._timer is not None
+        if now - self._timer.when() > LATE_SECONDS and not self._grace:
+            self._grace = True
+            self._timer = self._loop.call_at(now + GRACE_SECONDS, self._sweep)
+            return
+        self._grace = False
         while self._due:
             task, due = next(iter(self._due.items()))
             if due > now:

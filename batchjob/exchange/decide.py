@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from batchjob.model import HUGE, Answered, Lost, Rejected, Reply, Usage, Value
+from batchjob.model import HUGE, NO_ROOM, Answered, Lost, Rejected, Reply, Usage, Value
 from batchjob.states import Outcome
 from batchjob.task.finish import Ended, how_it_ended
 from batchjob.task.thoughts import spoken
@@ -242,7 +242,8 @@ ADVICE = {
     "conflict": "the endpoint was still busy with it each time: retry",
     "server_error": "the endpoint failed on this row each time: retry",
     "unavailable": "the endpoint was not available: retry",
-    "cannot_connect": "check the address and the network, then retry",
+    NO_ROOM: "nothing to do: fewer requests are kept in flight; ulimit -n allows more",
+    "cannot_connect": "check the address and the network, then resume",
     "blank_text": "there is nothing to label: give --fallback LABEL, or --blank skip to let such rows pass",
     "unreadable_row": "mend the row, then start the mended file as a new job",
     "ragged_row": "quote the text or mend the row, then start the mended file as a new job",

@@ -56,12 +56,19 @@ async def unattended(runner: Runner) -> AsyncIterator[None]:
 
 
 async def run(
-    plan: Plan, *, key: str | None, log: Logger, key_command: str | None = None, attend: Attend = unattended
+    plan: Plan,
+    *,
+    key: str | None,
+    log: Logger,
+    key_command: str | None = None,
+    attend: Attend = unattended,
+    most_in_flight: int | None = None,
 ) -> Ended:
     """Carry out a plan. The labels are in the database, and in `output` where the settings name one.
 
     Args:
         key_command: asked for another key when the endpoint refuses this one.
+        most_in_flight: what this machine has room for; the settings may ask for more.
 
     Raises:
         BatchjobError: it could not begin, or the input or the database failed in the middle; what was answered is kept.
@@ -73,6 +80,7 @@ async def run(
         await _choose_job(store, plan)
         log = log.bind(job=plan.name)
         await _recover(store, config, log)
+        config = _within(most_in_flight, config, log)
         if plan.retry_kinds is not None:
             log.info("rows_put_back", rows=await store.retry(plan.retry_kinds, at=time.time()))
         async with _endpoint(config, key, key_command, log) as endpoint:
@@ -161,6 +169,19 @@ async def _choose_job(store: Store, plan: Plan) -> None:
         task=Task.of(plan.config).record(),
         at=time.time(),
     )
+
+
+def _within(most: int | None, config: JobConfig, log: Logger) -> JobConfig:
+    """The settings with no more requests in flight than this machine has room for; those that are kept stay."""
+    if most is None or config.concurrency <= most:
+        return config
+    log.warning(
+        "concurrency_lowered",
+        to=most,
+        wanted=config.concurrency,
+        meaning="each connection is an open file, and no more are allowed here: ulimit -n",
+    )
+    return msgspec.structs.replace(config, concurrency=most)
 
 
 async def _recover(store: Store, config: JobConfig, log: Logger) -> None:

@@ -6,7 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from batchjob.exchange.decide import Decision, Next, Signal
-from batchjob.model import Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply
+from batchjob.model import NO_ROOM, Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply
 from batchjob.numbers import duration
 from batchjob.pace.health import Health
 from batchjob.pace.pacer import Pacer
@@ -16,6 +16,10 @@ from batchjob.states import JobState
 MAX_OUTAGE_SECONDS = 6 * 3600.0
 FIRST_CONTACT_SECONDS = 60.0
 """How long a job tries that never reached its endpoint: that is a wrong address far more often than an outage."""
+
+
+STILL_SECONDS = 5.0
+"""Between two looks at the clock that come every second: so long a gap is a stall of this process."""
 
 
 class Down(NamedTuple):
@@ -45,9 +49,18 @@ class Gate:
     def __init__(self, config: JobConfig, *, heard: bool, now: float) -> None:
         self._given = config.max_outage
         self._heard = heard
+        self._looked_at = now
         self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=now)
         self._health = Health(now=now)
         self.in_flight = 0
+
+    def look(self, now: float) -> float:
+        """To be called once a second: seconds that this process stood still, which are no silence of the endpoint."""
+        gap, self._looked_at = now - self._looked_at, now
+        if gap <= STILL_SECONDS:
+            return 0.0
+        self._health.stood_still(gap)
+        return gap
 
     def seconds_to_room(self, now: float) -> float:
         """0 when one more may be in flight; infinite until one that is comes back."""
@@ -85,6 +98,7 @@ class Gate:
             return _COUNTS if since is None else Lesson(True, over=now - since)
         self._heard = self._heard or not isinstance(reply, NotSent)
         self._health.said = decision.message
+        self.look(now)
         before = self._health.outage_since
         counts = self._learn_of_failure(decision, reply, parcel, sent_at, now)
         outage = before is None and self._health.outage_since is not None
@@ -103,8 +117,8 @@ class Gate:
             return Ending(JobState.STOPPED, reason, 1, "unavailable")
         reason = (
             f"no connection in {duration(seconds)}, and none before: {self._health.said.rstrip('.')}. What to do: "
-            "check the address (--base-url), that something listens there, the network and the proxy, then give the "
-            "same command again; --max-outage SECONDS waits longer"
+            "check the address, that something listens there, the network and the proxy; then resume, with another "
+            "--base-url or a longer --max-outage if need be"
         )
         return Ending(JobState.REFUSED, reason, 3, "cannot_connect")
 
@@ -116,6 +130,8 @@ class Gate:
             return False
         if wait:
             self._pacer.pause(wait, now)
+        if decision.kind == NO_ROOM:
+            self._pacer.no_room(self.in_flight)
         if decision.overload:
             self._pacer.overloaded(now, self.in_flight)
         return self._health.bad(decision.signal, parcel.rows[0], now)

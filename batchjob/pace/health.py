@@ -39,6 +39,7 @@ class Health:
         self.outage_since: float | None = None
         self._last_good = now
         self._excused = 0.0  # seconds of waiting that the endpoint asked for since
+        self._still = 0.0  # seconds since in which nobody listened
         self._asked_until = now
         self._good = 0
         self._bad_in_a_row = 0
@@ -53,7 +54,7 @@ class Health:
             self.probing, self.probe_at = False, now
         self.outage_since = None
         self._last_good = now
-        self._excused = 0.0
+        self._excused = self._still = 0.0
         self._good += 1
         self._bad_in_a_row = 0
         self._interval = FIRST_PROBE_SECONDS
@@ -91,12 +92,16 @@ class Health:
         many = self._bad_in_a_row >= OUTAGE_IN_A_ROW or sum(self._window) * 2 >= OUTAGE_WINDOW
         if sent:
             return many
-        silent = now - self._last_good
+        silent = self.down_seconds(now)
         return silent >= NOBODY_SECONDS and (many or (silent >= NOBODY_LONG_SECONDS and self._bad_in_a_row > 1))
 
     def _probe_later(self, now: float) -> None:
         self.probe_at = max(self.probe_at, now + self._interval)
         self._interval = min(self._interval * 2, LAST_PROBE_SECONDS)
+
+    def stood_still(self, seconds: float) -> None:
+        """This process was stopped, or the machine asleep: nobody could be heard meanwhile."""
+        self._still += seconds
 
     def told_to_wait(self, seconds: float, now: float, *, most: float) -> None:
         """The endpoint asked for a pause: that time does not count as down, up to `most` seconds of it."""
@@ -105,8 +110,8 @@ class Health:
         self._asked_until = max(self._asked_until, asked_until)
 
     def down_seconds(self, now: float) -> float:
-        """How long nothing has been answered, but for the time the endpoint asked to wait."""
-        return now - self._last_good - self._excused
+        """How long nothing has been answered, but for the time that is excused."""
+        return now - self._last_good - self._excused - self._still
 
     def forget(self, number: int) -> None:
         """The row is settled."""

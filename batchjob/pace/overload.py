@@ -44,6 +44,11 @@ class Overload:
         self.limit = max(flying * self.CUT, 1.0)
         self._cut_at, self._well, self.cut = now, False, True
 
+    def no_room(self, in_flight: int) -> None:
+        """This machine has room for no more than were in flight."""
+        self.ceiling = max(min(self.ceiling, in_flight - 1), 1)
+        self.limit = min(self.limit, self.ceiling)
+
     def went_well(self, in_flight: int | None) -> None:
         """An answer was heard; it teaches a higher limit only if this one was used up (in slow start, half)."""
         self._well = True

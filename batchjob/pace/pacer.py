@@ -136,6 +136,11 @@ class Pacer:
         self._overload.happened(now, in_flight)
         self._concurrency = int(self._overload.limit)
 
+    def no_room(self, in_flight: int) -> None:
+        """This machine could not open one more connection while so many requests, this one too, were in flight."""
+        self._overload.no_room(in_flight)
+        self._concurrency = int(self._overload.limit)
+
     def went_well(self, now: float, in_flight: int | None = None, sent_at: float = inf) -> None:
         """A request was accepted and answered; `in_flight` and `sent_at` as with `rate_limited`."""
         if not self._started:

@@ -361,6 +361,10 @@ class Runner:
     async def _beat(self) -> None:
         """Once a second: what `status` shows of a run."""
         while True:
+            if still := self._gate.look(self._clock()):
+                self._log.warning(
+                    "run_stood_still", seconds=round(still), meaning="it was stopped, or the machine slept"
+                )
             self.progress.mark(self._clock())
             if not self.stopping:
                 self._commits.submit(Beat(self.progress.rows_per_second, self.pacing, self._wall(), self.outage))

@@ -38,6 +38,7 @@ def connect(path: Path) -> sqlite3.Connection:
         schema.check_ours(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS: its fsync alone leaves the disk's own cache unwritten
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA temp_store = MEMORY")
         schema.migrate(connection, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -24,7 +25,18 @@ BEGINNINGS = {
 HEAD_BYTES = 4
 SQLITES = ("-wal", "-shm", "-journal")
 
-NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs")
+NETWORK = (
+    *("nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "9p", "afs", "openafs", "ceph", "coda", "glusterfs"),
+    *("lustre", "beegfs", "gpfs", "pvfs2", "orangefs", "ocfs2", "gfs2", "acfs", "panfs", "davfs", "fuse"),
+    *("vboxsf", "vmhgfs", "prl_fs"),  # folders of the machine that this one runs on
+)
+LOCAL_FUSE = (
+    *("fuse-overlayfs", "mergerfs", "bindfs", "encfs", "gocryptfs", "cryfs", "securefs", "unionfs", "unionfs-fuse"),
+    *("ntfs-3g", "exfat", "lxcfs"),
+)
+"""Behind `fuse.` may be anything, most of it somewhere else; these lie on this machine's own disks."""
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
+"""A space, a tab, a line end or a backslash in a name of /proc/mounts."""
 
 
 def refuse_network_disk(path: Path) -> None:
@@ -33,15 +45,27 @@ def refuse_network_disk(path: Path) -> None:
     Raises:
         StoreError: the path lies on a network file system (as far as Linux tells).
     """
-    best, kind = "", ""
+    kind = ""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/mounts").read_text().splitlines():
-            _, mount, type_, *_ = line.split(" ")
-            mount = mount.replace("\\040", " ")
-            if path.is_relative_to(mount) and len(mount) >= len(best):
-                best, kind = mount, type_
-    if kind in NETWORK:
+        kind = kind_of_disk(path, Path("/proc/mounts").read_bytes())
+    if is_far(kind):
         raise StoreError(f"{path} lies on a network file system ({kind}), where SQLite is not safe. Use a local --db")
+
+
+def is_far(kind: str) -> bool:
+    """Whether a type of file system may be one that other machines write to."""
+    return kind in NETWORK or (kind.startswith("fuse.") and kind.removeprefix("fuse.") not in LOCAL_FUSE)
+
+
+def kind_of_disk(path: Path, mounts: bytes) -> str:
+    """The type of the file system that a path lies on, by /proc/mounts; "" where that does not say."""
+    best, kind = "", ""
+    for line in mounts.splitlines():  # bytes: a name need not be UTF-8
+        _, escaped, type_, *_ = line.split(b" ")
+        mount = os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), escaped))
+        if path.is_relative_to(mount) and len(mount) >= len(best):
+            best, kind = mount, os.fsdecode(type_)
+    return kind
 
 
 def side_files(path: Path) -> list[Path]:
@@ -131,11 +155,18 @@ def fill_reserve(path: Path) -> None:
             return
         file = open_own(reserve, os.O_CREAT | os.O_WRONLY)
         try:
-            os.posix_fallocate(file, 0, RESERVE_BYTES)
+            _allocate(file, RESERVE_BYTES)
         except OSError:
             reserve.unlink()
         finally:
             os.close(file)
+
+
+def _allocate(file: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:  # macOS
+        os.pwrite(file, bytes(size), 0)
 
 
 def free_reserve(path: Path) -> None:

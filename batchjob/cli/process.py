@@ -1,0 +1,80 @@
+"""What this process was given by the system (streams, signals, open files, a folder), and what is made of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+SPARE_FILES = 40
+"""Open files besides connections: the database's, a log, an output, and what libraries open."""
+
+
+def open_streams() -> None:
+    """Give the standard streams that are closed to nobody, first of all: else a database or a connection gets their
+    numbers, and what is written to stderr goes there.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, and so this one.
+            opened = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            setattr(sys, name, os.fdopen(opened, mode, encoding="utf-8"))
+
+
+def end_on_signals() -> None:
+    """As the first process of a container, end on signals that end others: the kernel ignores them there."""
+    if os.getpid() == 1:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _end_at_once)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """Those that stop a run, but for what was ignored when the process began: `nohup` and a script's `&` ask for
+    that.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def room_for_connections(wanted: int) -> int:
+    """How many connections may be open at once, at most `wanted`; the limit of open files is raised where it may be."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    except (OSError, ValueError):  # macOS has another limit beyond the hard one
+        most = soft
+    return wanted if most >= needed else max(most - SPARE_FILES, most // 3, 1)
+
+
+def trouble_of(error: BaseException) -> str:
+    """An error of the machine or of its names in a sentence, with what to do; "" for any other."""
+    if isinstance(error, ImportError) and error.name in ("_sqlite3", "sqlite3"):
+        return "this Python has no SQLite (its module _sqlite3): take another, or build it with SQLite's headers there"
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        name = error.object[:200].encode("utf-8", "backslashreplace").decode()
+        return f"the name {name!r} is not UTF-8: rename it, or pipe the file in as -. In an odd locale: PYTHONUTF8=1"
+    if isinstance(error, FileNotFoundError) and not _has_folder():
+        return "the folder this was called in is gone: cd to one that is there"
+    return ""
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 (the question is whether it fails)
+    except FileNotFoundError:
+        return False
+    return True
