@@ -25,6 +25,7 @@ import pytest
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.jobfile import KEY_COMMAND, read_job_toml
 from batchjob.stores.sqlite.check import SqliteCheck
+from tests.waiting import is_under_way, until
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -67,18 +68,6 @@ def running(batchjob: BatchJob, sandbox: Sandbox) -> Iterator[BatchJob]:
     yield batchjob
     process.kill()
     process.communicate()
-
-
-def is_under_way(batchjob: BatchJob) -> bool:
-    said = batchjob("status", "--json").out
-    return bool(said) and json.loads(said)["pid"] is not None and json.loads(said)["rows"]["done"] > 0
-
-
-def until(true: Callable[[], bool], *, seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def change(folder: Path, *statements: str) -> None:

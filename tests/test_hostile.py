@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.waiting import is_under_way, until
+
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
 
@@ -60,6 +62,10 @@ def begin_patched(batchjob: BatchJob, code: str, *arguments: str) -> subprocess.
     asked = [str(Path(batchjob.command).with_name("python")), "-c", script, *arguments]
     more: dict[str, Any] = {"cwd": batchjob.folder, "env": batchjob.environment}
     return subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+def rate(status: str) -> dict[str, float | None]:
+    return json.loads(status)["rate"]  # type: ignore[no-any-return]
 
 
 def clock_set_back(batchjob: BatchJob, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -171,7 +177,18 @@ def test_a_database_with_a_trigger_or_a_changed_table_is_left_alone(batchjob: Ba
 
 # ---------------------------------------------------------------- several at once
 
-PATIENT = "import batchjob.stores.sqlite.lock as lock; lock.TRIES = 300"
+PATIENT = """
+import pathlib, batchjob.stores.sqlite.lock as lock
+lock.TRIES = 300
+taken = lock.WriterLock._taken
+def told(self):
+    mine = taken(self)
+    if not mine:
+        pathlib.Path("waits").touch()
+    return mine
+lock.WriterLock._taken = told
+"""
+"""Waits nine seconds for its turn, and makes a file that says so."""
 
 
 def test_six_starts_at_the_same_instant_pay_every_row_once(batchjob: BatchJob, sandbox: Any) -> None:
@@ -197,7 +214,7 @@ def test_a_job_that_another_process_makes_meanwhile_is_not_made_twice(batchjob: 
         fcntl.flock(lock, fcntl.LOCK_EX)
         late = begin_patched(batchjob, PATIENT, *start)
         assert late.stderr is not None
-        time.sleep(1.2)  # it has seen that there is no job, and waits for its turn
+        until((batchjob.folder / "waits").exists)  # it has seen that there is no job
         (batchjob.folder / "made.db").rename(batchjob.folder / "batchjob.db")
     _, err = late.communicate(timeout=20)
     assert late.returncode == 1
@@ -224,14 +241,15 @@ def test_with_the_clock_set_back_the_latest_job_is_still_the_one_that_ran_last(
 
 
 def test_with_the_clock_set_back_no_age_rate_or_time_left_is_below_zero(batchjob: BatchJob, sandbox: Any) -> None:
-    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"my card {n}\n" for n in range(80)))
-    start = ("start", "in.csv", "--base-url", sandbox("--latency", "0.05"), *TASK, "--concurrency", "2")
-    process = batchjob.begin(*start)
-    time.sleep(1.3)  # it has written down its rows a second by now
-    rate = json.loads(clock_set_back(batchjob, "status", "--json").stdout)["rate"]
-    assert all(value is None or value >= 0 for value in rate.values())
+    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"my card {n}\n" for n in range(400)))
+    start = ("start", "in.csv", "--base-url", sandbox("--latency", "0.05"), *TASK, "--concurrency")
+    process = batchjob.begin(*start, "2")
+    until(lambda: is_under_way(batchjob) and rate(batchjob("status", "--json").out)["rows_per_second"] is not None)
+    assert all(
+        value is None or value >= 0 for value in rate(clock_set_back(batchjob, "status", "--json").stdout).values()
+    )
     process.kill()
     process.communicate()
-    assert clock_set_back(batchjob, *start).returncode == 0
+    assert clock_set_back(batchjob, *start, "40").returncode == 0
     assert clock_set_back(batchjob, "cache", "prune", "--older-than", "1h").returncode == 0
-    assert "in: 80, 0 min old" in clock_set_back(batchjob, "cache", "stats").stdout
+    assert "in: 400, 0 min old" in clock_set_back(batchjob, "cache", "stats").stdout
