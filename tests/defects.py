@@ -508,13 +508,25 @@ def _(usage: Any) -> None:
 
 
 @defect(
+    "what is out when answers prove to be dearer is left as it was",
+    "exchange.spending",
+    "tests/test_bills.py::test_what_is_out_when_thinking_is_first_seen_counts_with_its_thoughts",
+)
+def _(spending: Any) -> None:
+    def learn(self: Any, exchange: Any, reply: Any) -> None:
+        self._questions.learn_answer(exchange.parcel, reply.usage, reply.cost)
+
+    put(spending, "Spending.learn", learn)
+
+
+@defect(
     "the worst case is too low",
     "exchange.question",
     "tests/exchange/test_question.py",
 )
 def _(question: Any) -> None:
-    def half(self: Any, parcel: Any) -> int | None:
-        cost = worst_case(self, parcel)
+    def half(self: Any, parcel: Any, *, by_reports: bool = False) -> int | None:
+        cost = worst_case(self, parcel, by_reports=by_reports)
         return cost and cost // 2
 
     worst_case = put(question, "Questions.worst_case", half)
