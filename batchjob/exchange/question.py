@@ -14,8 +14,9 @@ from batchjob.money.cost import REQUEST_TOKENS
 from batchjob.ports import Bodies
 from batchjob.providers.dialect import Dialect, Learned, dialect_of
 from batchjob.settings.config import JobConfig
+from batchjob.settings.pairs import merged
 from batchjob.states import Outcome
-from batchjob.task.prompt import Message, Prompt, max_tokens_for, response_format
+from batchjob.task.prompt import Message, Prompt, max_tokens_for, one_label_format, response_format
 
 MARKS = ("\N{OBJECT REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}")
 """What stands for a text where a frame is made begins and ends with these: two, so that it cannot overlap itself."""
@@ -41,7 +42,7 @@ class Questions:
         budget: Budget,
         learned: Mapping[str, Learned] | None = None,
     ) -> None:
-        self.by_schema = config.response_format  # whether many rows are asked for with a response_format
+        self.by_schema = config.response_format is not False  # whether many rows are asked for with a response_format
         self._by_schema_worked = False
         self._config = config
         self._bodies = bodies
@@ -53,6 +54,7 @@ class Questions:
         self._lied: set[tuple[str, int]] = set()  # too few input tokens were reported of one of these
         self._most_output: dict[tuple[str, int], int] = {}
         self._dearest: dict[tuple[str, int], int] = {}  # picodollars, of those whose cost was reported
+        self._extra = bool(config.confidence or config.response_format)
         self._learned = dict(learned or {})
         self._dialects: dict[str, Dialect] = {}
         self._max_tokens: dict[tuple[str, int], int] = {}
@@ -84,8 +86,18 @@ class Questions:
             temperature=self._config.temperature if dialect.temperature else None,
             response_format=self._format(count, dialect),
             token_field=dialect.token_field,
-            params=dialect.params,
+            params=merged(self._chosen(count, dialect), dialect.params) if self._extra else dialect.params,
         )
+
+    def _chosen(self, count: int, dialect: Dialect) -> dict[str, Any]:
+        """Parameters that come of settings: probabilities of tokens, and a choice among the labels."""
+        params: dict[str, Any] = {"logprobs": True} if self._config.confidence else {}
+        if self._config.response_format and count == 1 and dialect.choice:
+            table: Any = list(self._config.labels)
+            for name in reversed(dialect.choice.split(".")):
+                table = {name: table}
+            params |= table
+        return params
 
     def texts(self, parcel: Parcel) -> tuple[str, ...]:
         """What the model is told and asked, message by message."""
@@ -119,8 +131,12 @@ class Questions:
         return found
 
     def _format(self, count: int, dialect: Dialect) -> dict[str, Any] | None:
-        by_schema = count > 1 and self.by_schema and dialect.response_format
-        return response_format(self._config.labels, count) if by_schema else None
+        if not (self.by_schema and dialect.response_format):
+            return None
+        if count > 1:
+            return response_format(self._config.labels, count)
+        held = self._config.response_format and not dialect.choice
+        return one_label_format(self._config.labels) if held else None
 
     def _most_tokens(self, model: str, count: int) -> int:
         found = self._max_tokens.get((model, count))
@@ -157,7 +173,7 @@ class Questions:
         around = self._least_input.get((parcel.model, count)) if by_reports else None
         if around is None:
             around = self._prompt_bytes
-            if count > 1 and self.by_schema:  # some endpoints bill the schema
+            if self.by_schema and (count > 1 or self._config.response_format):  # some endpoints bill the schema
                 around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
         return around + self._prompt.text_bytes(parcel.rows) + ROW_BYTES * count
 
