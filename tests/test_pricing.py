@@ -252,7 +252,7 @@ def test_every_listed_price_is_plausible_and_cached_input_costs_no_more() -> Non
     assert load_prices()
     for (host, model), price in load_prices().items():
         assert host == host.lower()
-        assert 0 < price.cached_input <= price.input < price.output < 10**9, (host, model)
+        assert 0 < price.cached_input <= price.input <= price.output < 10**9, (host, model)
 
 
 def test_the_list_agrees_with_genai_prices() -> None:
