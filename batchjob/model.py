@@ -194,6 +194,8 @@ class Rejected(Value, frozen=True):
     provider_id: str | None = None
     retry_after_seconds: float | None = None
     limits: Limits | None = None
+    reasons: tuple[str, ...] = ()  # other words of its JSON that say why, lower case
+    page: bool = False  # no JSON but a page, as from what stands before the endpoint
 
 
 HUGE = "huge"
@@ -212,7 +214,6 @@ class Answered(Value, frozen=True):
     cost: int | None = None  # picodollars, as the endpoint itself reported
     odd_usage: str | None = None  # as it was reported, where it cannot be true
     thoughts: str | None = None  # that came beside the content
-    tokens: tuple[tuple[str, float], ...] = ()  # of the content, with the logarithms of their probabilities
 
 
 Reply = NotSent | Lost | Rejected | Answered
@@ -236,7 +237,6 @@ class RowResult(Value, frozen=True):
     error: str | None = None
     known_by: int | None = None  # the lost request it is to be known by, where that is not the one it went out in
     matched: Matched | None = None  # of a label the model gave
-    confidence: float | None = None  # 0 to 1, how sure the model was of it; None: not known
 
 
 class Remembered(Value, frozen=True):
@@ -371,3 +371,4 @@ class Run(Value, frozen=True):
     id: int
     first_request_id: int  # its requests count on from here; no other run's do
     heard: bool = False  # whether a run of the job before was ever answered, if only by a rejection
+    labelled: bool = False  # whether the job has a label that a model gave

@@ -57,7 +57,6 @@ class ExportRow(NamedTuple):
     origin: str | None
     answer: str | None
     attempts: int
-    confidence: float | None
     request_id: str | None
     request_rows: str | None
     model: str | None  # that was asked last

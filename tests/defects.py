@@ -292,55 +292,7 @@ def _(labels: Any) -> None:
     f"{CONCLUDE}::test_of_an_answer_that_may_not_be_whole_only_the_label_itself_counts",
 )
 def _(rows: Any) -> None:
-    def replaced(row, answer, terms, *, exact_only=False, tokens=(), number=None):  # type: ignore[no-untyped-def]
-        return read(row, answer, terms, tokens=tokens, number=number)
-
-    read = put(rows, "read_answer", replaced)
-
-
-@defect(
-    "words that a refusal repeats of the row are taken for the endpoint's own",
-    "exchange.adapt",
-    "tests/exchange/test_adapt.py::test_what_a_refusal_repeats_of_the_row_names_nothing",
-)
-def _(adapt: Any) -> None:
-    put(adapt, "without_echo", lambda message, sent: message)
-
-
-@defect(
-    "labels are remembered under the question as asked for, and not as it was sent",
-    "providers.dialect",
-    "tests/test_parameters.py::test_a_label_is_remembered_under_the_question_as_it_was_sent",
-)
-def _(dialect: Any) -> None:
-    put(dialect, "_asked", lambda params, *, temperature, system: b"")
-
-
-@defect(
-    "rows keep the keys of a question that was met with a change",
-    "run.supply",
-    "tests/test_adapting.py::test_each_refusal_is_met_once_said_and_known_to_the_next_job",
-)
-def _(supply: Any) -> None:
-    put(supply, "Supply.ask_as", lambda self, learned, asked: asked)
-
-
-@defect(
-    "a model of a route is asked by many at once before anybody knows how",
-    "run.adapting",
-    "tests/test_adapting.py::test_each_model_of_a_job_is_asked_alone_first",
-)
-def _(adapting: Any) -> None:
-    put(adapting, "Adapting.waits", lambda self, model: False)
-
-
-@defect(
-    "a secret may stand in a header that is stored",
-    "settings.pairs",
-    "tests/test_parameters.py::test_a_header_that_cannot_be_sent_is_refused_and_its_value_is_not_shown",
-)
-def _(pairs: Any) -> None:
-    put(pairs, "check_headers", lambda headers: None)
+    read = put(rows, "read_answer", lambda row, answer, terms, *, exact_only=False: read(row, answer, terms))
 
 
 @defect(
@@ -360,9 +312,7 @@ def _(thoughts: Any) -> None:
     storm=("resend", "label: row"),
 )
 def _(rows: Any) -> None:
-    def wrong(
-        row: Any, answer: str, terms: Any, *, exact_only: bool = False, tokens: Any = (), number: int | None = None
-    ) -> Any:
+    def wrong(row: Any, answer: str, terms: Any, *, exact_only: bool = False) -> Any:
         labels = terms.labels.labels
         return read(row, labels[row.number % len(labels)], terms)
 
@@ -489,6 +439,41 @@ def _(health: Any) -> None:
     put(health, "AlikeFailures.failed", lambda self, kind, row: False)
 
 
+HOLD = "tests/pace/test_hold.py"
+
+
+@defect(
+    "a job without a label pays on for answers that are of no use",
+    "pace.first_label",
+    f"{HOLD}::test_two_paid_answers_alike_are_enough_while_there_is_no_label",
+    f"{FAULT}[paid-and-of-no-use-content-alp-and-finish-reason-length-for-every-row]",
+)
+def _(first_label: Any) -> None:
+    put(first_label, "FirstLabel.watch", lambda self, decision, reply, results: None)
+
+
+@defect(
+    "a hiccup stops the job",
+    "pace.hold",
+    f"{HOLD}::test_a_minutes_limit_that_calls_itself_money_stops_no_job_however_often",
+    f"{FAULT}[the-endpoint-is-busy-or-broken-429-insufficient-quota-for-the-tokens-of-a-minute]",
+)
+def _(hold: Any) -> None:
+    put(hold, "Hold.judge", lambda self, decision, row, wait, *, sent_at, now: decision)
+
+
+@defect(
+    "the words of a row's own text stop the job",
+    "providers.meanings",
+    f"{DECISIONS}::test_words_that_the_endpoint_only_repeats_decide_nothing",
+)
+def _(meanings: Any) -> None:
+    def trusting(signs: Any, names: Any, message: str, repeated: str) -> Any:
+        return by_words(signs, names, message, "")
+
+    by_words = put(meanings, "_by_words", trusting)
+
+
 # ---------------------------------------------------------------- money
 
 
@@ -551,22 +536,10 @@ def _(budget: Any) -> None:
     "tests/test_bills.py::test_thinking_outside_the_usage_passes_no_budget_but_for_what_was_in_flight",
 )
 def _(usage: Any) -> None:
-    def as_told(found: Any) -> Any:
-        return usage.Usage(found.prompt_tokens or 0, 0, found.completion_tokens or 0)
+    def as_told(fields: Any) -> Any:
+        return usage.Usage(fields.get("prompt_tokens") or 0, 0, fields.get("completion_tokens") or 0)
 
     put(usage, "_tokens", as_told)
-
-
-@defect(
-    "what is out when answers prove to be dearer is left as it was",
-    "exchange.spending",
-    "tests/test_bills.py::test_what_is_out_when_thinking_is_first_seen_counts_with_its_thoughts",
-)
-def _(spending: Any) -> None:
-    def learn(self: Any, exchange: Any, reply: Any) -> None:
-        self._questions.learn_answer(exchange.parcel, reply.usage, reply.cost)
-
-    put(spending, "Spending.learn", learn)
 
 
 @defect(
@@ -575,8 +548,8 @@ def _(spending: Any) -> None:
     "tests/exchange/test_question.py",
 )
 def _(question: Any) -> None:
-    def half(self: Any, parcel: Any, *, by_reports: bool = False) -> int | None:
-        cost = worst_case(self, parcel, by_reports=by_reports)
+    def half(self: Any, parcel: Any) -> int | None:
+        cost = worst_case(self, parcel)
         return cost and cost // 2
 
     worst_case = put(question, "Questions.worst_case", half)

@@ -13,7 +13,16 @@ from batchjob import shortcuts
 from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS, duration_seconds, limits, retry_after_seconds
 from batchjob.errors import SettingError
 from batchjob.exchange.conclude import still_lost
-from batchjob.exchange.decide import ADVICE, ANSWERED, BACKOFF_MOST_SECONDS, Next, Signal, backoff_seconds, decide
+from batchjob.exchange.decide import (
+    ADVICE,
+    ANSWERED,
+    BACKOFF_MOST_SECONDS,
+    Known,
+    Next,
+    Signal,
+    backoff_seconds,
+    decide,
+)
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.rows import Terms, read_answer, unanswered
 from batchjob.model import (
@@ -41,6 +50,7 @@ from batchjob.pace.health import (
     AlikeFailures,
     Health,
 )
+from batchjob.providers.table import PLAIN, by_name
 from batchjob.settings.complete import check
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.jobfile import parse_labels_file
@@ -155,6 +165,27 @@ def test_what_an_error_says_in_prose_decides_nothing(message: str) -> None:
         assert decide(Rejected(400, said)).kind == "bad_request"
 
 
+CREDIT = "Your credit balance is too low"
+
+
+@pytest.mark.parametrize("text", [CREDIT, f"they wrote:  {CREDIT.upper()}\n and went", f'"{CREDIT}"'])
+def test_words_that_the_endpoint_only_repeats_decide_nothing(text: str) -> None:
+    first = Known(answered=False, sent=("Which label?", text))
+    assert decide(Rejected(400, f"odd input: {text}"), first).kind == "bad_request"
+    assert decide(Rejected(400, CREDIT), Known(answered=False, sent=("Which label?", "hello"))).kind == "no_credit"
+
+
+@pytest.mark.parametrize(
+    ("name", "answered", "kind"),
+    [(None, False, "no_credit"), (None, True, "bad_request"), ("anthropic", True, "no_credit")],
+)
+def test_words_count_of_a_known_provider_or_while_nothing_has_been_answered(
+    name: str | None, answered: bool, kind: str
+) -> None:
+    provider = by_name(name) if name else PLAIN
+    assert decide(Rejected(400, CREDIT), Known(provider, answered)).kind == kind
+
+
 @pytest.mark.parametrize(
     ("status", "code", "param", "next_", "kind"),
     [
@@ -162,7 +193,12 @@ def test_what_an_error_says_in_prose_decides_nothing(message: str) -> None:
         (402, "", "", Next.STOP, "no_credit"),
         (403, "", "", Next.STOP, "forbidden"),
         (403, "content_policy_violation", "", Next.FAIL, "content_filter"),
+        (403, "context_length_exceeded", "", Next.FAIL, "too_long"),
         (404, "", "", Next.STOP, "not_found"),
+        (429, "budget_exceeded", "", Next.STOP, "no_credit"),
+        (400, "invalid_api_key", "", Next.STOP, "bad_key"),
+        (400, "model_not_found", "", Next.STOP, "not_found"),
+        (498, "", "", Next.AGAIN, "unavailable"),
         (308, "", "", Next.STOP, "redirected"),
         (429, "", "", Next.AGAIN, "rate_limited"),
         (429, "insufficient_quota", "", Next.STOP, "no_credit"),

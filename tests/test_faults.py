@@ -234,7 +234,8 @@ def check_requests(case: Case, server: FaultServer) -> None:
     met = ask("SELECT outcome, error_kind FROM request WHERE (? OR rows = '[2]') ORDER BY id", case.on == "all")
     if case.on == "after":
         met = ask("SELECT outcome, error_kind FROM request WHERE error_kind IS NOT NULL ORDER BY id")
-    assert met[0] == (case.outcome, case.kind if case.kind not in ("", "off_list") else None)
+    kind = case.met or case.kind
+    assert met[0] == (case.outcome, kind if kind not in ("", "off_list") else None)
     of_row = server.sent_for(2)
     if case.waits is not None:
         shortest, longest = case.waits

@@ -19,7 +19,8 @@ from batchjob import failpoints
 from batchjob.endpoints.bodies import NONE, ChatBodies, address_of
 from batchjob.endpoints.choose import open_transport
 from batchjob.endpoints.deadlines import Deadlines
-from batchjob.endpoints.replies import fit_to_keep, read_reply, text_of
+from batchjob.endpoints.rejections import text_of
+from batchjob.endpoints.replies import fit_to_keep, read_reply
 from batchjob.endpoints.secrets import Secrets
 from batchjob.endpoints.transport import NotConnected
 from batchjob.errors import SettingError

@@ -12,28 +12,6 @@ from batchjob.model import Limits, Quota
 LONGEST_WAIT_SECONDS = 3600.0
 """A longer wait is asked for again after an hour: a year is a mistake, and a daily quota may be raised meanwhile."""
 
-ID_HEADERS = (
-    "x-request-id",
-    "request-id",
-    "apim-request-id",
-    "x-ms-request-id",
-    "x-oneapi-request-id",
-    "x-new-api-request-id",
-    "x-litellm-call-id",
-    "x-generation-id",
-    "x-siliconcloud-trace-id",
-    "x-dashscope-request-id",
-    "x-ds-trace-id",
-    "x-tt-logid",
-    "x-log-id",
-    "trace-id",
-    "x-trace-id",
-    "x-amzn-requestid",
-    "nvcf-reqid",
-    "cf-ray",
-)
-"""Headers that hold the provider's ID of a request: the nearest to its bill first, a proxy's last."""
-
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _UNITS = (86400.0, 3600.0, 60.0, 1.0)
 
@@ -42,20 +20,31 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | No
     """How long the answer asks to wait: retry-after-ms, else Retry-After as seconds or as a date.
 
     A date is read against the answer's own Date, so a wrong clock here does not matter; `now` (epoch seconds) stands
-    in where there is none. None where nothing was asked, or nothing that can be read.
+    in where there is none. None where nothing was asked, or nothing that can be read. An hour at most.
     """
+    asked = asked_seconds(headers, now=now)
+    return None if asked is None else within_an_hour(asked)
+
+
+def asked_seconds(headers: Mapping[str, str], *, now: float) -> float | None:
+    """The same, however long or negative."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return _bounded(milliseconds / 1000)
+        return milliseconds / 1000
     asked = headers.get("Retry-After")
     seconds = _number(asked)
     if seconds is not None:
-        return _bounded(seconds)
+        return seconds
     until = _epoch(asked)
     if until is None:
         return None
     sent = _epoch(headers.get("Date"))
-    return _bounded(until - (now if sent is None else sent))
+    return until - (now if sent is None else sent)
+
+
+def within_an_hour(seconds: float) -> float:
+    """A wait as it is obeyed."""
+    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
 
 
 def limits(headers: Mapping[str, str]) -> Limits | None:
@@ -104,10 +93,6 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
 
 
 def _epoch(date: str | None) -> float | None:

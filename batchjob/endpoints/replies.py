@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
 
-from batchjob.endpoints.headers import ID_HEADERS, limits, retry_after_seconds
+from batchjob.endpoints.headers import limits, retry_after_seconds
+from batchjob.endpoints.rejections import Refusal, identifier, read_rejection, text_of
 from batchjob.endpoints.sse import completion_of, is_stream
-from batchjob.endpoints.usage import RawUsage, read_odd_usage, read_usage
-from batchjob.model import HUGE, Answered, Lost, Rejected, Reply
+from batchjob.endpoints.usage import read_usage
+from batchjob.model import HUGE, Answered, Lost, Reply
+from batchjob.providers.table import known
 
 MOST_CHARACTERS = {
     "message": 500,
@@ -19,6 +22,7 @@ MOST_CHARACTERS = {
     "code": 100,
     "type": 100,
     "param": 100,
+    "reasons": 100,
     "finish_reason": 100,
     "odd_usage": 300,
     "refusal": 100,
@@ -37,18 +41,8 @@ class _Message(msgspec.Struct):
     reasoning: str | None = None  # OpenRouter, Ollama, Groq and others
 
 
-class _Token(msgspec.Struct):
-    token: str
-    logprob: float
-
-
-class _Tokens(msgspec.Struct):
-    content: tuple[_Token, ...] | None = None
-
-
 class _Choice(msgspec.Struct):
     message: _Message
-    logprobs: _Tokens | None = None
     finish_reason: str | None = None
     index: int | None = None
     error: msgspec.Raw | None = None  # OpenRouter: the provider behind it broke the answer off
@@ -56,7 +50,7 @@ class _Choice(msgspec.Struct):
 
 class _Completion(msgspec.Struct):
     choices: tuple[_Choice, ...]
-    usage: RawUsage | None = None
+    usage: Any = None
     id: str | None = None
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -72,31 +66,32 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, n
     provider_id = request_id(headers)
     if 200 <= status < 300:
         return _read_success(status, headers, body, provider_id, now)
-    wait = retry_after_seconds(headers, now=now())
     try:
         error = None if body is None else _parse(body)
     except ValueError:
         error = None
-    if isinstance(error, list) and error:
-        error = error[0]  # as Gemini wraps it
-    if status >= 500 and not isinstance(error, dict):
+    if status >= 500 and not isinstance(error, dict) and not (isinstance(error, list) and error):
+        wait = retry_after_seconds(headers, now=now())
         return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, provider_id, wait)
-    location = f"it points to {headers['Location']}" if "Location" in headers else ""
-    return _rejection(status, error, location, provider_id, wait, headers)
+    return read_rejection(Refusal(status, headers, body, now(), provider_id), error)
 
 
 def fit_to_keep(reply: Reply, blotted: Callable[[str], str]) -> Reply:
     """A reply whose texts may be kept and shown: without secrets, and only then cut, or half of one would be left."""
     if isinstance(reply, Answered) and len(reply.content or "") > MOST_ANSWER_CHARACTERS:
         reply = msgspec.structs.replace(reply, content=None, finish_reason=HUGE)
-    changed = {}
+
+    def kept(value: str, most: int) -> str:
+        return blotted(value[: UNCUT_FACTOR * most])[:most]
+
+    changed: dict[str, Any] = {}
     for name in reply.__struct_fields__:
-        value = getattr(reply, name)
+        value, most = getattr(reply, name), MOST_CHARACTERS.get(name, MOST_ANSWER_CHARACTERS)
         if isinstance(value, str):
-            most = MOST_CHARACTERS.get(name, MOST_ANSWER_CHARACTERS)
-            kept = blotted(value[: UNCUT_FACTOR * most])[:most]
-            if kept != value:
-                changed[name] = kept
+            if (fit := kept(value, most)) != value:
+                changed[name] = fit
+        elif isinstance(value, tuple) and value:
+            changed[name] = tuple([kept(one, most) for one in value])
     return msgspec.structs.replace(reply, **changed) if changed else reply
 
 
@@ -124,17 +119,12 @@ def _read_success(
         BROKEN_OFF if choice.error is not None else choice.finish_reason,
         choice.message.refusal,
         used.usage,
-        provider_id or _identifier(reply.id),
+        provider_id or identifier(reply.id),
         limits(headers),
         used.cost,
         used.odd,
         choice.message.reasoning_content or choice.message.reasoning,
-        () if choice.logprobs is None else _tokens(choice.logprobs),
     )
-
-
-def _tokens(given: _Tokens) -> tuple[tuple[str, float], ...]:
-    return tuple([(one.token, one.logprob) for one in given.content or ()])
 
 
 def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Any) -> Reply:
@@ -145,26 +135,20 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id:
         return Lost("garbled_answer", f"HTTP {status} whose body is not whole JSON", status, provider_id)
     if not isinstance(reply, dict):
         return Lost("garbled_answer", f"HTTP {status} whose body is JSON, but no completion", status, provider_id)
-    if reply.get("error") and not reply.get("choices"):
-        return _rejection(
-            _told_status(reply["error"]) or status,
-            reply,
-            "",
-            provider_id,
-            retry_after_seconds(headers, now=now()),
-            headers,
-        )
+    if (reply.get("error") or _is_refused(reply.get("base_resp"))) and not reply.get("choices"):
+        told = _told_status(reply.get("error")) or status
+        return read_rejection(Refusal(told, headers, body, now(), provider_id), reply)
     choices = reply.get("choices")
     choice = _first_choice(choices) if isinstance(choices, list) else {}
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    used = read_odd_usage(reply.get("usage"), headers)
+    used = read_usage(reply.get("usage"), headers)
     return Answered(
         text_of(message.get("content")),
         BROKEN_OFF if choice.get("error") else text_of(choice.get("finish_reason")),
         text_of(message.get("refusal")),
         used.usage,
-        provider_id or _identifier(reply.get("id")),
+        provider_id or identifier(reply.get("id")),
         limits(headers),
         used.cost,
         used.odd,
@@ -184,23 +168,25 @@ def _told_status(error: Any) -> int | None:
     return code if isinstance(code, int) and 400 <= code <= 599 else None
 
 
+def _is_refused(base: Any) -> bool:
+    """Whether MiniMax's status, which comes in a 200, is that of an error."""
+    return isinstance(base, dict) and bool(base.get("status_code"))
+
+
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's ID of a request, under whichever name it comes."""
-    return next((found for name in ID_HEADERS if name in headers and (found := _identifier(headers[name]))), None)
-
-
-def _id_in(reply: Any, error: Any) -> str | None:
-    """The ID that an error's JSON holds."""
-    for fields in (error, reply):
-        for name in ("request_id", "requestId", "id") if isinstance(fields, dict) else ():
-            if found := _identifier(fields.get(name)):
-                return found
+    for name in _id_names():
+        if name in headers and (found := identifier(headers[name])):
+            return found
     return None
 
 
-def _identifier(value: Any) -> str | None:
-    """A request's ID, fit to be stored."""
-    return text_of(value) or None
+@cache
+def _id_names() -> tuple[str, ...]:
+    """All headers that hold such an ID, each once, those that everybody may use first."""
+    table = known()
+    theirs = [name for provider in table.providers for name in provider.request_ids]
+    return tuple(dict.fromkeys((*table.request_ids, *theirs)))
 
 
 def _parse(body: bytes) -> Any:
@@ -213,43 +199,3 @@ def _parse(body: bytes) -> Any:
         return json.loads(body.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def text_of(value: Any) -> str | None:
-    """A value as text that can be stored: lists of text parts are joined, lone surrogates replaced."""
-    if isinstance(value, list):
-        parts = [part.get("text") for part in value if isinstance(part, dict)]
-        value = "".join(part for part in parts if isinstance(part, str)) or None
-    if not isinstance(value, str):
-        return None
-    return value.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _rejection(
-    status: int, reply: Any, note: str, provider_id: str | None, wait: float | None, headers: Mapping[str, str]
-) -> Rejected:
-    """A Rejected, of the shapes errors come in: {"error": {...} or "text"}, {"message": ...}, {"detail": ...}."""
-    outer = reply if isinstance(reply, dict) else {}
-    error = outer.get("error")
-    fields = error if isinstance(error, dict) else outer
-    said = fields.get("message") or error or fields.get("detail") or note
-    return Rejected(
-        status,
-        text_of(said if isinstance(said, str) else json.dumps(said, default=str)) or "",
-        code="content_filter" if _is_flagged(fields) else _name(fields.get("code")),
-        type=_name(fields.get("type")),
-        param=_name(fields.get("param")),
-        provider_id=provider_id or _id_in(outer, error),
-        retry_after_seconds=wait,
-        limits=limits(headers),
-    )
-
-
-def _is_flagged(fields: Mapping[str, Any]) -> bool:
-    """Whether it is moderation's, as OpenRouter tells it: a 403 whose metadata hold what was flagged, and no code."""
-    metadata = fields.get("metadata")
-    return isinstance(metadata, dict) and "flagged_input" in metadata
-
-
-def _name(value: Any) -> str:
-    return value.strip().lower().encode("utf-8", "replace").decode() if isinstance(value, str) else ""

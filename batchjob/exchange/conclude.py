@@ -31,6 +31,9 @@ from batchjob.states import CostSource, Event, JobState, Outcome, Source
 from batchjob.task.answers import split_answer
 from batchjob.task.finish import Ended, how_it_ended
 
+BEHIND_OTHERS = 1.0
+"""Seconds by which a row whose refusal stopped all lets others ask first: it may be its own fault."""
+
 
 class Again(NamedTuple):
     """A parcel that goes out again, after so many seconds."""
@@ -108,7 +111,7 @@ def still_lost(exchange: Exchange, decision: Decision) -> LostRequest | None:
     """
     if decision.next is Next.RESEND:
         return msgspec.structs.replace(exchange.request, broken_off=decision.kind == "broken_off_answer")
-    untouched = decision.next is Next.STOP or decision.kind in ("rate_limited", "conflict")
+    untouched = decision.next is Next.STOP or decision.pause or decision.kind in ("rate_limited", "conflict")
     return exchange.parcel.lost if untouched or decision.outcome is Outcome.NOT_SENT else None
 
 
@@ -194,12 +197,11 @@ def _results(
     if isinstance(reply, Answered) and reply.content and decision.next is not Next.REPHRASE:
         if decision.next is Next.READ and len(rows) == 1:
             unsure = how_it_ended(reply.finish_reason) is Ended.UNKNOWN
-            return (read_answer(rows[0], reply.content, terms, exact_only=unsure, tokens=reply.tokens),)
+            return (read_answer(rows[0], reply.content, terms, exact_only=unsure),)
         cut = decision.kind == "truncated_answer" or how_it_ended(reply.finish_reason) is Ended.UNKNOWN
         if len(rows) > 1 and (decision.next is Next.READ or cut):
             answers = split_answer(reply.content, len(rows), cut=cut)
-            numbered = enumerate(rows, start=1)
-            return tuple([read_shared_answer(row, answers.get(n), terms, reply.tokens, n) for n, row in numbered])
+            return tuple([read_shared_answer(row, answers.get(n), terms) for n, row in enumerate(rows, start=1)])
     if len(rows) > 1 and decision.next is Next.FAIL:
         return tuple([split_up(row, decision) for row in rows])
     return tuple([unanswered(row, decision, terms, lost, counts=counts) for row in rows])
@@ -242,6 +244,8 @@ def _to_verify(over: Sequence[Over], model: str, share: float, chance: Callable[
 
 def _wait(parcel: Parcel, decision: Decision, chance: Callable[[], float]) -> float:
     """Seconds until a parcel is due again: none after a 429, which pauses everybody, or a repeat that cannot hurt."""
+    if decision.pause:
+        return decision.pause + BEHIND_OTHERS
     troubled = decision.signal in (Signal.UNREACHABLE, Signal.UNAVAILABLE, Signal.ERRED)
     if decision.next not in (Next.AGAIN, Next.RESEND) or not troubled:
         return 0.0

@@ -1,7 +1,8 @@
 """A reply -> what becomes of the request: tried again, failed, or the job stopped.
 
-An error is known by its status and by the code, type and param of its JSON, never by searching its text: that echoes
-the prompt. The lists are those of the OpenAI API and of the servers that speak it.
+An error is known by its status and by the code, type, param and reasons of its JSON. Words of its message count where
+a provider is known to use them, or while nothing has been answered, and never where they stand in what was sent:
+endpoints repeat it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from enum import Enum
 
 from batchjob.model import HUGE, NO_ROOM, Answered, Lost, Rejected, Reply, Usage, Value
+from batchjob.providers.meanings import meaning_of
+from batchjob.providers.table import PLAIN, Meaning, Provider
 from batchjob.states import Outcome
 from batchjob.task.finish import Ended, how_it_ended
 from batchjob.task.thoughts import spoken
@@ -17,31 +20,7 @@ BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MOST_SECONDS = 60.0
 THOUGHTS_SHOWN = 200
 
-# Error codes, types and params, in lower case.
-BILLING = frozenset(
-    {
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "insufficient_balance",
-        "insufficient_credits",
-        "account_deactivated",
-        "access_terminated",
-        "payment_required",
-        "arrearage",
-    }
-)
-MODERATION = frozenset(
-    {
-        "content_filter",
-        "content_policy_violation",
-        "moderation_blocked",
-        "responsibleaipolicyviolation",
-        "invalid_prompt",
-        "data_inspection_failed",
-    }
-)
-TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+# Error codes, types and params, in lower case; those that are no setting's are in providers.toml.
 SETTINGS = frozenset(
     {
         "model",
@@ -52,13 +31,14 @@ SETTINGS = frozenset(
         "unsupported_parameter",
         "unsupported_value",
         "unknown_parameter",
-        "model_not_found",
-        "invalid_model",
-        "invalid_api_key",
-        "authentication_error",
-        "permission_denied",
     }
 )
+LONG_WAIT = "long_wait"
+"""The reason of a refusal that asks to wait for more than an hour: no quota of minutes does."""
+QUOTA_SECONDS = 900.0
+"""Between two questions whether a quota of a day is new, where the endpoint does not say when it will be."""
+PERMISSION = ("permission", "forbidden", "denied", "country")
+"""In a code of a 403: it is about who asks, not about what."""
 
 
 class Next(Enum):
@@ -93,7 +73,20 @@ class Decision(Value, frozen=True):
     overload: bool = False  # a reason to have fewer requests in flight
     paid: bool = False  # an answer was bought
     advice: str = ""  # what a person can do, where that is not what ADVICE has for its kind
+    doubtful: bool = False  # a reason to stop that may pass: see pace.hold
+    pause: float = 0.0  # seconds in which nobody sends; then one request asks for all
 
+
+class Known(Value, frozen=True):
+    """What is known of who answered, by which a rejection is understood."""
+
+    provider: Provider = PLAIN
+    answered: bool = True  # this model has answered before, in this run
+    sent: tuple[str, ...] = ()  # the messages of the request
+    waits_for_quota: bool = False
+
+
+ANYBODY = Known()
 
 ANSWERED = Decision(Outcome.ANSWERED, Next.READ, paid=True)
 
@@ -113,12 +106,12 @@ PAID_KINDS = frozenset({*UNUSABLE, "off_list"})
 """Kinds of rows that failed although an answer was paid for."""
 
 
-def decide(reply: Reply) -> Decision:
+def decide(reply: Reply, known: Known = ANYBODY) -> Decision:
     """What is to be done about a request, by its reply."""
     if isinstance(reply, Answered):
         return _of_an_answer(reply)
     if isinstance(reply, Rejected):
-        return _of_a_rejection(reply)
+        return _of_a_rejection(reply, known)
     if isinstance(reply, Lost):
         overload = reply.kind in ("timeout", "connection_lost")
         return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, reply.kind, reply.message, overload)
@@ -161,39 +154,62 @@ def thought_words(reply: Answered) -> str:
     return f"{went}: {said[:THOUGHTS_SHOWN]!r}" if said else went
 
 
-def _of_a_rejection(reply: Rejected) -> Decision:
-    kind, next_, signal = _classify(reply)
-    detail = f"HTTP {reply.status}" + (f" {reply.code or reply.type}" if reply.code or reply.type else "")
+def _of_a_rejection(reply: Rejected, known: Known) -> Decision:
+    kind, next_, signal = _classify(reply, known)
+    why = reply.code or reply.type or next(iter(reply.reasons), "")
+    detail = f"HTTP {reply.status}" + (f" {why}" if why else "")
     message = f"{detail}: {reply.message}" if reply.message else detail
-    overload = reply.status in (503, 529)
-    return Decision(Outcome.REJECTED, next_, signal, kind, message, overload=overload)
+    overload = kind == "unavailable" and reply.status in (498, 503, 529)
+    doubtful = next_ is Next.STOP and known.answered and _may_pass(reply, kind, known.provider)
+    pause = 0.0
+    if kind == "daily_quota" and next_ is Next.AGAIN:
+        pause = reply.retry_after_seconds or QUOTA_SECONDS
+    return Decision(Outcome.REJECTED, next_, signal, kind, message, overload, doubtful=doubtful, pause=pause)
 
 
-def _classify(reply: Rejected) -> tuple[str, Next, Signal]:
+def _classify(reply: Rejected, known: Known) -> tuple[str, Next, Signal]:
     """(kind, next, signal) of an answer that says the request was not carried out."""
-    status, names = reply.status, {reply.code, reply.type} - {""}
-    if status == 401:
-        return "bad_key", Next.STOP, Signal.GOOD
-    if status == 402 or not names.isdisjoint(BILLING):
-        return "no_credit", Next.STOP, Signal.GOOD
-    if not names.isdisjoint(MODERATION):
-        return "content_filter", Next.FAIL, Signal.GOOD
-    if status == 403:
-        return "forbidden", Next.STOP, Signal.GOOD
-    if status in (404, 405, 410):
-        return "not_found", Next.STOP, Signal.GOOD
-    if 300 <= status < 400:
-        return "redirected", Next.STOP, Signal.GOOD
-    if status == 413 or not names.isdisjoint(TOO_LONG):
-        return "too_long", Next.FAIL, Signal.GOOD
-    if status == 429:
+    names = {reply.code, reply.type, reply.param.rsplit(".", 1)[-1], *reply.reasons} - {""}
+    message = " ".join((reply.message, *reply.reasons))
+    meaning = meaning_of(known.provider, reply.status, names, message, sent=known.sent, anybody=not known.answered)
+    if reply.page and known.answered and reply.status in (403, 404):
+        return "unavailable", Next.AGAIN, Signal.ERRED  # a firewall's or a proxy's: the endpoint has said nothing
+    return (meaning and _by_meaning(meaning, reply, known)) or _by_status(reply, names, known)
+
+
+def _by_meaning(meaning: Meaning, reply: Rejected, known: Known) -> tuple[str, Next, Signal] | None:
+    status = reply.status
+    if meaning in ("content_filter", "too_long"):
+        return meaning, Next.FAIL, Signal.GOOD
+    if meaning == "daily_quota":
+        return _by_quota(known)
+    if meaning == "rate_limited" or (meaning == "hiccup" and status in (402, 429)):
         return "rate_limited", Next.AGAIN, Signal.RATE_LIMITED
+    if meaning == "hiccup":
+        return "unavailable", Next.AGAIN, Signal.UNAVAILABLE
+    if meaning == "wrong_model":
+        if status >= 500 and known.answered:
+            return "unavailable", Next.AGAIN, Signal.UNAVAILABLE  # a gateway that has no channel for it just now
+        return "not_found", Next.STOP, Signal.GOOD
+    return meaning, Next.STOP, Signal.GOOD
+
+
+def _by_quota(known: Known) -> tuple[str, Next, Signal]:
+    return "daily_quota", *((Next.AGAIN, Signal.RATE_LIMITED) if known.waits_for_quota else (Next.STOP, Signal.GOOD))
+
+
+def _by_status(reply: Rejected, names: set[str], known: Known) -> tuple[str, Next, Signal]:
+    status = reply.status
+    if status == 429 and LONG_WAIT in names:
+        return _by_quota(known)
+    if status == 429 or (status == 402 and reply.retry_after_seconds is not None):
+        return "rate_limited", Next.AGAIN, Signal.RATE_LIMITED
+    if (kind := _STOPS.get(status)) or 300 <= status < 400:
+        return kind or "redirected", Next.STOP, Signal.GOOD
     if "idempotency_key_reused" in names:
         return "key_conflict", Next.AGAIN, Signal.GOOD
-    if status in (400, 422) and reply.param.startswith("response_format"):
-        return "bad_response_format", Next.STOP, Signal.GOOD
-    if status in (400, 422) and not (names | {reply.param.rsplit(".", 1)[-1]}).isdisjoint(SETTINGS):
-        return "bad_setting", Next.STOP, Signal.GOOD
+    if status in (400, 422) and (kind := _refused_setting(reply, names)):
+        return kind, Next.STOP, Signal.GOOD
     if status in (408, 409, 425):
         return "conflict", Next.AGAIN, Signal.ERRED
     if status in (502, 503, 504, 529):
@@ -201,6 +217,33 @@ def _classify(reply: Rejected) -> tuple[str, Next, Signal]:
     if status >= 500 or status == 200:
         return "server_error", Next.AGAIN, Signal.ERRED
     return "bad_request", Next.FAIL, Signal.GOOD
+
+
+_STOPS = {
+    401: "bad_key",
+    402: "no_credit",
+    403: "forbidden",
+    404: "not_found",
+    405: "not_found",
+    410: "not_found",
+}
+
+
+def _refused_setting(reply: Rejected, names: set[str]) -> str:
+    """The kind of a refusal of one of our settings; "" where it is none."""
+    if reply.param.startswith("response_format"):
+        return "bad_response_format"
+    if "permission_denied" in names:
+        return "forbidden"
+    return "" if names.isdisjoint(SETTINGS) else "bad_setting"
+
+
+def _may_pass(reply: Rejected, kind: str, provider: Provider) -> bool:
+    """Whether a reason to stop, from an endpoint that has answered, may pass by itself or be this row's alone."""
+    if kind == "forbidden":
+        return not any(word in name for name in (reply.code, reply.type, *reply.reasons) for word in PERMISSION)
+    # Qwen says it of the tokens of a minute, also through a proxy.
+    return kind == "no_credit" and provider is PLAIN and "insufficient_quota" in (reply.code, reply.type)
 
 
 def backoff_seconds(attempt: int, chance: float) -> float:
@@ -220,6 +263,7 @@ ADVICE = {
     "forbidden": "the key may not use this model or path: check its permissions, then resume",
     "not_found": "check the address (it usually ends in /v1) and the model; then resume with --base-url or --model",
     "redirected": "if you trust the address it points to, resume with that as --base-url",
+    "daily_quota": "resume when the quota of the day or month is new, or add --wait-for-quota to wait for that",
     "bad_certificate": "check the address, or the machine's certificates and clock, then resume",
     "bad_setting": "the endpoint does not take one of the settings: resume with another value of it",
     "missing_answer": "the model left it out of an answer for many rows: retry with fewer --rows-per-request",

@@ -100,6 +100,7 @@ async def run(
                 budget=Budget(prices, spent=spent, allowance=allowance),
                 chunks=plan.chunks,
                 asks_the_same=plan.asks_the_same,
+                retries=plan.retry_kinds is not None,
                 key_prefix=f"bj-{secrets.token_hex(6)}",
                 clock=time.monotonic,
                 wall=time.time,

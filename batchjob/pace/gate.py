@@ -6,10 +6,13 @@ from math import inf
 from typing import NamedTuple
 
 from batchjob.exchange.decide import Decision, Next, Signal
-from batchjob.model import NO_ROOM, Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply
+from batchjob.model import NO_ROOM, Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply, RowResult
 from batchjob.numbers import duration
+from batchjob.pace.first_label import FirstLabel
 from batchjob.pace.health import Health
+from batchjob.pace.hold import Hold
 from batchjob.pace.pacer import Pacer
+from batchjob.printable import printable
 from batchjob.settings.config import JobConfig
 from batchjob.states import JobState
 
@@ -20,6 +23,8 @@ FIRST_CONTACT_SECONDS = 60.0
 
 STILL_SECONDS = 5.0
 """Between two looks at the clock that come every second: so long a gap is a stall of this process."""
+MOST_SAID_CHARACTERS = 150
+"""Of an endpoint's words, where they stand beside the figures of a run."""
 
 
 class Down(NamedTuple):
@@ -43,15 +48,17 @@ class Lesson(NamedTuple):
 class Gate:
     """The requests in flight, and whether one more may join them. Times are seconds of the runner's clock.
 
-    heard: a request of the job has reached the endpoint before.
+    heard: a request of the job has reached the endpoint before. fresh: the job has no label, and is not retried.
     """
 
-    def __init__(self, config: JobConfig, *, heard: bool, now: float) -> None:
+    def __init__(self, config: JobConfig, *, heard: bool, fresh: bool = False, now: float) -> None:
         self._given = config.max_outage
         self._heard = heard
         self._looked_at = now
         self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=now)
         self._health = Health(now=now)
+        self._hold = Hold()
+        self._first_label = FirstLabel(waiting=fresh)
         self.in_flight = 0
 
     def look(self, now: float) -> float:
@@ -64,7 +71,9 @@ class Gate:
 
     def seconds_to_room(self, now: float) -> float:
         """0 when one more may be in flight; infinite until one that is comes back."""
-        if self.in_flight >= (1 if self._health.probing else self._pacer.concurrency):
+        if self._hold.on:
+            return inf if self.in_flight else max(self._hold.until - now, 0.0)
+        if self.in_flight >= (1 if self._health.probing or self._first_label.waiting else self._pacer.concurrency):
             return inf
         return max(self._health.probe_at - now, 0.0)
 
@@ -84,6 +93,13 @@ class Gate:
         elif isinstance(reply, NotSent | Rejected):
             self._pacer.correct(charged, 0.0, now)
 
+    def judge(self, decision: Decision, reply: Reply, parcel: Parcel, *, sent_at: float, now: float) -> Decision:
+        """The decision, or another one where a reason to stop may pass."""
+        if not decision.doubtful:
+            return decision
+        wait = reply.retry_after_seconds if isinstance(reply, Rejected) else None
+        return self._hold.judge(decision, parcel.rows[0].number, wait, sent_at=sent_at, now=now)
+
     def learn(self, decision: Decision, reply: Reply, parcel: Parcel, *, sent_at: float, now: float) -> Lesson:
         """What a reply teaches, for the requests that come."""
         if isinstance(reply, Answered | Rejected) and reply.limits is not None:
@@ -93,6 +109,7 @@ class Gate:
         if decision.signal is Signal.GOOD:
             since = self._health.outage_since
             self._health.good(now, parcel.rows)
+            self._hold.answered(sent_at)
             self._pacer.went_well(now, self.in_flight, sent_at)
             self._heard = True
             return _COUNTS if since is None else Lesson(True, over=now - since)
@@ -124,6 +141,10 @@ class Gate:
 
     def _learn_of_failure(self, decision: Decision, reply: Reply, parcel: Parcel, sent_at: float, now: float) -> bool:
         wait = reply.retry_after_seconds if isinstance(reply, Rejected | Lost) else None
+        if decision.pause:
+            self._hold.begin(decision.pause, now, decision.message)
+            self._health.told_to_wait(decision.pause, now, most=inf)
+            return False
         if decision.signal is Signal.RATE_LIMITED:
             self._pacer.rate_limited(wait, sent_at, now, self.in_flight)
             self._health.told_to_wait(wait or 0.0, now, most=self._max_outage)
@@ -136,9 +157,14 @@ class Gate:
             self._pacer.overloaded(now, self.in_flight)
         return self._health.bad(decision.signal, parcel.rows[0], now)
 
+    def watch_for_labels(self, decision: Decision, reply: Reply, results: tuple[RowResult, ...]) -> Ending | None:
+        """A request is over; how the job ends where the first ones are paid for in vain."""
+        return self._first_label.watch(decision, reply, results)
+
     def row_over(self, number: int) -> None:
         """A row has its end."""
         self._health.forget(number)
+        self._hold.forget(number)
 
     def down(self, now: float) -> Down | None:
         """The outage, if there is one."""
@@ -150,7 +176,11 @@ class Gate:
 
     def describe(self, now: float) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
-        return self._pacer.describe(now, self.in_flight)
+        if self._hold.on and now < self._hold.until:
+            return printable(self._hold.describe(now)[:MOST_SAID_CHARACTERS])
+        told = self._pacer.describe(now, self.in_flight)
+        said = self._health.said[:MOST_SAID_CHARACTERS] if told.startswith("waiting") else ""
+        return f"{told} ({printable(said)})" if said else told
 
 
 _COUNTS = Lesson(True)

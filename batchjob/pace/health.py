@@ -6,7 +6,7 @@ from collections import deque
 
 from batchjob.exchange.decide import ADVICE, Signal
 from batchjob.model import Ending, Row, RowResult
-from batchjob.states import Event, JobState
+from batchjob.states import Event, JobState, Source
 
 OUTAGE_IN_A_ROW = 20
 OUTAGE_WINDOW = 100
@@ -121,18 +121,19 @@ class Health:
 class AlikeFailures:
     """Rows that fail alike, one after the other: then it is not the rows, it is the job.
 
-    Stops at the first five distinct rows when nothing has succeeded yet, later at twenty in a row.
+    Stops at the first five distinct rows while the job has no label, later at twenty in a row. A fallback is no label.
     """
 
-    def __init__(self) -> None:
-        self._labelled_any = False
+    def __init__(self, *, labelled: bool = False) -> None:
+        self._labelled_any = labelled
         self._kind = ""
         self._rows: set[int] = set()
 
     def watch(self, result: RowResult, row: Row) -> Ending | None:
         """A row has its end; how the job ends where all rows fail alike, for it is not the rows then."""
         if result.event is Event.COMPLETE:
-            self.labelled()
+            if result.source is not Source.FALLBACK:
+                self.labelled()
         elif result.event is Event.FAIL and result.error_kind not in OF_THE_ROW:
             kind = result.error_kind or ""
             if self.failed(kind, row):

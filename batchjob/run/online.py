@@ -14,13 +14,23 @@ import msgspec
 
 from batchjob.errors import DiskFull
 from batchjob.exchange.conclude import Over, conclude
-from batchjob.exchange.decide import ANSWERED, PAID_KINDS, Decision, Next, decide
+from batchjob.exchange.decide import PAID_KINDS, Decision, Next
 from batchjob.exchange.exchange import Exchange, client_key, digest_of
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
-from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
-from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Outage, Parcel, Reply, Run
+from batchjob.model import (
+    Answered,
+    Beat,
+    Chunk,
+    Control,
+    Ending,
+    Job,
+    Outage,
+    Parcel,
+    Reply,
+    Run,
+)
 from batchjob.money.budget import Budget
 from batchjob.money.cost import usd
 from batchjob.pace.gate import Gate
@@ -33,7 +43,9 @@ from batchjob.run.group_commit import GroupCommit
 from batchjob.run.ingest import ingest
 from batchjob.run.progress import Progress
 from batchjob.run.supply import Supply
+from batchjob.run.telling import Telling
 from batchjob.run.turnstile import Turnstile
+from batchjob.run.understanding import Understanding
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
 from batchjob.states import Outcome, State
@@ -48,8 +60,8 @@ class Runner:
     """One run of a job.
 
     clock gives monotonic seconds, wall UTC epoch seconds, chance a number in [0, 1). `chunks` is what is left of the
-    input, None where all of it is in the work table; `asks_the_same`: as the runs of this job before; `learned`: what
-    the endpoint taught of each model. Made inside a running event loop.
+    input, None where all of it is in the work table; `asks_the_same`: as the runs of this job before; `retries`: it is
+    a retry; `learned`: what the endpoint taught of each model. Made inside a running event loop.
     """
 
     def __init__(
@@ -63,6 +75,7 @@ class Runner:
         budget: Budget,
         chunks: Iterator[Chunk] | None,
         asks_the_same: bool,
+        retries: bool,
         key_prefix: str,
         clock: Clock,
         wall: Clock,
@@ -74,10 +87,10 @@ class Runner:
         self._job, self._run, self._config, self._chunks, self._key_prefix = job, run, config, chunks, key_prefix
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
-        self._terms = Terms.of(config)
+        self._telling, self._terms = Telling(log), Terms.of(config)
         prompt = Prompt(self._terms.labels, config.prompt, job.source)
         self._questions = Questions(config, prompt, endpoint, budget, learned)
-        self._spending = Spending(budget, self._questions)
+        self._understanding = Understanding(config, self._questions)
         self._commits = GroupCommit(
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
@@ -93,12 +106,12 @@ class Runner:
             learned=learned,
         )
         self._adapting = Adapting(config, self._questions, self._supply, store, wall=wall, log=log)
-        self._gate, self._alike = Gate(config, heard=run.heard, now=clock()), AlikeFailures()
+        self._gate = Gate(config, heard=run.heard, fresh=not run.labelled and not retries, now=clock())
+        self._alike = AlikeFailures(labelled=run.labelled)
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
         self._workers: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before
         self._ending: Ending | None = None
-        self._told_odd_usage = self._told_passed = False
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
         self._error: BaseException | None = None
 
@@ -223,11 +236,11 @@ class Runner:
             return None if supply.exhausted and not gate.in_flight else supply.seconds_to_next(now)
         if self._config.routes and self._adapting.waits(parcel.model):
             return inf
-        if not self._spending.affords(parcel):
+        if self._budget.limited and not self._affords(parcel):
             if gate.in_flight:
                 return inf  # what they do not cost is free again
-            parcel = supply.shrink(parcel, self._spending.affords)
-            if not self._spending.affords(parcel):
+            parcel = supply.shrink(parcel, self._affords)
+            if not self._affords(parcel):
                 worst = self._questions.worst_case(parcel) or 0
                 self.stop(over_budget(self._config, self._budget.spent_usd, usd(worst)))
                 return None
@@ -238,6 +251,10 @@ class Runner:
         self._adapting.asks(parcel.model)
         gate.in_flight += 1
         return parcel
+
+    def _affords(self, parcel: Parcel) -> bool:
+        """Whether the budget has room for the worst this request can cost."""
+        return self._budget.affords(self._questions.worst_case(parcel) or 0)
 
     # ------------------------------------------------------------ one request
 
@@ -261,6 +278,10 @@ class Runner:
         self.requests += 1
         body = self._questions.body(parcel)
         digest = digest_of(body)
+        price = self._budget.price(parcel.model)
+        reserved = self._questions.worst_case(parcel)
+        if reserved is not None:
+            self._budget.reserve(reserved)
         return Exchange(
             request_id,
             client_key(self._key_prefix, self.requests, parcel.lost, digest),
@@ -268,23 +289,22 @@ class Runner:
             body,
             digest,
             self._clock(),
-            self._budget.price(parcel.model),
-            self._spending.begin(request_id, parcel),
+            price,
+            reserved,
             self._questions.tokens(parcel) if self._gate.counts_tokens else 0.0,
         )
 
     def _conclude(self, exchange: Exchange, reply: Reply) -> None:
         now = self._clock()
-        exchange, decision = self._understand(exchange, reply)
+        exchange, decision = self._understand(exchange, reply, now)
         counts = self._learn(exchange, reply, decision, now)
-        if decision.outcome is Outcome.LOST:
-            exchange = self._spending.as_known_now(exchange)
         conclusion = conclude(
             exchange, reply, decision, self._terms, counts=counts, at=self._wall(), chance=self._chance
         )
         self._commits.submit(conclusion.settle)
-        self._spending.end(exchange, conclusion.settle)
-        self._tell_of_budget()
+        self._budget.correct(exchange.reserved, conclusion.settle.cost)
+        if (ending := self._gate.watch_for_labels(decision, reply, conclusion.settle.rows)) is not None:
+            self.stop(ending)
         for over in conclusion.over:
             self._row_over(over)
         if conclusion.stop is not None:
@@ -293,9 +313,11 @@ class Runner:
             for parcel, seconds in conclusion.again:
                 self._supply.put_back(parcel, now + seconds)
 
-    def _understand(self, exchange: Exchange, reply: Reply) -> tuple[Exchange, Decision]:
+    def _understand(self, exchange: Exchange, reply: Reply, now: float) -> tuple[Exchange, Decision]:
         """The decision about a reply, and the exchange: its rows are known otherwise where they are asked otherwise."""
-        parcel, decision = self._adapting.meet(exchange.parcel, reply, decide(reply))
+        decision = self._understanding.decide(exchange.parcel, reply)
+        parcel, decision = self._adapting.meet(exchange.parcel, reply, decision)
+        decision = self._gate.judge(decision, reply, parcel, sent_at=exchange.sent_at, now=now)
         if decision.next is not Next.REPHRASE and self._questions.gives_up_schema(parcel, decision):
             decision = msgspec.structs.replace(decision, next=Next.REPHRASE)
             self._remember_no_schema()
@@ -312,17 +334,11 @@ class Runner:
             self.stop(lesson.stop)
         if self._gate.counts_tokens:
             self._gate.correct_tokens(exchange.tokens, reply, now)
-        if isinstance(reply, Answered) and decision.outcome is Outcome.ANSWERED:
-            self._learn_bill(exchange, reply)
-        if decision is not ANSWERED:
-            self._tell(exchange, decision, reply)
+        billed = exchange.price is not None or len(exchange.parcel.rows) > 1
+        if isinstance(reply, Answered) and decision.outcome is Outcome.ANSWERED and (billed or reply.cost is not None):
+            self._questions.learn_answer(exchange.parcel, reply.usage, reply.cost)
+        self._telling.tell(exchange, decision, reply)
         return lesson.counts
-
-    def _learn_bill(self, exchange: Exchange, reply: Answered) -> None:
-        self._spending.learn(exchange, reply)
-        if reply.odd_usage is not None and not self._told_odd_usage:
-            self._told_odd_usage = True
-            self._log.warning("usage_not_believed", usage=reply.odd_usage, request_id=reply.provider_id)
 
     def _row_over(self, over: Over) -> None:
         row, result, key = over
@@ -340,26 +356,6 @@ class Runner:
         self._aside.append(asyncio.create_task(self._store.set_settings(msgspec.json.encode(self._config))))
 
     # ------------------------------------------------------------ what others see
-
-    def _tell(self, exchange: Exchange, decision: Decision, reply: Reply) -> None:
-        tell = self._log.debug if decision.next is Next.AGAIN else self._log.info
-        row = exchange.parcel.rows[0]
-        tell(
-            f"request_{decision.outcome}",
-            kind=decision.kind,
-            error=decision.message,
-            row=row.number,
-            attempt=row.attempts + 1,
-            request=exchange.request_id,
-            request_id=getattr(reply, "provider_id", None),
-        )
-
-    def _tell_of_budget(self) -> None:
-        if self._budget.limited and self._budget.passed_usd and not self._told_passed:
-            self._told_passed = True
-            self._log.warning(
-                "budget_passed", why="answers are billed for more than they may be", usd=self._budget.passed_usd
-            )
 
     async def _beat(self) -> None:
         """Once a second: what `status` shows of a run."""

@@ -192,6 +192,12 @@ class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fi
         Because("nothing is answered meanwhile"),
     ] = None
 
+    wait_for_quota: Annotated[
+        bool,
+        About("limits", "Wait for a quota of a day or a month that is used up, however long; else the run stops."),
+        Because("nothing is answered meanwhile"),
+    ] = False
+
     budget: Annotated[
         Positive | None,
         About("money", "Most USD the job may cost, over all its runs; needs a price.", "USD", "no limit", 5.0),
@@ -210,20 +216,10 @@ class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fi
         Because("each text is asked the same"),
     ] = 8000
     response_format: Annotated[
-        bool | None,
-        About(
-            "money",
-            "Hold answers to the labels by a schema, where the endpoint takes that.",
-            unset="those for several texts; if on, all",
-            example=True,
-        ),
-        Because("it is the form of an answer"),
-    ] = None
-    confidence: Annotated[
         bool,
-        About("money", "Ask for the probabilities of tokens, and keep with each label how sure the model was."),
-        Because("the answer is the same"),
-    ] = False
+        About("money", "Ask for the labels of several texts as JSON by schema, where the endpoint takes that."),
+        Because("it is the form of an answer"),
+    ] = True
     verify_sample: Annotated[
         Share,
         About("money", "Share of texts sent together to send again alone, to see how many labels agree.", "SHARE"),

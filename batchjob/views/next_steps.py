@@ -24,6 +24,7 @@ OF_THE_ENDPOINT = frozenset({"bad_key", "forbidden", "not_found", "bad_certifica
 RESUMED_WITH = {
     "redirected": "--base-url URL",
     "bad_response_format": "--no-response-format",
+    "daily_quota": "--wait-for-quota",
 }
 """Kind that ended a run -> the options to resume with."""
 MENDED = "when that is mended: "

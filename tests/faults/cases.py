@@ -60,6 +60,7 @@ class Case:
     fallback: bool = False  # the label comes from --fallback
     input_tokens: int | None = None  # as reported in the end; the right answer has 10
     interrupt: bool = False  # a person stops the job once it waits
+    met: str = ""  # the kind of that first request, where its row ends with another
 
     def __str__(self) -> str:
         return re.sub(r"[^a-z0-9]+", "-", f"{self.group} {self.fault}".lower()).strip("-")
@@ -161,7 +162,7 @@ stops("307 to the same host", http(b"", 307, Location="/v2/chat/completions"), "
 stops("429, insufficient_quota", error(429, "quota", code="insufficient_quota"), "no_credit", "top up")
 stops("429, insufficient_quota as type", error(429, "quota", type="insufficient_quota", code=None), "no_credit", "top")
 stops("429, billing_hard_limit_reached", error(429, code="billing_hard_limit_reached"), "no_credit", "top up")
-stops("400, model not found", error(400, code="model_not_found"), "bad_setting", "model_not_found")
+stops("400, model not found", error(400, code="model_not_found"), "not_found", "model_not_found")
 stops("400, param model", error(400, "bad model", param="model"), "bad_setting", "bad model")
 for param, does in (
     ("temperature", LEFT_OUT),
@@ -201,8 +202,8 @@ stops(
     error(400, "hm"),
     "bad_request",
     "row after row failed alike",
-    most=15,
-    does="stops the job after five rows and what was in flight",
+    most=5,
+    does="stops the job after five rows: there is one request at a time until there is a label",
 )
 stops(
     "422 of an unknown kind, on every row",
@@ -221,29 +222,129 @@ stops(
 )
 
 
+def google(status: int, message: str, *details: dict[str, Any]) -> bytes:
+    """A JSON error as Google words it."""
+    fields = {"code": status, "message": message, "status": "INVALID_ARGUMENT", "details": details}
+    return http(json.dumps([{"error": fields}]).encode(), status)
+
+
+def minimax(code: int, message: str) -> bytes:
+    """MiniMax's error in a 200."""
+    return http(json.dumps({"choices": None, "base_resp": {"status_code": code, "status_msg": message}}).encode())
+
+
+PER_DAY = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
+MONEY, QUOTA, OWN = "no_credit", "daily_quota", "stops the job after this request, in the endpoint's own words"
+
+# Words for money, for a quota of a day, for a wrong model and a wrong key, from a host that nobody knows.
+for fault, data, kind, says in (
+    (
+        "429, exceeded_current_quota_error",
+        error(429, "suspended", type="exceeded_current_quota_error"),
+        MONEY,
+        "top up",
+    ),
+    ("429, code 1113", error(429, "余额不足或无可用资源包,请充值。", code="1113"), MONEY, "余额不足"),
+    ("429, budget_exceeded", error(429, "Budget has been exceeded!", type="budget_exceeded"), MONEY, "Budget has been"),
+    ("429, spend limit", error(429, "spent", code="project_spend_limit_exceeded", type="requests"), MONEY, "spent"),
+    ("500, insufficient balance (1008)", error(500, "insufficient balance (1008)"), MONEY, "balance (1008)"),
+    ("200, base_resp 1008", minimax(1008, "insufficient balance"), MONEY, "insufficient balance"),
+    (
+        "403, insufficient_user_quota",
+        error(403, "user quota is not enough", code="insufficient_user_quota"),
+        MONEY,
+        "top",
+    ),
+    ("400, a credit balance that is too low", error(400, "Your credit balance is too low"), MONEY, "too low"),
+    (
+        "403, credits that are used up",
+        http(
+            b'{"code": "The caller does not have permission", "error": "Your team has either used all available '
+            b'credits or reached its monthly spending limit."}',
+            403,
+        ),
+        MONEY,
+        "spending limit",
+    ),
+    ("412, a suspended account, of a known provider", error(412, "suspended"), MONEY, "suspended"),
+    ("429, a quota of a day in its details", google(429, "quota", PER_DAY), QUOTA, "--wait-for-quota"),
+    ("429, 1,000 calls a month", error(429, "limited to 1000 API calls / month"), QUOTA, "calls / month"),
+    ("429, requests per day", error(429, "Limit reached on requests per day (RPD): Limit 200"), QUOTA, "Limit 200"),
+    ("429, code 1308", error(429, "Reset at 20:00", code="1308"), QUOTA, "Reset at 20:00"),
+    ("429, Retry-After: 20 hours", error(429, "later", headers={"Retry-After": "72000"}), QUOTA, "later"),
+    ("503, model_not_found", error(503, "No channel for gpt-9", code="model_not_found"), "not_found", "for gpt-9"),
+    ("503, no channel, in Chinese", error(503, "分组 default 下对于模型 gpt-9 无可用渠道"), "not_found", "gpt-9"),
+    (
+        "400, code 20012 for a model",
+        http(b'{"code": 20012, "message": "Model does not exist."}', 400),
+        "not_found",
+        "does not exist",
+    ),
+    ("400, API_KEY_INVALID", google(400, "API key not valid.", {"reason": "API_KEY_INVALID"}), "bad_key", "not valid"),
+    (
+        "400, incorrect API key",
+        http(b'{"code": "Client specified an invalid argument", "error": "Incorrect API key provided: x."}', 400),
+        "bad_key",
+        "check the key",
+    ),
+):
+    known = ("--provider", "fireworks") if "known provider" in fault else ()
+    stops(fault, data, kind, says, does=OWN, flags=known)
+stops(
+    "no money once the job is under way",
+    error(429, "Budget has been exceeded!", type="budget_exceeded"),
+    MONEY,
+    "Budget has been exceeded!",
+    on="after",
+    most=13,
+    does="stops the job with what was in flight",
+)
+stops(
+    "insufficient_quota once the job is under way, from then on",
+    error(429, "quota", code="insufficient_quota", headers={"retry-after-ms": "100"}),
+    MONEY,
+    "top up",
+    on="after",
+    most=14,
+    does="asks once more after a pause; refused again, it is money, and the job stops",
+)
+stops(
+    "403 once the job is under way, from then on",
+    error(403, "no", headers={"retry-after-ms": "100"}),
+    "forbidden",
+    "check its permissions",
+    on="after",
+    most=14,
+    does="asks once more after a pause; refused again, the job stops",
+)
+
+
 # ---------------------------------------------------------------- 2. rejected: the row fails
 
 
-def fails(fault: str, data: bytes, kind: str, says: str = "") -> None:
+def fails(fault: str, data: bytes, kind: str, says: str = "", **more: Any) -> None:
     """Row 2 is always answered so."""
-    CASES.append(
-        Case(
-            group="the row is refused",
-            fault=fault,
-            act=raw(data),
-            outcome=REJECTED,
-            does=FAILS,
-            state=FAILED,
-            kind=kind,
-            exit=4,
-            most=3,
-            says=says or kind,
-        )
+    add(
+        more,
+        group="the row is refused",
+        fault=fault,
+        act=raw(data),
+        outcome=REJECTED,
+        does=FAILS,
+        state=FAILED,
+        kind=kind,
+        exit=4,
+        most=3,
+        says=says or kind,
     )
 
 
 fails("400, context_length_exceeded", error(400, code="context_length_exceeded", param="messages"), "too_long")
 fails("400, string_above_max_length", error(400, code="string_above_max_length"), "too_long")
+fails("400, exceed_context_size_error", error(400, type="exceed_context_size_error"), "too_long")
+fails("400, param input_tokens", error(400, type="BadRequestError", param="input_tokens"), "too_long")
+for status in (403, 500, 503):
+    fails(f"{status}, context_length_exceeded", error(status, code="context_length_exceeded"), "too_long")
 fails("413", error(413, "Too large"), "too_long")
 fails("413, HTML", html(413), "too_long")
 fails("400, content_filter", error(400, "policy", code="content_filter"), "content_filter", "by hand")
@@ -255,6 +356,15 @@ fails(
     "content_filter",
 )
 fails("400 of an unknown kind", error(400, "what is this?", code="odd"), "bad_request", "what is this?")
+fails(
+    "403 to one row alone",
+    error(403, "blocked", headers={"retry-after-ms": "50"}),
+    "bad_request",
+    "blocked",
+    most=4,
+    met="forbidden",
+    does="asks for it once more; fails it where others are answered meanwhile",
+)
 fails("422 about the content", error(422, "cannot be read", param="messages"), "bad_request", "cannot be read")
 fails("400, HTML", html(400), "bad_request", "HTTP 400")
 fails("400, a JSON list", http(b'[{"error": {"message": "in a list", "code": 400}}]', 400), "bad_request", "in a list")
@@ -351,6 +461,42 @@ again(
     says="--max-outage",
     does="waits and probes at growing intervals, until --max-outage; no row fails for it",
 )
+again("402 with Retry-After", error(402, headers={"Retry-After": "0.2"}), "rate_limited", does=AGAIN_FREE)
+again(
+    "402, in_flight_budget_exhausted",
+    error(402, metadata={"reason": "in_flight_budget_exhausted"}, headers={"retry-after-ms": "100"}),
+    "rate_limited",
+    does=AGAIN_FREE,
+)
+again("498, capacity_exceeded", error(498, code="capacity_exceeded"), "unavailable")
+again("403, a firewall's page in the middle", html(403), "unavailable")
+again("404, a proxy's page in the middle", html(404), "unavailable")
+again("503, model_not_found, in the middle", error(503, code="model_not_found"), "unavailable")
+again(
+    "200, base_resp 1002", minimax(1002, "rate limit"), "rate_limited", does=AGAIN_FREE, flags=("--provider", "minimax")
+)
+again(
+    "429, insufficient_quota for the tokens of a minute",
+    error(429, "You exceeded your current quota", code="insufficient_quota", headers={"retry-after-ms": "200"}),
+    "no_credit",
+    waits=(0.2, 2.0),
+    does="asks once more after a pause; answered, it was no money",
+)
+again(
+    "429, insufficient_quota of a provider that means a minute's tokens by it",
+    error(429, code="insufficient_quota", headers={"retry-after-ms": "200"}),
+    "rate_limited",
+    flags=("--provider", "qwen"),
+    does=AGAIN_FREE,
+)
+again(
+    "429, a quota of a day, with --wait-for-quota",
+    error(429, "limited to 1000 API calls / month", headers={"retry-after-ms": "200"}),
+    "daily_quota",
+    flags=("--wait-for-quota", "--provider", "cohere"),
+    waits=(0.2, 2.0),
+    does="waits until it is new, however long; costs the row no attempt",
+)
 again("200 with an error in it", error(200, "overloaded"), "server_error", same_key=False)
 again("200 with error 429 in it", error(200, "slow down", code=429), "rate_limited")
 again(
@@ -399,7 +545,7 @@ in_vain("choices of the wrong kind", b'{"choices": [7], "usage": {"prompt_tokens
 in_vain("message missing", b'{"choices": [{}]}', "empty_answer", tokens=20)
 in_vain("an empty object", b"{}", "empty_answer", tokens=20)
 in_vain("finish_reason length", completion("alph", finish="length"), "truncated_answer", says="--max-tokens")
-in_vain("finish_reason length, content null", completion(None, finish="length"), "truncated_answer")
+in_vain("finish_reason length, content null", completion(None, finish="length"), "thought_only")
 in_vain("finish_reason content_filter", completion("", finish="content_filter"), "filtered_answer")
 in_vain("a refusal", completion(None, refusal="I cannot help with that"), "refused_by_model")
 in_vain("tool calls in place of content", completion(None, finish="tool_calls", tool_calls=[{}]), "empty_answer")
@@ -468,12 +614,50 @@ in_vain(
     "off_list",
     on="all",
     rows=30,
-    most=15,
-    tokens=None,  # type: ignore[arg-type]
+    most=5,
+    tokens=50,
     exit=3,
-    flags=("--concurrency", "1"),
     says="row after row failed alike",
     does="stops the job after five rows, before it pays for more",
+)
+in_vain(
+    "a label off the list for every row, with --fallback",
+    completion("gamma"),
+    "",
+    on="all",
+    rows=8,
+    most=8,
+    tokens=80,
+    state=DONE,
+    exit=0,
+    fallback=True,
+    flags=("--fallback", "alpha"),
+    does="takes the fallback, one row at a time: it is no label of the model's, and no reason to stop",
+)
+for said, finish, kind in (("alp", "length", "truncated_answer"), (None, "stop", "empty_answer")):
+    in_vain(
+        f"content {said or 'null'} and finish_reason {finish}, for every row",
+        completion(said, finish=finish),
+        kind,
+        on="all",
+        rows=30,
+        most=2,
+        tokens=20,
+        exit=3,
+        says="2 paid answers alike gave no label",
+        does="stops the job after two, while it has no label",
+    )
+in_vain(
+    "content null and finish_reason length, for every row",
+    completion(None, finish="length"),
+    "thought_only",
+    on="all",
+    rows=30,
+    most=3,
+    tokens=30,
+    exit=3,
+    says="2 paid answers alike gave no label",
+    does="makes room for thoughts once; then stops the job after two, while it has no label",
 )
 
 
@@ -763,6 +947,22 @@ lost("503, a proxy's HTML", raw(html(503)), "garbled_answer")
 lost("504 without a body", raw(http(b"", 504)), "garbled_answer")
 lost("200, a proxy's HTML", raw(html(200)), "garbled_answer")
 lost("200 without a body", raw(http(b"")), "garbled_answer")
+CASES.append(
+    Case(
+        group="lost",
+        fault="200, a proxy's HTML, for every row",
+        act=raw(html(200)),
+        outcome=LOST,
+        does="stops the job after two, while it has no label: they may have been paid",
+        state=PENDING,
+        kind="garbled_answer",
+        exit=3,
+        most=2,
+        on="all",
+        rows=30,
+        says="check what answers at --base-url",
+    )
+)
 lost("200, JSON null", raw(http(b"null")), "garbled_answer")
 lost("200, nested 100,000 deep", raw(http(b'{"choices":' + b"[" * 100_000)), "garbled_answer")
 lost(

@@ -32,7 +32,7 @@ from batchjob.model import (
     Unheard,
     Write,
 )
-from batchjob.states import JobState, Outcome, State
+from batchjob.states import JobState, Outcome, Source, State
 from batchjob.stores.sqlite import connections, files, ids, removal, schema
 from batchjob.stores.sqlite.group import QUERIES, Group, Tally, apply_or_fail, count_up
 from batchjob.stores.sqlite.lock import WriterLock
@@ -198,7 +198,8 @@ class SqliteStore:
         await self._read(self._memory.open)
         requests = await self._tally("request")
         heard = requests.get(Outcome.ANSWERED, 0) + requests.get(Outcome.REJECTED, 0) > 0
-        run = Run(self._run_id, ids.first_request_id(self._run_id), heard)
+        labelled = bool((await self._tally("source")).get(Source.MODEL))
+        run = Run(self._run_id, ids.first_request_id(self._run_id), heard, labelled)
         self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
         return run
 

@@ -1,0 +1,41 @@
+"""While a job has no label nobody knows whether it makes sense: one request at a time, and few paid in vain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from batchjob.exchange.decide import ADVICE, Decision, Next
+from batchjob.model import Ending, Lost, Reply, RowResult
+from batchjob.states import Event, JobState, Source
+
+IN_VAIN = frozenset({"truncated_answer", "thought_only", "empty_answer", "garbled_answer"})
+"""Kinds of paid answers that the next one will most likely be of, too."""
+ENOUGH = 2
+
+
+class FirstLabel:
+    """Whether a job still waits for its first label of a model. A fallback is none, and says nothing against it."""
+
+    def __init__(self, *, waiting: bool) -> None:
+        self.waiting = waiting
+        self._in_vain: Counter[str] = Counter()
+
+    def watch(self, decision: Decision, reply: Reply, results: Iterable[RowResult]) -> Ending | None:
+        """A request is over; how the job ends where paid answers alike gave no label, and none gave one."""
+        if not self.waiting or decision.next is Next.REPHRASE:
+            return None
+        if any(result.event is Event.COMPLETE and result.source is not Source.FALLBACK for result in results):
+            self.waiting = False
+        elif decision.kind in IN_VAIN and (decision.paid or (isinstance(reply, Lost) and reply.status == 200)):
+            self._in_vain[decision.kind] += 1
+            if self._in_vain[decision.kind] >= ENOUGH:
+                return _ending(decision)
+        return None
+
+
+def _ending(decision: Decision) -> Ending:
+    kind = decision.kind
+    advice = "check what answers at --base-url" if kind == "garbled_answer" else ADVICE.get(kind, "")
+    said = f"{ENOUGH} paid answers alike gave no label, and none gave one ({kind}: {decision.message})"
+    return Ending(JobState.REFUSED, f"{said}. What to do: {advice}", 3, kind)
