@@ -214,6 +214,7 @@ class Answered(Value, frozen=True):
     cost: int | None = None  # picodollars, as the endpoint itself reported
     odd_usage: str | None = None  # as it was reported, where it cannot be true
     thoughts: str | None = None  # that came beside the content
+    tokens: tuple[tuple[str, float], ...] = ()  # of the content, with the logarithms of their probabilities
 
 
 Reply = NotSent | Lost | Rejected | Answered
@@ -237,6 +238,7 @@ class RowResult(Value, frozen=True):
     error: str | None = None
     known_by: int | None = None  # the lost request it is to be known by, where that is not the one it went out in
     matched: Matched | None = None  # of a label the model gave
+    confidence: float | None = None  # 0 to 1, how sure the model was of it; None: not known
 
 
 class Remembered(Value, frozen=True):

@@ -57,6 +57,7 @@ class ExportRow(NamedTuple):
     origin: str | None
     answer: str | None
     attempts: int
+    confidence: float | None
     request_id: str | None
     request_rows: str | None
     model: str | None  # that was asked last

@@ -292,7 +292,55 @@ def _(labels: Any) -> None:
     f"{CONCLUDE}::test_of_an_answer_that_may_not_be_whole_only_the_label_itself_counts",
 )
 def _(rows: Any) -> None:
-    read = put(rows, "read_answer", lambda row, answer, terms, *, exact_only=False: read(row, answer, terms))
+    def replaced(row, answer, terms, *, exact_only=False, tokens=(), number=None):  # type: ignore[no-untyped-def]
+        return read(row, answer, terms, tokens=tokens, number=number)
+
+    read = put(rows, "read_answer", replaced)
+
+
+@defect(
+    "words that a refusal repeats of the row are taken for the endpoint's own",
+    "exchange.adapt",
+    "tests/exchange/test_adapt.py::test_what_a_refusal_repeats_of_the_row_names_nothing",
+)
+def _(adapt: Any) -> None:
+    put(adapt, "without_echo", lambda message, sent: message)
+
+
+@defect(
+    "labels are remembered under the question as asked for, and not as it was sent",
+    "providers.dialect",
+    "tests/test_parameters.py::test_a_label_is_remembered_under_the_question_as_it_was_sent",
+)
+def _(dialect: Any) -> None:
+    put(dialect, "_asked", lambda params, *, temperature, system: b"")
+
+
+@defect(
+    "rows keep the keys of a question that was met with a change",
+    "run.supply",
+    "tests/test_adapting.py::test_each_refusal_is_met_once_said_and_known_to_the_next_job",
+)
+def _(supply: Any) -> None:
+    put(supply, "Supply.ask_as", lambda self, learned, asked: asked)
+
+
+@defect(
+    "a model of a route is asked by many at once before anybody knows how",
+    "run.adapting",
+    "tests/test_adapting.py::test_each_model_of_a_job_is_asked_alone_first",
+)
+def _(adapting: Any) -> None:
+    put(adapting, "Adapting.waits", lambda self, model: False)
+
+
+@defect(
+    "a secret may stand in a header that is stored",
+    "settings.pairs",
+    "tests/test_parameters.py::test_a_header_that_cannot_be_sent_is_refused_and_its_value_is_not_shown",
+)
+def _(pairs: Any) -> None:
+    put(pairs, "check_headers", lambda headers: None)
 
 
 @defect(
@@ -312,7 +360,9 @@ def _(thoughts: Any) -> None:
     storm=("resend", "label: row"),
 )
 def _(rows: Any) -> None:
-    def wrong(row: Any, answer: str, terms: Any, *, exact_only: bool = False) -> Any:
+    def wrong(
+        row: Any, answer: str, terms: Any, *, exact_only: bool = False, tokens: Any = (), number: int | None = None
+    ) -> Any:
         labels = terms.labels.labels
         return read(row, labels[row.number % len(labels)], terms)
 
@@ -543,13 +593,25 @@ def _(usage: Any) -> None:
 
 
 @defect(
+    "what is out when answers prove to be dearer is left as it was",
+    "exchange.spending",
+    "tests/test_bills.py::test_what_is_out_when_thinking_is_first_seen_counts_with_its_thoughts",
+)
+def _(spending: Any) -> None:
+    def learn(self: Any, exchange: Any, reply: Any) -> None:
+        self._questions.learn_answer(exchange.parcel, reply.usage, reply.cost)
+
+    put(spending, "Spending.learn", learn)
+
+
+@defect(
     "the worst case is too low",
     "exchange.question",
     "tests/exchange/test_question.py",
 )
 def _(question: Any) -> None:
-    def half(self: Any, parcel: Any) -> int | None:
-        cost = worst_case(self, parcel)
+    def half(self: Any, parcel: Any, *, by_reports: bool = False) -> int | None:
+        cost = worst_case(self, parcel, by_reports=by_reports)
         return cost and cost // 2
 
     worst_case = put(question, "Questions.worst_case", half)

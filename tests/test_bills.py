@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,59 @@ def test_thinking_outside_the_usage_passes_no_budget_but_for_what_was_in_flight(
     each = 100 * 1e-6 + 402 * 10e-6
     assert requests * each <= 0.01 + 3 * each
     assert cost(capfd)["usd"] == pytest.approx(requests * each)
+
+
+@pytest.mark.parametrize("rows_per_request", ["1", "4"])
+def test_an_answer_that_reports_too_little_makes_no_other_worst_case_smaller(
+    rows_per_request: str, capfd: Capture
+) -> None:
+    """One says 3 tokens, the others a token a byte, as some tokenizers make of some texts."""
+    Path("job.toml").write_text(PRICED)
+
+    async def act(x: Exchange) -> None:
+        size = sum(len(message["content"].encode()) for message in x.body["messages"])
+        asked = [int(n) for n in re.findall(r"row (\d+)", x.body["messages"][-1]["content"])]
+        usage = {"prompt_tokens": 3 if asked[0] == 1 else size, "completion_tokens": x.body["max_tokens"]}
+        one = label_of(asked[0])
+        many = json.dumps([{"n": n, "label": label_of(row)} for n, row in enumerate(asked, start=1)])
+        await x.send(http(completion(many if len(asked) > 1 else one, usage=usage)))
+
+    flags = ("--budget", "0.01", "--concurrency", "8", "--max-tokens", "20", "--rows-per-request", rows_per_request)
+    code, said, _ = labelled(capfd, act, *flags, rows=200)
+    assert code == 5, said
+    assert 0.005 < cost(capfd)["usd"] <= 0.01
+    assert "passed" not in said
+
+
+def test_what_is_out_when_thinking_is_first_seen_counts_with_its_thoughts(capfd: Capture) -> None:
+    """Eight are out when the first of them turns out to have thought; there is money for them, and for no other."""
+    Path("job.toml").write_text(PRICED)
+    more = asyncio.Event()
+
+    async def act(x: Exchange) -> None:
+        if x.row > 9:
+            more.set()
+        elif x.row > 2:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(more.wait(), 0.3)
+        await telling(THINKING if x.row > 1 else {"prompt_tokens": 100, "completion_tokens": 2})(x)
+
+    each = 100 * 1e-6 + 402 * 10e-6
+    budget = 9 * each
+    code, said, requests = labelled(capfd, act, "--budget", f"{budget}", "--concurrency", "8", rows=40)
+    assert (code, requests) == (5, 9), said
+    assert cost(capfd)["usd"] <= budget
+    assert "passed" not in said
+
+
+def test_a_budget_that_is_passed_all_the_same_says_so(capfd: Capture) -> None:
+    Path("job.toml").write_text(PRICED)
+    code, said, _ = labelled(capfd, telling(THINKING), "--budget", "0.004", "--concurrency", "4")
+    assert code == 5
+    assert "budget_passed" in said
+    assert "usd=0.00012" in said
+    ((reason,),) = ask("SELECT reason FROM job")
+    assert reason.startswith("0.0041 USD of the budget of 0.0040 USD are spent")
 
 
 def test_a_reported_cost_comes_before_any_price_and_is_said_to_be_one(capfd: Capture) -> None:

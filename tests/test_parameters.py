@@ -19,7 +19,7 @@ from batchjob.settings.complete import check
 from batchjob.settings.config import merge
 from batchjob.settings.pairs import read_params
 from batchjob.task.identity import Keys, Task
-from tests.faults.server import Exchange, FaultServer, http, well
+from tests.faults.server import Exchange, FaultServer, completion, http, label_of, well
 
 KEY = "sk-1234567890abcdef"
 PLAIN = {"base_url": "http://host/v1", "model": "m", "labels": ["alpha", "beta"]}
@@ -307,3 +307,50 @@ def test_a_label_is_remembered_under_the_question_as_it_was_sent() -> None:
     assert key(Learned(token_field="max_completion_tokens", room=2000, response_format=False)) == key()
     assert len({key(), key(Learned(temperature=False)), key(Learned(system=False)), key(base_url=DEEPSEEK)}) == 4
     assert key(params={"temperature": "omit"}) == key()  # the question says it already
+
+
+# ---------------------------------------------------------------- answers held to the labels, and how sure they are
+
+
+@pytest.mark.parametrize(
+    ("flags", "rows", "sent"),
+    [
+        ((), "1", {}),
+        (("--response-format",), "1", {"response_format": {"label": ["alpha", "beta"]}}),
+        (("--response-format", "--provider", "vllm"), "1", {"structured_outputs": {"choice": ["alpha", "beta"]}}),
+        (("--response-format", "--provider", "deepseek"), "1", {"response_format": {"label": ["alpha", "beta"]}}),
+        (("--confidence",), "1", {"logprobs": True}),
+    ],
+)
+def test_one_row_is_held_to_the_labels_only_where_that_is_asked_for(
+    endpoint: FaultServer, flags: tuple[str, ...], rows: str, sent: dict[str, Any]
+) -> None:
+    start(endpoint, *flags, "--rows-per-request", rows)
+    body = endpoint.requests[0].body
+    found = {name: body[name] for name in ("structured_outputs", "logprobs") if name in body}
+    if "response_format" in body:
+        schema = body["response_format"]["json_schema"]["schema"]
+        found["response_format"] = {name: one["enum"] for name, one in schema["properties"].items()}
+    assert found == sent
+
+
+def test_how_sure_the_model_was_stands_beside_each_label(
+    endpoint: FaultServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def sure(x: Exchange) -> None:
+        body = json.loads(completion(label_of(x.row)))
+        if x.row != 3:
+            logprobs = [
+                {"token": label_of(x.row)[:2], "logprob": -0.5},
+                {"token": label_of(x.row)[2:], "logprob": -0.25},
+            ]
+            body["choices"][0]["logprobs"] = {"content": logprobs}
+        await x.send(http(json.dumps(body).encode()))
+
+    endpoint.act = sure
+    start(endpoint, "--confidence", "--output", "out.jsonl")
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [row["confidence"] for row in rows] == [0.472367, 0.472367, None]
+    assert capfd.readouterr().err.count("confidence_unknown") == 1
+    assert _run(["export", "-o", "-", "--columns", "id,confidence"]) == 0
+    assert capfd.readouterr().out.splitlines() == ["id,confidence", "1,0.472367", "2,0.472367", "3,"]

@@ -41,8 +41,18 @@ class _Message(msgspec.Struct):
     reasoning: str | None = None  # OpenRouter, Ollama, Groq and others
 
 
+class _Token(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Tokens(msgspec.Struct):
+    content: tuple[_Token, ...] | None = None
+
+
 class _Choice(msgspec.Struct):
     message: _Message
+    logprobs: _Tokens | None = None
     finish_reason: str | None = None
     index: int | None = None
     error: msgspec.Raw | None = None  # OpenRouter: the provider behind it broke the answer off
@@ -124,7 +134,12 @@ def _read_success(
         used.cost,
         used.odd,
         choice.message.reasoning_content or choice.message.reasoning,
+        () if choice.logprobs is None else _tokens(choice.logprobs),
     )
+
+
+def _tokens(given: _Tokens) -> tuple[tuple[str, float], ...]:
+    return tuple([(one.token, one.logprob) for one in given.content or ()])
 
 
 def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Any) -> Reply:

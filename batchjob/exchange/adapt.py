@@ -131,9 +131,11 @@ def _ways(named: _Named, dialect: Dialect, learned: Learned) -> Iterator[Change]
     if field in named and "field" not in dialect.by_user:
         other = OTHER_FIELD[field]
         yield Change("field", _with(learned, token_field=other), f"{other} for {field}", "--provider NAME")
-    if dialect.temperature and "temperature" not in dialect.by_user and "temperature" in named:
+    by_user = dialect.by_user
+    if dialect.temperature and "temperature" not in by_user and "temperature" in named:
         yield Change("temperature", _with(learned, temperature=False), "no temperature", "--param temperature=omit")
-    if dialect.response_format and ("response_format" in named or "json_schema" in named):
+    schema = "response_format" in named or "json_schema" in named
+    if dialect.response_format and "response_format" not in by_user and schema:
         said = "no response_format"
         yield Change("response_format", _with(learned, response_format=False), said, "--no-response-format")
     if dialect.system and _refuses_system(named):

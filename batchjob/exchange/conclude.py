@@ -197,11 +197,12 @@ def _results(
     if isinstance(reply, Answered) and reply.content and decision.next is not Next.REPHRASE:
         if decision.next is Next.READ and len(rows) == 1:
             unsure = how_it_ended(reply.finish_reason) is Ended.UNKNOWN
-            return (read_answer(rows[0], reply.content, terms, exact_only=unsure),)
+            return (read_answer(rows[0], reply.content, terms, exact_only=unsure, tokens=reply.tokens),)
         cut = decision.kind == "truncated_answer" or how_it_ended(reply.finish_reason) is Ended.UNKNOWN
         if len(rows) > 1 and (decision.next is Next.READ or cut):
             answers = split_answer(reply.content, len(rows), cut=cut)
-            return tuple([read_shared_answer(row, answers.get(n), terms) for n, row in enumerate(rows, start=1)])
+            numbered = enumerate(rows, start=1)
+            return tuple([read_shared_answer(row, answers.get(n), terms, reply.tokens, n) for n, row in numbered])
     if len(rows) > 1 and decision.next is Next.FAIL:
         return tuple([split_up(row, decision) for row in rows])
     return tuple([unanswered(row, decision, terms, lost, counts=counts) for row in rows])

@@ -10,11 +10,13 @@ import msgspec
 from batchjob.exchange.decide import Decision
 from batchjob.model import Parcel, Row, Usage
 from batchjob.money.budget import Budget
+from batchjob.money.cost import REQUEST_TOKENS
 from batchjob.ports import Bodies
 from batchjob.providers.dialect import Dialect, Learned, dialect_of
 from batchjob.settings.config import JobConfig
+from batchjob.settings.pairs import merged
 from batchjob.states import Outcome
-from batchjob.task.prompt import Message, Prompt, max_tokens_for, response_format
+from batchjob.task.prompt import Message, Prompt, max_tokens_for, one_label_format, response_format
 
 MARKS = ("\N{OBJECT REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}")
 """What stands for a text where a frame is made begins and ends with these: two, so that it cannot overlap itself."""
@@ -40,7 +42,7 @@ class Questions:
         budget: Budget,
         learned: Mapping[str, Learned] | None = None,
     ) -> None:
-        self.by_schema = config.response_format  # whether many rows are asked for with a response_format
+        self.by_schema = config.response_format is not False  # whether many rows are asked for with a response_format
         self._by_schema_worked = False
         self._config = config
         self._bodies = bodies
@@ -49,8 +51,10 @@ class Questions:
         self._prompt_tokens = self._prompt.overhead_tokens()
         self._prompt_bytes = self._prompt.overhead_bytes()
         self._least_input: dict[tuple[str, int], int] = {}
+        self._lied: set[tuple[str, int]] = set()  # too few input tokens were reported of one of these
         self._most_output: dict[tuple[str, int], int] = {}
         self._dearest: dict[tuple[str, int], int] = {}  # picodollars, of those whose cost was reported
+        self._extra = bool(config.confidence or config.response_format)
         self._learned = dict(learned or {})
         self._dialects: dict[str, Dialect] = {}
         self._max_tokens: dict[tuple[str, int], int] = {}
@@ -82,8 +86,18 @@ class Questions:
             temperature=self._config.temperature if dialect.temperature else None,
             response_format=self._format(count, dialect),
             token_field=dialect.token_field,
-            params=dialect.params,
+            params=merged(self._chosen(count, dialect), dialect.params) if self._extra else dialect.params,
         )
+
+    def _chosen(self, count: int, dialect: Dialect) -> dict[str, Any]:
+        """Parameters that come of settings: probabilities of tokens, and a choice among the labels."""
+        params: dict[str, Any] = {"logprobs": True} if self._config.confidence else {}
+        if self._config.response_format and count == 1 and dialect.choice:
+            table: Any = list(self._config.labels)
+            for name in reversed(dialect.choice.split(".")):
+                table = {name: table}
+            params |= table
+        return params
 
     def texts(self, parcel: Parcel) -> tuple[str, ...]:
         """What the model is told and asked, message by message."""
@@ -117,8 +131,12 @@ class Questions:
         return found
 
     def _format(self, count: int, dialect: Dialect) -> dict[str, Any] | None:
-        by_schema = count > 1 and self.by_schema and dialect.response_format
-        return response_format(self._config.labels, count) if by_schema else None
+        if not (self.by_schema and dialect.response_format):
+            return None
+        if count > 1:
+            return response_format(self._config.labels, count)
+        held = self._config.response_format and not dialect.choice
+        return one_label_format(self._config.labels) if held else None
 
     def _most_tokens(self, model: str, count: int) -> int:
         found = self._max_tokens.get((model, count))
@@ -131,31 +149,38 @@ class Questions:
         texts = sum([self._prompt.tokens(row) for row in parcel.rows])
         return self._prompt_tokens + texts + self._most_tokens(parcel.model, len(parcel.rows))
 
-    def worst_case(self, parcel: Parcel) -> int | None:
+    def worst_case(self, parcel: Parcel, *, by_reports: bool = False) -> int | None:
         """The most it can cost, in picodollars; None where no price is known.
 
-        A token has a byte at least; and what stands around the texts has no more tokens than the smallest request of
-        as many rows had in all. An answer may have been billed for more than it was allowed (thinking), or at another
-        price: then the next may cost as much.
+        A token has a byte at least. An answer may have been billed for more than it was allowed (thinking), or at
+        another price: then the next may cost as much.
+
+        Args:
+            by_reports: what stands around the texts has no more tokens than the smallest request of as many rows had in
+                all, as the endpoint reported. So this is closer, and as true as that.
         """
-        count = len(parcel.rows)
-        key = parcel.model, count
+        key = parcel.model, len(parcel.rows)
         if self._budget.price(parcel.model) is None:
             return self._dearest.get(key)
-        around = self._least_input.get(key)
-        if around is None:
-            around = self._prompt_bytes
-            if count > 1 and self.by_schema:  # some endpoints bill the schema
-                around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
-        size = around + self._prompt.text_bytes(parcel.rows) + ROW_BYTES * count
-        most = max(self._most_tokens(parcel.model, count), self._most_output.get(key, 0))
+        most = max(self._most_tokens(*key), self._most_output.get(key, 0))
+        size = self._most_input(parcel, by_reports=by_reports)
         cost = self._budget.worst_case(parcel.model, bytes_sent=size, max_tokens=most) or 0
         return max(cost, self._dearest.get(key, 0))
 
+    def _most_input(self, parcel: Parcel, *, by_reports: bool) -> int:
+        """Input tokens; REQUEST_TOKENS come on top."""
+        count = len(parcel.rows)
+        around = self._least_input.get((parcel.model, count)) if by_reports else None
+        if around is None:
+            around = self._prompt_bytes
+            if self.by_schema and (count > 1 or self._config.response_format):  # some endpoints bill the schema
+                around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
+        return around + self._prompt.text_bytes(parcel.rows) + ROW_BYTES * count
+
     # ------------------------------------------------------------ what replies teach
 
-    def learn_answer(self, parcel: Parcel, usage: Usage | None, cost: int | None = None) -> None:
-        """A request was answered: what it was billed, for a closer worst case of the next with as many rows.
+    def learn_answer(self, parcel: Parcel, usage: Usage | None, cost: int | None = None) -> bool:
+        """A request was answered. Whether the next with as many rows may cost more than was known, by what it cost.
 
         `cost` is what the endpoint itself reported, in picodollars.
 
@@ -164,11 +189,23 @@ class Questions:
         if len(parcel.rows) > 1:
             self._by_schema_worked = True
         key = parcel.model, len(parcel.rows)
-        if cost:
-            self._dearest[key] = max(cost, self._dearest.get(key, 0))
         if usage is not None and usage.input_tokens:
-            self._least_input[key] = min(usage.input_tokens, self._least_input.get(key, usage.input_tokens))
-            self._most_output[key] = max(usage.output_tokens, self._most_output.get(key, 0))
+            self._learn_input(key, parcel, usage.input_tokens)
+        output = 0 if usage is None else usage.output_tokens
+        dearer = (cost or 0) > self._dearest.get(key, 0)
+        if dearer:
+            self._dearest[key] = cost or 0
+        longer = output > max(self._most_tokens(*key), self._most_output.get(key, 0))
+        if longer:
+            self._most_output[key] = output
+        return dearer or longer
+
+    def _learn_input(self, key: tuple[str, int], parcel: Parcel, tokens: int) -> None:
+        if tokens > self._most_input(parcel, by_reports=True) + REQUEST_TOKENS:
+            self._lied.add(key)
+            self._least_input.pop(key, None)
+        elif key not in self._lied:
+            self._least_input[key] = min(tokens, self._least_input.get(key, tokens))
 
     def gives_up_schema(self, parcel: Parcel, decision: Decision) -> bool:
         """Whether the endpoint refused the response_format, as far as can be told; from now on it goes without."""

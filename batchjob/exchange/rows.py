@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from batchjob.exchange.decide import Decision, Next
 from batchjob.model import LostRequest, Row, RowResult, Value
 from batchjob.settings.config import JobConfig
 from batchjob.states import Event, Matched, Source
+from batchjob.task.confidence import Token, confidence_of
 from batchjob.task.labels import LabelSet
 
 MOST_ANSWER_CHARACTERS = 2000
@@ -35,8 +38,22 @@ class Terms(Value, frozen=True):
         )
 
 
-def read_answer(row: Row, answer: str, terms: Terms, *, exact_only: bool = False) -> RowResult:
-    """The result of a row the model answered; `exact_only`: nobody knows whether the answer is whole."""
+def read_answer(
+    row: Row,
+    answer: str,
+    terms: Terms,
+    *,
+    exact_only: bool = False,
+    tokens: Sequence[Token] = (),
+    number: int | None = None,
+) -> RowResult:
+    """The result of a row the model answered.
+
+    Args:
+        exact_only: nobody knows whether the answer is whole.
+        tokens: of the whole answer, where their probabilities are known.
+        number: of the row in an answer for many.
+    """
     match = terms.labels.read(answer, exact_only=exact_only)
     if match is not None:
         return RowResult(
@@ -48,6 +65,7 @@ def read_answer(row: Row, answer: str, terms: Terms, *, exact_only: bool = False
             Source.MODEL,
             None if answer == match.label else kept(answer),
             matched=Matched.NEAR if match.near else Matched.EXACT,
+            confidence=confidence_of(tokens, match.label, number) if tokens else None,
         )
     # What may be a part of an answer is not kept to be read again.
     raw = None if exact_only else kept(answer)
@@ -61,13 +79,15 @@ def read_answer(row: Row, answer: str, terms: Terms, *, exact_only: bool = False
     return _bought_in_vain(row, "off_list", said, raw, terms)
 
 
-def read_shared_answer(row: Row, answer: str | None, terms: Terms) -> RowResult:
+def read_shared_answer(
+    row: Row, answer: str | None, terms: Terms, tokens: Sequence[Token] = (), number: int | None = None
+) -> RowResult:
     """The result of a row that was one of many in a request; an answer of None was not given, or given twice.
 
     What a shared answer leaves open is asked alone, where fallback and max_paid have their say.
     """
     if answer is not None and terms.labels.read(answer) is not None:
-        return read_answer(row, answer, terms)
+        return read_answer(row, answer, terms, tokens=tokens, number=number)
     kind, said = (
         ("missing_answer", "left out, or given twice") if answer is None else ("off_list", "none of the labels")
     )

@@ -119,7 +119,11 @@ def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int, dialect: D
     more = 1 + verified / max(asked.rows, 1)
     labels = [estimate_tokens(label) for label in config.labels]
     answer = max(sum(labels) / len(labels), 1.0)
-    schema = ROW_BYTES + sum(len(label.encode()) + 3 for label in config.labels) if config.response_format else 0
+    schema = (
+        ROW_BYTES + sum(len(label.encode()) + 3 for label in config.labels)
+        if config.response_format is not False
+        else 0
+    )
     shared_rows = asked.rows - alone
     return _Bill(
         requests=requests + verified,

@@ -54,8 +54,15 @@ class Budget:
         """Whether so much is left."""
         return self._allowance is None or self._held + cost <= self._allowance
 
+    @property
+    def passed_usd(self) -> float:
+        """By how much more this run has spent than it may; 0 where it is within."""
+        if self._allowance is None:
+            return 0.0
+        return max(0, self._held - self._reserved - max(0, self._allowance)) / PICO
+
     def reserve(self, cost: int) -> None:
-        """Put so much aside."""
+        """Put so much aside; or, where an answer proved to be dearer, so much more."""
         self._held += cost
         self._reserved += cost
 

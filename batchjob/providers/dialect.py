@@ -67,6 +67,7 @@ class Dialect(Value, frozen=True):
     system: bool = True
     params: Mapping[str, Any] = NOTHING  # put over the request; OMIT takes one out
     room: int = 0  # output tokens for thoughts, besides those for the label
+    choice: str = ""  # the parameter that holds one answer to a list of words, with dots
     switch: Mapping[str, Any] = NOTHING  # of thinking, that is sent and not by the user's word
     by_user: frozenset[str] = frozenset()  # of field, temperature, tokens and thinking: what the user sets
     said: tuple[Said, ...] = ()
@@ -94,7 +95,7 @@ def dialect_of(config: JobConfig, model: str, learned: Learned | None = None) ->
     omitted = USUAL_FIELD in user and by_user is None
     field = "" if omitted else by_user or taught.token_field or facts.token_field or USUAL_FIELD
     temperature = taught.temperature and _takes_temperature(config, facts, thinks=thinking.thinks)
-    by_schema = taught.response_format and facts.response_format is not False
+    by_schema = taught.response_format and (facts.response_format is not False or config.response_format is True)
     form = {"temperature": temperature, "response_format": by_schema, "system": taught.system}
     said = [*_said(field, form, taught, provider, by_user), *thinking.said]
     if user:
@@ -104,6 +105,7 @@ def dialect_of(config: JobConfig, model: str, learned: Learned | None = None) ->
         most_tokens=user[by_user] if by_user else None,
         params=merged(thinking.params, user),
         room=max(thinking.room, taught.room),
+        choice=provider.choice,
         switch={} if thinking.by_user else thinking.params,
         by_user=frozenset(_by_user(config, user, thinking=thinking.by_user)),
         said=tuple(said),
@@ -185,6 +187,8 @@ def _by_user(config: JobConfig, user: Mapping[str, Any], *, thinking: bool) -> I
         yield "thinking"
     if config.temperature or "temperature" in user:
         yield "temperature"
+    if config.response_format:
+        yield "response_format"
     if FIELDS & user.keys():
         yield "field"
     if config.max_tokens is not None or FIELDS & user.keys():

@@ -39,6 +39,7 @@ class Adapting:
         self._config, self._questions, self._supply, self._store = config, questions, supply, store
         self._wall, self._log = wall, log
         self._auth = config.auth or provider_of(config.base_url, config.provider).auth
+        self._unsure = False  # that is said
         self._understood: set[str] = set()  # models that gave an answer which can be read
         self._out: set[str] = set()  # of the others, those that are being asked
         self._done: dict[str, frozenset[str]] = {}  # the changes made for a model
@@ -61,6 +62,7 @@ class Adapting:
         model = parcel.model
         if decision is ANSWERED:
             self._understood.add(model)
+            self._see_tokens(reply)
         if model in self._understood or parcel.verifies is not None:
             return parcel, decision
         if isinstance(reply, Rejected) and (auth := wants_auth(reply, self._auth)):
@@ -71,6 +73,12 @@ class Adapting:
         if not self._config.adapt:
             return parcel, msgspec.structs.replace(decision, advice=f"{change.type}, or leave out --no-adapt")
         return self._learn(parcel, change, decision), msgspec.structs.replace(decision, next=Next.REPHRASE)
+
+    def _see_tokens(self, reply: Reply) -> None:
+        """Say once that an endpoint does not tell what was asked for."""
+        if self._config.confidence and not self._unsure and isinstance(reply, Answered) and not reply.tokens:
+            self._unsure = True
+            self._log.warning("confidence_unknown", meaning="the endpoint told no probabilities (logprobs)")
 
     def _change(self, parcel: Parcel, reply: Reply, decision: Decision) -> Change | None:
         questions, model = self._questions, parcel.model

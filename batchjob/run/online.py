@@ -18,6 +18,7 @@ from batchjob.exchange.decide import PAID_KINDS, Decision, Next
 from batchjob.exchange.exchange import Exchange, client_key, digest_of
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
+from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
 from batchjob.model import (
     Answered,
@@ -90,6 +91,7 @@ class Runner:
         self._telling, self._terms = Telling(log), Terms.of(config)
         prompt = Prompt(self._terms.labels, config.prompt, job.source)
         self._questions = Questions(config, prompt, endpoint, budget, learned)
+        self._spending = Spending(budget, self._questions)
         self._understanding = Understanding(config, self._questions)
         self._commits = GroupCommit(
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
@@ -112,6 +114,7 @@ class Runner:
         self._workers: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before
         self._ending: Ending | None = None
+        self._told_passed = False
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
         self._error: BaseException | None = None
 
@@ -236,11 +239,11 @@ class Runner:
             return None if supply.exhausted and not gate.in_flight else supply.seconds_to_next(now)
         if self._config.routes and self._adapting.waits(parcel.model):
             return inf
-        if self._budget.limited and not self._affords(parcel):
+        if not self._spending.affords(parcel):
             if gate.in_flight:
                 return inf  # what they do not cost is free again
-            parcel = supply.shrink(parcel, self._affords)
-            if not self._affords(parcel):
+            parcel = supply.shrink(parcel, self._spending.affords)
+            if not self._spending.affords(parcel):
                 worst = self._questions.worst_case(parcel) or 0
                 self.stop(over_budget(self._config, self._budget.spent_usd, usd(worst)))
                 return None
@@ -251,10 +254,6 @@ class Runner:
         self._adapting.asks(parcel.model)
         gate.in_flight += 1
         return parcel
-
-    def _affords(self, parcel: Parcel) -> bool:
-        """Whether the budget has room for the worst this request can cost."""
-        return self._budget.affords(self._questions.worst_case(parcel) or 0)
 
     # ------------------------------------------------------------ one request
 
@@ -278,10 +277,6 @@ class Runner:
         self.requests += 1
         body = self._questions.body(parcel)
         digest = digest_of(body)
-        price = self._budget.price(parcel.model)
-        reserved = self._questions.worst_case(parcel)
-        if reserved is not None:
-            self._budget.reserve(reserved)
         return Exchange(
             request_id,
             client_key(self._key_prefix, self.requests, parcel.lost, digest),
@@ -289,8 +284,8 @@ class Runner:
             body,
             digest,
             self._clock(),
-            price,
-            reserved,
+            self._budget.price(parcel.model),
+            self._spending.begin(request_id, parcel),
             self._questions.tokens(parcel) if self._gate.counts_tokens else 0.0,
         )
 
@@ -298,11 +293,14 @@ class Runner:
         now = self._clock()
         exchange, decision = self._understand(exchange, reply, now)
         counts = self._learn(exchange, reply, decision, now)
+        if decision.outcome is Outcome.LOST:
+            exchange = self._spending.as_known_now(exchange)
         conclusion = conclude(
             exchange, reply, decision, self._terms, counts=counts, at=self._wall(), chance=self._chance
         )
         self._commits.submit(conclusion.settle)
-        self._budget.correct(exchange.reserved, conclusion.settle.cost)
+        self._spending.end(exchange, conclusion.settle)
+        self._tell_of_budget()
         if (ending := self._gate.watch_for_labels(decision, reply, conclusion.settle.rows)) is not None:
             self.stop(ending)
         for over in conclusion.over:
@@ -334,9 +332,8 @@ class Runner:
             self.stop(lesson.stop)
         if self._gate.counts_tokens:
             self._gate.correct_tokens(exchange.tokens, reply, now)
-        billed = exchange.price is not None or len(exchange.parcel.rows) > 1
-        if isinstance(reply, Answered) and decision.outcome is Outcome.ANSWERED and (billed or reply.cost is not None):
-            self._questions.learn_answer(exchange.parcel, reply.usage, reply.cost)
+        if isinstance(reply, Answered) and decision.outcome is Outcome.ANSWERED:
+            self._spending.learn(exchange, reply)
         self._telling.tell(exchange, decision, reply)
         return lesson.counts
 
@@ -356,6 +353,13 @@ class Runner:
         self._aside.append(asyncio.create_task(self._store.set_settings(msgspec.json.encode(self._config))))
 
     # ------------------------------------------------------------ what others see
+
+    def _tell_of_budget(self) -> None:
+        if self._budget.limited and self._budget.passed_usd and not self._told_passed:
+            self._told_passed = True
+            self._log.warning(
+                "budget_passed", why="answers are billed for more than they may be", usd=self._budget.passed_usd
+            )
 
     async def _beat(self) -> None:
         """Once a second: what `status` shows of a run."""

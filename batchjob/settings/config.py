@@ -216,10 +216,20 @@ class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fi
         Because("each text is asked the same"),
     ] = 8000
     response_format: Annotated[
-        bool,
-        About("money", "Ask for the labels of several texts as JSON by schema, where the endpoint takes that."),
+        bool | None,
+        About(
+            "money",
+            "Hold answers to the labels by a schema, where the endpoint takes that.",
+            unset="those for several texts; if on, all",
+            example=True,
+        ),
         Because("it is the form of an answer"),
-    ] = True
+    ] = None
+    confidence: Annotated[
+        bool,
+        About("money", "Ask for the probabilities of tokens, and keep with each label how sure the model was."),
+        Because("the answer is the same"),
+    ] = False
     verify_sample: Annotated[
         Share,
         About("money", "Share of texts sent together to send again alone, to see how many labels agree.", "SHARE"),

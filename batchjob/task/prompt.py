@@ -197,6 +197,17 @@ def response_format(labels: Sequence[str], count: int) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "labels", "strict": True, "schema": schema}}
 
 
+def one_label_format(labels: Sequence[str]) -> dict[str, Any]:
+    """The response_format that holds a model to a JSON object with one label of the set."""
+    schema = {
+        "type": "object",
+        "properties": {"label": {"type": "string", "enum": list(labels)}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": "label", "strict": True, "schema": schema}}
+
+
 def max_tokens_for(labels: Sequence[str], count: int) -> int:
     """Output tokens that leave room for the labels of so many rows, and for little more.
 

@@ -14,6 +14,7 @@ from batchjob.errors import SettingError
 from batchjob.model import InputSource, Job
 from batchjob.printable import neutral_cell, printable
 from batchjob.records import ExportRow
+from batchjob.settings.config import JobConfig
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
@@ -28,6 +29,8 @@ DETAIL_COLUMNS = (
     "output_tokens",
     "cost_usd",
 )
+CONFIDENCE = "confidence"
+"""A column of jobs that ask for it."""
 INTEGERS = frozenset({"attempts", "input_tokens", "cached_input_tokens", "output_tokens"})
 ROW_NUMBER = "id"
 """Our column for a row without an id."""
@@ -67,14 +70,15 @@ class RowTable:
         safe: Callable[[str], str] | None = None,
     ) -> None:
         theirs = (*job.source.columns, *later)
-        columns = _columns(job.source, theirs, details=details)
+        sure = msgspec.json.decode(job.settings, type=JobConfig).confidence
+        columns = _columns(job.source, theirs, sure=sure, details=details)
         self._places = None if chosen is None else [_place(name, columns) for name in chosen]
         columns = columns if self._places is None else [columns[at] for at in self._places]
         self.header = [column.name if safe is None else safe(column.name) for column in columns]
         kinds, origins = tuple(one.kind for one in columns), tuple(one.origin for one in columns)
         self.kinds = Kinds(kinds, origins, job.source.schema)
         self.labelled = 0
-        self._cells = _cells_of(job.source, theirs, details=details)
+        self._cells = _cells_of(job.source, theirs, sure=sure, details=details)
         self._safe = safe
 
     def rows(self, records: Iterable[tuple[Any, ...]]) -> Iterator[Sequence[object]]:
@@ -123,14 +127,15 @@ def _place(name: str, columns: Sequence[Column]) -> int:
     raise SettingError(f"--columns: the export has no column {name!r}: {hint}")
 
 
-def _columns(source: InputSource, theirs: Sequence[str], *, details: bool) -> list[Column]:
+def _columns(source: InputSource, theirs: Sequence[str], *, sure: bool, details: bool) -> list[Column]:
     """The columns of an export: the input's, an `id` where it had none, and ours."""
     kind: Literal["text", "json", "typed"] = "text"
     if source.format not in ("csv", "tsv"):
         kind = "typed" if source.schema else "json"
     own = [Column(ROW_NUMBER, "integer")] if source.id_column is None else []
-    results = RESULT_COLUMNS + (DETAIL_COLUMNS if details else ())
-    ours = [Column(name, "integer" if name in INTEGERS else "text") for name in results]
+    ours = [Column(name, "text") for name in RESULT_COLUMNS]
+    ours += [Column(CONFIDENCE, "json")] if sure else []
+    ours += [Column(name, "integer" if name in INTEGERS else "text") for name in DETAIL_COLUMNS if details]
     names = _free_names(theirs, {column.name for column in (*own, *ours)})
     named = zip(names, theirs, strict=True)
     kinds = [Column(name, "text" if origin == source.file_column else kind, origin) for name, origin in named]
@@ -160,17 +165,21 @@ def _plain(name: str) -> str:
 # ---------------------------------------------------------------- cells
 
 
-def _cells_of(source: InputSource, theirs: Sequence[str], *, details: bool) -> Callable[[tuple[Any, ...]], list[Any]]:
+def _cells_of(
+    source: InputSource, theirs: Sequence[str], *, sure: bool, details: bool
+) -> Callable[[tuple[Any, ...]], list[Any]]:
     """A function from a record to its cells, in the order of `_columns`."""
     input_cells = _fields_of(source, len(theirs)) if source.format in ("csv", "tsv") else _values_of(source, theirs)
     own_id = source.id_column is None
 
     def cells(record: tuple[Any, ...]) -> list[Any]:
-        number, key, text, rest, label, from_, state, kind, error, origin, answer, attempts, *request = record
+        number, key, text, rest, label, from_, state, kind, error, origin, answer, attempts, how_sure, *request = record
         row = input_cells(key, text, rest)
         if own_id:
             row.insert(0, number)
         row += (label, from_, state, f"{kind}: {printable(error or '')}" if kind and state != "done" else None)
+        if sure:
+            row.append(None if how_sure is None else round(how_sure, 6))
         if details:
             row.append(origin)
             row += _details(number, None if answer is None else neutral_cell(printable(answer)), attempts, request)

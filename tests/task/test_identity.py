@@ -55,11 +55,12 @@ OTHER: dict[str, Any] = {
     "models": {"m": {"params": {"seed": 7}}},
     "headers": {"X-Title": "x"},
     "auth": "none",
-    "provider": "mistral",
+    "provider": "vllm",
 }
 BY_TYPE: dict[Any, Any] = {int: 200, float: 0.5, str: "other"}
-NOT_THE_QUESTION = {"max_tokens"}
-"""In a request's body, and yet no part of the question: an answer that ended by itself is the same."""
+NOT_THE_QUESTION = {"max_tokens", "response_format", "confidence", "provider"}
+"""In a request's body, and yet no part of the question: an answer that ended by itself is the same, or the key of a
+label holds it."""
 
 
 BESIDES: dict[str, dict[str, Any]] = {"thinking": {"provider": "vllm"}}

@@ -265,6 +265,8 @@ Record = Callable[[int, int, RowResult], tuple[Any, ...]]
 
 def _answered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
     labelled = row, request, result.attempts, result.paid, result.label, result.source, result.matched
+    if result.confidence is not None:
+        return (*labelled, result.answer, result.confidence)
     return labelled if result.answer is None else (*labelled, result.answer)
 
 

@@ -47,12 +47,14 @@ FROM json_each(:rows) AS given CROSS JOIN intent ON intent.id = given.value ->> 
 DELETE FROM intent WHERE id IN (SELECT value ->> 0 FROM json_each(:rows));
 
 -- name: complete
--- in_flight -> done: [row, request, attempts, paid, label, source, matched, answer].
+-- in_flight -> done: [row, request, attempts, paid, label, source, matched, answer, confidence].
 UPDATE row SET state = 'done', task_id = :task, attempts = given.attempts, paid = given.paid, label = given.label,
-    source = given.source, matched = given.matched, answer = given.answer, put_back = 0
+    source = given.source, matched = given.matched, answer = given.answer,
+    confidence = given.confidence, put_back = 0
 FROM (
     SELECT value ->> 0 AS id, value ->> 1 AS request, value ->> 2 AS attempts, value ->> 3 AS paid,
-        value ->> 4 AS label, value ->> 5 AS source, value ->> 6 AS matched, value ->> 7 AS answer
+        value ->> 4 AS label, value ->> 5 AS source, value ->> 6 AS matched, value ->> 7 AS answer,
+        value ->> 8 AS confidence
     FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;

@@ -305,8 +305,8 @@ PROBLEMS = ids.expand(
 )
 EXPORT_ROWS = ids.expand(
     "SELECT number_of(row.id), input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
-    " row.error, row.origin, row.answer, row.attempts, request.provider_id, request.rows, request.model,"
-    " request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
+    " row.error, row.origin, row.answer, row.attempts, row.confidence, request.provider_id, request.rows,"
+    " request.model, request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
     " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.request_id"
     " WHERE row.id > :last AND row.id <= :end{which} ORDER BY row.id LIMIT :limit"
 )
