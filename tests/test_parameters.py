@@ -354,3 +354,12 @@ def test_how_sure_the_model_was_stands_beside_each_label(
     assert capfd.readouterr().err.count("confidence_unknown") == 1
     assert _run(["export", "-o", "-", "--columns", "id,confidence"]) == 0
     assert capfd.readouterr().out.splitlines() == ["id,confidence", "1,0.472367", "2,0.472367", "3,"]
+
+
+def test_a_dry_run_says_how_a_model_would_be_asked_and_that_it_thinks(
+    endpoint: FaultServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start(endpoint, "--provider", "minimax", "--dry-run")
+    said = capfd.readouterr().out
+    assert "asked     m: thinks as it likes, with room for 2,000 tokens (minimax); its thoughts are reckoned in" in said
+    assert not endpoint.requests

@@ -10,7 +10,7 @@ from batchjob.forecast.work import Work
 from batchjob.model import Row, Usage, Value
 from batchjob.money.cost import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, worst_case_picousd
 from batchjob.pace.quota import SHARE
-from batchjob.providers.dialect import Dialect, dialect_of
+from batchjob.providers.dialect import Dialect, dialect_of, differences
 from batchjob.settings.config import JobConfig
 from batchjob.task.prompt import Prompt, estimate_tokens
 
@@ -36,6 +36,7 @@ class Outlook(Value, frozen=True):
     estimates: tuple[Estimate, ...]
     unknown: tuple[str, ...]  # what could not be estimated, why, and how to change that
     prices: dict[str, str]  # model -> what says so; models without a price are not there
+    asked: dict[str, str]  # model -> in what its requests differ from OpenAI's form, and who says so
 
     def for_rows(self, rows_per_request: int) -> Estimate:
         """The estimate with so many rows in a request."""
@@ -49,7 +50,15 @@ def outlook(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | Non
         tuple([_estimate(work, config, prices, most) for most in sizes]),
         tuple(_unknown(work.models, config, prices)),
         {model: price.source for model in work.models if (price := prices.get(model)) is not None},
+        {model: how for model in work.models if (how := _asked(work, config, model))},
     )
+
+
+def _asked(work: Work, config: JobConfig, model: str) -> str:
+    """In what a model's requests differ; a model that thinks is billed for more than is reckoned here."""
+    dialect = dialect_of(config, model, work.learned.get(model))
+    more = "; its thoughts are reckoned in at worst alone" if dialect.room else ""
+    return differences(dialect) + more
 
 
 def _unknown(models: Mapping[str, Asked], config: JobConfig, prices: Mapping[str, KnownPrice | None]) -> Iterator[str]:
@@ -79,7 +88,8 @@ def _estimate(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | N
     if not config.labels:
         return Estimate(most, requests + verified, None, None, None, None, max(seconds))
     bills = {
-        model: _bill(asked, work.prompt, config, most, dialect_of(config, model)) for model, asked in models.items()
+        model: _bill(asked, work.prompt, config, most, dialect_of(config, model, work.learned.get(model)))
+        for model, asked in models.items()
     }
     if config.tpm:
         charged = sum(bill.usage.input_tokens + bill.most_output for bill in bills.values())

@@ -56,6 +56,7 @@ class Work:
         self.rules = {rule.name: 0 for rule in config.rules}
         self.routes = {route.name: 0 for route in config.routes}
         self.models: dict[str, Asked] = {}
+        self.learned = learned or {}
         self._config = config
         self._look_up = look_up
         self._texts = texts

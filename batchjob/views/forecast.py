@@ -298,6 +298,7 @@ def estimate_lines(outlook: Outlook, estimates: Sequence[Estimate], config: JobC
     lines = [line for estimate in estimates for line in _estimate_lines(estimate)]
     lines += [f"unknown   {reason}" for reason in outlook.unknown]
     lines += [f"price     of {printable(model)}: {source}" for model, source in outlook.prices.items()]
+    lines += [f"asked     {printable(model)}: {how}" for model, how in outlook.asked.items()]
     quotas = [
         f"{limit:,.0f} {what} a minute" for limit, what in ((config.rpm, "requests"), (config.tpm, "tokens")) if limit
     ]
