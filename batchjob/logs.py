@@ -19,15 +19,21 @@ Logger = Any
 """A structlog logger: bind(), info(), warning()."""
 
 
-def make_logger(*, format: str, file: str | None, quiet: bool) -> Logger:
+def make_logger(
+    *, format: str, file: str | None, quiet: bool, terminal: TextIO | None = None, coloured: bool = False
+) -> Logger:
     """A logger to `file`, or to stderr. A file gets every detail; quiet leaves warnings and errors.
+
+    Args:
+        terminal: what is written to instead of stderr, where that shows other lines too.
+        coloured: whether a terminal gets colours.
 
     Raises:
         SettingError: the file cannot be written.
     """
     import structlog  # takes 50 ms, which no help or wrong flag should wait for
 
-    stream: TextIO = sys.stderr
+    stream: TextIO = terminal or sys.stderr
     if file is not None:
         try:
             stream = os.fdopen(os.open(Path(file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", buffering=1)
@@ -35,7 +41,7 @@ def make_logger(*, format: str, file: str | None, quiet: bool) -> Logger:
             raise SettingError(f"log_file {file}: {error.strerror}") from None
     renderer: Any = structlog.processors.JSONRenderer()
     if format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=20)
+        renderer = structlog.dev.ConsoleRenderer(colors=coloured and file is None, pad_event_to=20)
     level = logging.DEBUG if file else logging.WARNING if quiet else logging.INFO
     return structlog.wrap_logger(
         structlog.PrintLogger(cast(TextIO, _Unbreakable(stream))),

@@ -316,6 +316,7 @@ class Beat(Value, frozen=True):
     pacing: str
     at: float
     outage: Outage | None = None
+    rows_left: int | None = None  # that the run still wants, of those that are read
 
 
 Write = AddRows | Claim | Settle | Skip | Beat

@@ -53,6 +53,11 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
+def day(at: float) -> str:
+    """A time (UTC epoch seconds) with its day, as the clock on the wall shows it."""
+    return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
+
+
 def share(part: int, whole: int) -> str:
     """A part of a whole in percent."""
     return f"{100 * part / whole:.1f} %"

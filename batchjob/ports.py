@@ -150,6 +150,12 @@ class Store(Protocol):
         """
         ...
 
+    async def wanted(self) -> int:
+        """How many of the job's pending rows the run wants: those up to `up_to`, and only those that were tried before
+        where it is not `fresh`.
+        """
+        ...
+
     async def commit(self, writes: Sequence[Write]) -> Control:
         """Carry out the writes in one flushed transaction: results before claims, else in this order.
 

@@ -108,4 +108,5 @@ class Snapshot(Value, frozen=True):
     writer_pid: int | None
     warnings: tuple[str, ...] = ()  # what is odd in its input
     outage: Outage | None = None  # nothing is answered
+    rows_left: int | None = None  # that the run still wants, of those that are read
     learned: Mapping[str, bytes] = NOTHING  # what its endpoint taught, by model (JSON)

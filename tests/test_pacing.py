@@ -636,17 +636,17 @@ def test_what_holds_the_job_back_is_said_in_a_few_words() -> None:
     assert subject.describe(0.0, 0) == ""
     subject.admit(1, 0.0)
     subject.admit(1, 0.0)
-    assert subject.describe(0.1, 1) == "paced by rpm"
+    assert subject.describe(0.1, 1) == "held to 60 requests a minute by --rpm"
     subject.rate_limited(12.0, 0.0, 0.2)
-    assert subject.describe(0.2, 1) == "waiting 12 s: the endpoint asked"
+    assert subject.describe(0.2, 1) == "waiting 12.0 s, as the endpoint asks"
     budget = pacer(tpm=60)
     budget.admit(100, 0.0)
     budget.admit(100, 0.0)
-    assert budget.describe(0.1, 1) == "paced by tpm"
+    assert budget.describe(0.1, 1) == "held to 60 tokens a minute by --tpm"
     crowd = pacer(concurrency=10)
     for _ in range(20):
         crowd.went_well(0.0)
     for _ in range(30):
         crowd.overloaded(1.0)
-    assert crowd.describe(1.0, 7) == "concurrency 7 of 10: overload"
+    assert crowd.describe(1.0, 7) == "7 of 10 requests at once, because the endpoint is overloaded"
     assert crowd.describe(1.0, 3) == ""

@@ -116,6 +116,14 @@ def _values(setting: Setting, *, fresh: bool) -> Iterator[str]:
 
 
 db_option = setting_option(DB, help_of(DB))
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The summary as one JSON document on stdout",
+    cls=GroupedOption,
+    group="output",
+)
 job_argument = click.argument("job", required=False)
 
 

@@ -1,81 +1,65 @@
-"""What a person sees while a job runs: a live line in a terminal, sparse lines in a pipe."""
+"""What a person sees while a job runs: live lines in a terminal, sparse lines in a pipe or a dumb terminal."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
-from typing import Any
+import time
 
+from batchjob.cli.screen import Screen
 from batchjob.logs import Logger
-from batchjob.numbers import dollars, duration
 from batchjob.run.online import Runner
+from batchjob.views.live import Live, live_figures, live_lines, live_sentence
 from batchjob.views.outage import outage_words
 
 TICK_SECONDS = 0.25
-SPARSE_SECONDS = 30.0
+SPARSE_SECONDS, SPARSEST_SECONDS = 30.0, 600.0
+"""Between two lines in a pipe at first, and after some hours: a night fits on a page."""
 
 
-def _line(runner: Runner) -> dict[str, Any]:
-    """The figures worth a line, the same in a terminal and in a log."""
-    progress, rate = runner.progress, runner.progress.rows_per_second
-    figures: dict[str, Any] = {"rows": f"{progress.settled:,}/{progress.total:,}"}
-    if rate and not runner.outage:
-        figures["rows_per_second"] = round(rate, 1)
-        figures["eta_seconds"] = round((progress.total - progress.settled) / rate)
-    if runner.cost_usd is not None:
-        figures["cost_usd"] = round(runner.cost_usd, 4)
-    if progress.failed:
-        figures["failed"] = progress.failed
-    if runner.outage:
-        figures["outage"] = outage_words(runner.outage)
-    if runner.pacing:
-        figures["pacing"] = runner.pacing
-    return figures
-
-
-async def show_progress(runner: Runner, log: Logger, *, quiet: bool) -> None:
-    """Show it until cancelled. What is shown is never worth the job: a broken terminal is ignored."""
-    if quiet:
-        return
-    if sys.stderr.isatty():
-        await _live(runner)
+async def show_progress(runner: Runner, log: Logger, screen: Screen | None, *, as_json: bool) -> None:
+    """Show it until cancelled; without a screen, in the log. What is shown is never worth the job."""
+    began = time.monotonic()
+    if screen is None:
+        await _sparse(runner, log, began, as_json=as_json)
     else:
-        await _sparse(runner, log)
+        await _live(runner, screen, began)
 
 
-async def _sparse(runner: Runner, log: Logger) -> None:
+async def _sparse(runner: Runner, log: Logger, began: float, *, as_json: bool) -> None:
+    pause = SPARSE_SECONDS
     while True:
-        await asyncio.sleep(SPARSE_SECONDS)
-        log.info("rows_settled", **_line(runner))
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, SPARSEST_SECONDS)
+        live = _figures(runner, began)
+        if as_json:
+            log.info("progress", **live_figures(live))
+        else:
+            log.info(live_sentence(live))
 
 
-async def _live(runner: Runner) -> None:
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    console = Console(stderr=True)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+async def _live(runner: Runner, screen: Screen, began: float) -> None:
+    try:
         while True:
-            with contextlib.suppress(OSError):
-                live.update(Text(_words(runner), no_wrap=True, overflow="ellipsis"), refresh=True)
+            screen.paint(live_lines(_figures(runner, began), screen.columns))
             await asyncio.sleep(TICK_SECONDS)
+    finally:
+        screen.clear()
 
 
-def _words(runner: Runner) -> str:
-    figures = _line(runner)
-    words = [f"{figures['rows']} rows"]
-    if "rows_per_second" in figures:
-        words.append(f"{figures['rows_per_second']:,}/s")
-        words.append(f"{duration(figures['eta_seconds'])} left")
-    if "cost_usd" in figures:
-        words.append(dollars(figures["cost_usd"]))
-    if "failed" in figures:
-        words.append(f"{figures['failed']:,} failed")
-    words.append(f"{runner.in_flight} in flight")
-    if "outage" in figures:
-        words.append(figures["outage"])
-    if "pacing" in figures:
-        words.append(figures["pacing"])
-    return "  ".join(words)
+def _figures(runner: Runner, began: float) -> Live:
+    progress, now, outage = runner.progress, time.monotonic(), runner.outage
+    rate = progress.rows_per_second
+    return Live(
+        settled=progress.settled,
+        total=progress.total,
+        reading=progress.reading,
+        failed=progress.failed,
+        last_kind=progress.last_kind,
+        rows_per_second=rate,
+        eta_seconds=progress.left / rate if rate and not progress.reading and not outage else None,
+        seconds=now - began,
+        cost_usd=runner.cost_usd,
+        in_flight=runner.in_flight,
+        oldest_seconds=progress.oldest_seconds(now),
+        held_back=outage_words(outage) if outage else runner.pacing,
+    )

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from batchjob.cli.options import GroupedCommand, GroupedOption, database, given, job_argument, setting_options
+from batchjob.cli.options import (
+    GroupedCommand,
+    GroupedOption,
+    database,
+    given,
+    job_argument,
+    json_option,
+    setting_options,
+)
 from batchjob.cli.run import run, say
 from batchjob.jobs import plans
 from batchjob.settings.jobfile import resolve_files
@@ -24,8 +32,11 @@ from batchjob.settings.jobfile import resolve_files
     cls=GroupedOption,
     group="run",
 )
+@json_option
 @setting_options("resume", base_url="The same endpoint under another address")
-def command(job: str | None, db: str | None, moved: tuple[str, ...], api_key_command: str | None, **flags: Any) -> int:
+def command(
+    job: str | None, db: str | None, moved: tuple[str, ...], api_key_command: str | None, as_json: bool, **flags: Any
+) -> int:
     """Continue the unfinished rows of JOB (which may be left out when only one job is unfinished).
 
     Completed rows are never sent again. Settings are those of the last run, but for the options given here; --limit
@@ -35,4 +46,4 @@ def command(job: str | None, db: str | None, moved: tuple[str, ...], api_key_com
     plan = plans.plan_resume(job, changes, db=database(db), moved=moved)
     if plan.changed:
         say(f"rows that have a label keep it; the others are asked with other settings: {', '.join(plan.changed)}")
-    return run(plan, api_key_command)
+    return run(plan, api_key_command, as_json=as_json)

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from batchjob.cli.options import GroupedCommand, GroupedOption, database, given, job_argument, setting_options
+from batchjob.cli.options import (
+    GroupedCommand,
+    GroupedOption,
+    database,
+    given,
+    job_argument,
+    json_option,
+    setting_options,
+)
 from batchjob.cli.run import run
 from batchjob.jobs import plans
 from batchjob.settings.jobfile import resolve_files
@@ -24,12 +32,15 @@ from batchjob.settings.jobfile import resolve_files
     cls=GroupedOption,
     group="run",
 )
+@json_option
 @setting_options("retry", base_url="The same endpoint under another address")
-def command(job: str | None, db: str | None, kinds: tuple[str, ...], api_key_command: str | None, **flags: Any) -> int:
+def command(
+    job: str | None, db: str | None, kinds: tuple[str, ...], api_key_command: str | None, as_json: bool, **flags: Any
+) -> int:
     """Put the failed rows of JOB (the latest, if not named) back and run only those.
 
     Rows whose answer was never seen may have been paid: they go out again only with --kind unconfirmed. Other labels,
     another model, prompt or fallback hold for these rows alone; answers that are kept are read again first.
     """
     changes = resolve_files(given(flags), base=Path(), origin="command line").settings
-    return run(plans.plan_retry(job, changes, db=database(db), kinds=kinds), api_key_command)
+    return run(plans.plan_retry(job, changes, db=database(db), kinds=kinds), api_key_command, as_json=as_json)

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import AsyncIterator
+from typing import TextIO, cast
 
 import click
 import msgspec
@@ -15,7 +16,8 @@ import msgspec
 from batchjob.cli.options import db_flag
 from batchjob.cli.process import room_for_connections, stopping_signals
 from batchjob.cli.progress import show_progress
-from batchjob.cli.show import columns
+from batchjob.cli.screen import Above, Screen, colours, moves_cursor
+from batchjob.cli.show import columns, show_document
 from batchjob.endpoints.key import require_key
 from batchjob.jobs import run as runs
 from batchjob.jobs.plans import Plan
@@ -30,7 +32,7 @@ from batchjob.stores import open_reader
 from batchjob.views.lines import folded
 from batchjob.views.next_steps import next_command
 from batchjob.views.status import Status, status_of
-from batchjob.views.summary import summary_lines
+from batchjob.views.summary import summary_lines, trouble_lines
 
 GC_THRESHOLD = 50_000
 """Objects between two collections. At Python's 700 the collector took 7 % of a run, to find next to nothing."""
@@ -39,19 +41,25 @@ SWITCH_SECONDS = 0.0002
 learned of the next group only when the loop had gone through all that was ready."""
 
 
-def run(plan: Plan, key_command: str | None = None) -> int:
-    """Carry out a plan; the exit code. The summary goes to stderr."""
+def run(plan: Plan, key_command: str | None = None, *, as_json: bool = False) -> int:
+    """Carry out a plan; the exit code. The summary goes to stderr, or as a document to stdout."""
     config = plan.config
     key = require_key(config, key_command)
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
-    log = make_logger(format=config.log_format, file=config.log_file, quiet=config.quiet)
+    screen = Screen(sys.stderr) if moves_cursor(sys.stderr) and not config.quiet else None
+    log = make_logger(
+        format=config.log_format,
+        file=config.log_file,
+        quiet=config.quiet,
+        terminal=None if screen is None else cast(TextIO, Above(screen, sys.stderr)),
+        coloured=colours(sys.stderr),
+    )
     with asyncio.Runner(loop_factory=_loop_factory()) as loop:
-        attend = _attended_by(log, quiet=config.quiet)
-        most = _most_in_flight(config)
+        attend, most = _attended_by(log, screen, config), _most_in_flight(config)
         ended = loop.run(runs.run(plan, key=key, log=log, key_command=key_command, attend=attend, most_in_flight=most))
-    _summarize(plan, ended, log.bind(job=plan.name))
+    _summarize(plan, ended, log.bind(job=plan.name), as_json=as_json)
     return ended.ending.exit_code
 
 
@@ -71,44 +79,56 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _attended_by(log: Logger, *, quiet: bool) -> Attend:
+def _attended_by(log: Logger, screen: Screen | None, config: JobConfig) -> Attend:
     """Progress on the terminal, and signals."""
 
     @contextlib.asynccontextmanager
     async def attend(runner: Runner) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        showing = asyncio.create_task(show_progress(runner, log, quiet=quiet))
+        shown = show_progress(runner, log, screen, as_json=config.log_format == "json") if not config.quiet else None
+        showing = [] if shown is None else [asyncio.create_task(shown)]
         for number in stopping_signals():
-            loop.add_signal_handler(number, _on_signal, runner)
+            loop.add_signal_handler(number, _on_signal, runner, screen)
         try:
             yield
         finally:
-            showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
+            for task in showing:
+                task.cancel()
+            await asyncio.gather(*showing, return_exceptions=True)
 
     return attend
 
 
-def _on_signal(runner: Runner) -> None:
+def _on_signal(runner: Runner, screen: Screen | None) -> None:
     """The first signal stops in peace, the second at once: what is in flight then is known and counted on resume."""
+    if screen is not None:
+        screen.clear()
+    before = b"\n" if screen is None and sys.stderr.isatty() else b""  # behind the ^C that a terminal shows
     if runner.stopping:
-        os.write(2, b"\nbatchjob: left at once; resume settles what was in flight\n")
+        with contextlib.suppress(OSError):
+            os.write(2, before + b"batchjob: left at once; resume settles what was in flight\n")
         os._exit(130)
     with contextlib.suppress(OSError):
-        os.write(2, b"\nbatchjob: stopping: waiting for the requests in flight (once more to leave at once)\n")
+        os.write(2, before + b"batchjob: stopping: waiting for the requests in flight (once more to leave at once)\n")
     runner.stop(Ending(JobState.STOPPED, "interrupted", 130))
 
 
-def _summarize(plan: Plan, ended: Ended, log: Logger) -> None:
+def _summarize(plan: Plan, ended: Ended, log: Logger, *, as_json: bool) -> None:
     ending, seconds, requests = ended
     with open_reader(plan.db) as reader:
         status = status_of(reader.snapshot(plan.name))
+    what_next = _what_next(status, plan, ending)
+    of_run = {"exit_code": ending.exit_code, "seconds": round(seconds, 3), "requests": requests}
     if plan.config.log_format == "json":
-        document = msgspec.to_builtins(status)
-        log.info("run_ended", exit_code=ending.exit_code, seconds=round(seconds, 3), requests=requests, status=document)
-    elif not plan.config.quiet or ending.exit_code not in (0, 130):
-        what_next = _what_next(status, plan, ending)
+        log.info("run_ended", **of_run, status=msgspec.to_builtins(status))
+    if as_json:
+        show_document({**msgspec.to_builtins(status), "run": {**of_run, "next": what_next}})
+    elif plan.config.log_format == "json":
+        return
+    elif not plan.config.quiet:
         say(*summary_lines(status, seconds=seconds, next_command=what_next, requests=requests))
+    elif ending.exit_code not in (0, 130):
+        say(*trouble_lines(status, what_next))
 
 
 def _what_next(status: Status, plan: Plan, ending: Ending) -> str:
@@ -117,8 +137,10 @@ def _what_next(status: Status, plan: Plan, ending: Ending) -> str:
     return next_command(status, plan.config, db_flag())
 
 
-def say(*lines: str) -> None:
-    """Lines for a person, to stderr; nobody reading them is no error."""
+def say(*lines: str, quiet: bool = False) -> None:
+    """Lines for a person, to stderr, unless they want none; nobody reading them is no error."""
+    if quiet:
+        return
     with contextlib.suppress(OSError):
         for line in folded(lines, columns(sys.stderr)):
             click.echo(line, err=True)

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
-from batchjob.cli.options import GroupedCommand, database, given, setting_options
+from batchjob.cli.options import GroupedCommand, database, given, json_option, setting_options
 from batchjob.cli.request import show_request
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
@@ -27,6 +27,7 @@ from batchjob.views.request import LIST_APPENDED
 
 @click.command("start", cls=GroupedCommand)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@json_option
 @setting_options("start")
 def command(
     inputs: tuple[str, ...],
@@ -37,6 +38,7 @@ def command(
     dry_run: bool,
     show_prompt: bool,
     api_key_command: str | None,
+    as_json: bool,
     **flags: Any,
 ) -> int:
     """Ingest INPUT and label it; the same command again resumes that job.
@@ -45,10 +47,12 @@ def command(
     job needs labels, and an endpoint and its model or --sandbox; each option but --append, --config, --dry-run, --new
     and --show-prompt is also a key of job.toml.
     """
+    if as_json and (dry_run or show_prompt):
+        raise SettingError("--json is for the summary of a run: batchjob profile --json says what one would take")
     gathered = gather_settings(config, flags)
     settings = plans.complete(gathered.settings)
     if gathered.where:
-        say(f"settings from {gathered.where}")
+        say(f"settings from {gathered.where}", quiet=settings.quiet)
     if show_prompt:
         return show_request(inputs, settings)
     key_command = api_key_command or gathered.key_command
@@ -56,21 +60,21 @@ def command(
         require_key(settings)
     path = database(db, configured=gathered.db)
     plan = plans.plan_start(inputs, settings, db=path, new=new, append=append, beside=gathered.files)
-    say(*(f"{inputs[0]}: {said}" for said in plan.source.said if not isinstance(plan.job, Job)))
+    say(*(f"{inputs[0]}: {said}" for said in plan.source.said if not isinstance(plan.job, Job)), quiet=settings.quiet)
     if dry_run:
         return show_plan(plan, _what_changed(plan))
     if plan.refusal:
         raise SettingError(plan.refusal)
     if prompt_of(plan.config, plan.source).appends_labels:
-        say(LIST_APPENDED)
+        say(LIST_APPENDED, quiet=settings.quiet)
     if isinstance(plan.job, Job):
-        say(f"going on with job {plan.name}")
-        return run(plan, key_command)
+        say(f"going on with job {plan.name}", quiet=settings.quiet)
+        return run(plan, key_command, as_json=as_json)
     if plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
         say(*_what_changed(plan), f"  {paid_again(plan, first, before)}")
-    return run(plan, key_command)
+    return run(plan, key_command, as_json=as_json)
 
 
 class Gathered(NamedTuple):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 
 import click
 
 from batchjob.cli.options import database, db_flag, db_option, job_argument
-from batchjob.cli.show import columns, show_document, show_lines
+from batchjob.cli.screen import Screen, moves_cursor
+from batchjob.cli.show import show_document, show_lines
 from batchjob.ports import StoreReader
 from batchjob.records import Snapshot
 from batchjob.stores import open_reader
-from batchjob.views.lines import folded
 from batchjob.views.next_steps import next_command
 from batchjob.views.status import settings_of, status_of
-from batchjob.views.summary import summary_lines
+from batchjob.views.summary import summary_lines, watch_lines
 
 
 @click.command("status")
@@ -41,8 +42,8 @@ def command(job: str | None, db: str | None, as_json: bool, watch: bool, interva
         elif as_json:
             for snapshot in _looks(reader, name, interval):
                 show_document(status_of(snapshot), compact=True)
-        elif columns():
-            _repaint(_looks(reader, name, interval))
+        elif moves_cursor(sys.stdout):
+            _repaint(_looks(reader, name, interval), Screen(sys.stdout))
         else:
             for count, snapshot in enumerate(_looks(reader, name, interval)):
                 show_lines([*([""] if count else []), *_lines(snapshot)])
@@ -72,13 +73,15 @@ def _lines(snapshot: Snapshot) -> list[str]:
     return summary_lines(status, seconds=None, next_command=typed)
 
 
-def _repaint(looks: Iterator[Snapshot]) -> None:
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    # The last picture stays; one that is higher than the terminal would leave its upper part behind at each repaint.
-    with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
+def _repaint(looks: Iterator[Snapshot], screen: Screen) -> None:
+    """Paint each look over the one before; the last one stays, whole."""
+    try:
         for snapshot in looks:
-            live.update(Text("\n".join(folded(_lines(snapshot), columns()))), refresh=True)
-        live.vertical_overflow = "visible"
+            status = status_of(snapshot)
+            if status.busy:
+                screen.paint(watch_lines(status, columns=screen.columns, lines=screen.lines - 1))
+            else:
+                screen.clear()
+                show_lines(_lines(snapshot))
+    finally:
+        screen.leave()

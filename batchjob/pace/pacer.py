@@ -9,13 +9,21 @@ from __future__ import annotations
 from math import inf
 
 from batchjob.model import Limits
+from batchjob.numbers import duration
 from batchjob.pace.overload import Overload
-from batchjob.pace.quota import CATCH_UP, Gcra, believable
+from batchjob.pace.quota import CATCH_UP, SHARE, Gcra, believable
 from batchjob.pace.refusals import Company, Refusals
 
 MARGIN = 0.02  # seconds added to a Retry-After: never early
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 1.0, 1.5, 60.0  # after 429s that do not say how long
 SHORT_PAUSE = 0.25  # seconds after one that does not say how long and is not taken for a quota
+
+BECAUSE = {
+    "429s": "because the endpoint has too many requests (429)",
+    "the endpoint asked": "as the endpoint asks",
+    "paused": "as the endpoint asks",
+}
+"""Reason of a pause -> the end of a sentence."""
 
 
 class Pacer:
@@ -157,12 +165,15 @@ class Pacer:
     def describe(self, now: float, in_flight: int) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
         if now < self._until:
-            return f"waiting {max(round(self._until - now), 1)} s: {self._why}"
+            return f"waiting {duration(max(round(self._until - now), 1))}, {BECAUSE[self._why]}"
         if self._overload.cut and in_flight >= self.concurrency:
-            return f"concurrency {self.concurrency} of {self._overload.ceiling}: overload"
+            most = self._overload.ceiling
+            return f"{self.concurrency} of {most} requests at once, because the endpoint is overloaded"
         if now - self._held_at > 1.0:
             return ""
         learned = self._refusals.rate
         if self._held_by == "rpm" and learned and learned < (self._requests.rate or inf):
-            return f"paced by 429s to {learned * 60:.0f} a minute"
-        return f"paced by {self._held_by}"
+            return f"held to {learned * 60:,.0f} requests a minute, as its 429s teach"
+        clock, what = (self._requests, "requests") if self._held_by == "rpm" else (self._tokens, "tokens")
+        by = ", the endpoint's limit" if clock.taught else f" by --{self._held_by}"
+        return f"held to {clock.rate * 60 / SHARE:,.0f} {what} a minute{by}"

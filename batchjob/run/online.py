@@ -84,7 +84,7 @@ class Runner:
         log: Logger,
         learned: Mapping[str, Learned] | None = None,
     ) -> None:
-        self.progress, self.requests = Progress(), 0  # requests: of this run so far
+        self.progress, self.requests = Progress(config), 0  # requests: of this run so far
         self._job, self._run, self._config, self._chunks, self._key_prefix = job, run, config, chunks, key_prefix
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
@@ -114,7 +114,6 @@ class Runner:
         self._workers: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before
         self._ending: Ending | None = None
-        self._told_passed = False
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
         self._error: BaseException | None = None
 
@@ -127,10 +126,11 @@ class Runner:
             InputError: the input cannot be read on.
             StoreError: the database cannot be written.
         """
-        self.progress.counts.update(await self._store.counts())
+        store = self._store
+        self.progress.begin(await store.counts(), await store.failures(), await store.wanted())
         committing = asyncio.create_task(self._commits.run())
         beating = asyncio.create_task(self._beat())
-        self._supply.more_input = self._chunks is not None
+        self._supply.more_input = self.progress.reading = self._chunks is not None
         reading = asyncio.create_task(self._read_input())
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._config.concurrency)]
         try:
@@ -200,14 +200,14 @@ class Runner:
                 )
             except Exception as error:
                 self._fail(error)
-        self._supply.more_input = False
+        self._supply.more_input = self.progress.reading = False
         self._turnstile.rouse()
 
     def _chunk_stored(self, chunk: Chunk) -> None:
-        self.progress.counts[State.PENDING] += len(chunk.rows)
+        self.progress.arrived(chunk)
         if chunk.complete:
             self._chunks = None
-            self._log.info("input_ingested", rows=self.progress.total)
+            self._log.info("input_ingested", rows=sum(self.progress.counts.values()))
         self._supply.arrived()
         self._turnstile.rouse()
 
@@ -262,6 +262,7 @@ class Runner:
             try:
                 exchange = self._open(parcel)
                 await self._commits.submit(exchange.claim(self._wall()))
+                self.progress.sent(exchange.request_id, exchange.sent_at)
                 reply = await self._endpoint.send(exchange.body, exchange.client_key)
                 self._conclude(exchange, reply)
             except Exception as error:
@@ -291,6 +292,7 @@ class Runner:
 
     def _conclude(self, exchange: Exchange, reply: Reply) -> None:
         now = self._clock()
+        self.progress.back(exchange.request_id)
         exchange, decision = self._understand(exchange, reply, now)
         counts = self._learn(exchange, reply, decision, now)
         if decision.outcome is Outcome.LOST:
@@ -300,7 +302,7 @@ class Runner:
         )
         self._commits.submit(conclusion.settle)
         self._spending.end(exchange, conclusion.settle)
-        self._tell_of_budget()
+        self._telling.passed_budget(self._budget)
         if (ending := self._gate.watch_for_labels(decision, reply, conclusion.settle.rows)) is not None:
             self.stop(ending)
         for over in conclusion.over:
@@ -354,13 +356,6 @@ class Runner:
 
     # ------------------------------------------------------------ what others see
 
-    def _tell_of_budget(self) -> None:
-        if self._budget.limited and self._budget.passed_usd and not self._told_passed:
-            self._told_passed = True
-            self._log.warning(
-                "budget_passed", why="answers are billed for more than they may be", usd=self._budget.passed_usd
-            )
-
     async def _beat(self) -> None:
         """Once a second: what `status` shows of a run."""
         while True:
@@ -370,7 +365,8 @@ class Runner:
                 )
             self.progress.mark(self._clock())
             if not self.stopping:
-                self._commits.submit(Beat(self.progress.rows_per_second, self.pacing, self._wall(), self.outage))
+                rate, left = self.progress.rows_per_second, self.progress.left
+                self._commits.submit(Beat(rate, self.pacing, self._wall(), self.outage, left))
             await asyncio.sleep(BEAT_SECONDS)
 
     @property

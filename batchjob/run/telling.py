@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from batchjob.exchange.decide import ANSWERED, Decision, Next
+from batchjob.exchange.decide import ANSWERED, Decision
 from batchjob.exchange.exchange import Exchange
 from batchjob.logs import Logger
 from batchjob.model import Answered, Reply
+from batchjob.money.budget import Budget
 
 
 class Telling:
@@ -13,7 +14,7 @@ class Telling:
 
     def __init__(self, log: Logger) -> None:
         self._log = log
-        self._told_odd_usage = False
+        self._told_odd_usage = self._told_passed = False
 
     def tell(self, exchange: Exchange, decision: Decision, reply: Reply) -> None:
         """A request is over."""
@@ -23,9 +24,17 @@ class Telling:
             self._told_odd_usage = True
             self._log.warning("usage_not_believed", usage=reply.odd_usage, request_id=reply.provider_id)
 
+    def passed_budget(self, budget: Budget) -> None:
+        """Tell once that answers cost more than they may."""
+        if budget.limited and budget.passed_usd and not self._told_passed:
+            self._told_passed = True
+            self._log.warning(
+                "budget_passed", why="answers are billed for more than they may be", usd=budget.passed_usd
+            )
+
     def _tell_of_failure(self, exchange: Exchange, decision: Decision, reply: Reply) -> None:
-        usual = decision.next is Next.AGAIN and not decision.pause
-        tell = self._log.debug if usual else self._log.info
+        # What becomes of a row is for a log file: on a screen, the rows that fail are counted.
+        tell = self._log.info if decision.pause else self._log.debug
         row = exchange.parcel.rows[0]
         tell(
             f"request_{decision.outcome}",

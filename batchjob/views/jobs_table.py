@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from batchjob.model import InputSource, Value
+from batchjob.numbers import day
 from batchjob.printable import printable
 from batchjob.records import Snapshot
 from batchjob.states import JobState
@@ -77,7 +77,7 @@ def _card(cells: Sequence[str], columns: int) -> Iterator[str]:
 
 
 def _cells(job: JobEntry) -> tuple[str, ...]:
-    begun = datetime.fromtimestamp(job.created_at).isoformat(sep=" ", timespec="minutes")
+    begun = day(job.created_at)
     done = f"{job.rows.done:,}/{job.rows.total:,}{'' if job.ingested else '+'}"
     lost = f"{job.rows.failed + job.rows.unconfirmed:,}"
     path = "stdin" if job.input == "-" else printable(job.input)

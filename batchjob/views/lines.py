@@ -25,13 +25,23 @@ def _fold(line: str, columns: int) -> Iterator[str]:
     indent = min(_hanging(line), columns // 2)
     start = len(line) - len(line.lstrip())
     kept = line[:start]
-    for word in line[start:].split(" "):
+    for word in _broken(line[start:].split(" "), columns - indent):
         if kept.strip() and width(kept) + 1 + width(word) > columns:
             yield kept.rstrip()
             kept = " " * indent + word
         else:
             kept += (" " if kept.strip() else "") + word
     yield kept.rstrip()
+
+
+def _broken(words: Sequence[str], columns: int) -> Iterator[str]:
+    """The words, those that are too wide for a line (a path, say) in parts."""
+    for word in words:
+        while width(word) > columns:
+            fits = next(count for count in range(len(word), 0, -1) if width(word[:count]) <= columns or count == 1)
+            yield word[:fits]
+            word = word[fits:]
+        yield word
 
 
 def _hanging(line: str) -> int:
@@ -56,6 +66,15 @@ def width(text: str) -> int:
 def padded(text: str, columns: int) -> str:
     """The text with spaces behind it, up to so many columns."""
     return text + " " * (columns - width(text))
+
+
+def cut(text: str, columns: int) -> str:
+    """The text, or as much of its beginning as fits."""
+    if width(text) <= columns:
+        return text
+    while width(text) >= columns:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def ending(text: str, columns: int | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from batchjob.model import Outage, Usage, Value
+from batchjob.model import InputSource, Outage, Usage, Value
 from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.providers.dialect import dialect_of, differences, learned_of
@@ -85,6 +85,7 @@ class Rate(Value, frozen=True):
 
     rows_per_second: float | None
     eta_seconds: int | None
+    rows_left: int | None  # that the run still wants: behind its --limit it wants none
 
 
 class ErrorCount(Value, frozen=True):
@@ -125,7 +126,11 @@ class Status(Value, frozen=True):
     errors: tuple[ErrorCount, ...]
     warnings: tuple[str, ...]
     learned: dict[str, str]  # model -> in what its requests differ, where its endpoint has taught that
-    started_at: float | None
+    model: str
+    endpoint: str  # its base_url
+    input: str
+    created_at: float
+    started_at: float | None  # of the latest run
     updated_at: float
     pid: int | None
 
@@ -138,6 +143,12 @@ class Status(Value, frozen=True):
     def unfinished(self) -> bool:
         """Whether a run would find something to do."""
         return bool(self.rows.unfinished) or not self.ingested
+
+
+def named_input(source: InputSource) -> str:
+    """The input in a few words."""
+    path = "stdin" if source.path == "-" else printable(source.path)
+    return path + (f" and {len(source.more)} more" if source.more else "")
 
 
 def job_state(snapshot: Snapshot) -> JobState:
@@ -165,6 +176,7 @@ def settings_of(snapshot: Snapshot) -> JobConfig:
 def status_of(snapshot: Snapshot) -> Status:
     """How the job stands in a snapshot."""
     job, tally, rows = snapshot.job, snapshot.tally, rows_of(snapshot)
+    settings = settings_of(snapshot)
     requests, verified = tally.get("request", {}), tally.get("verify", {})
     return Status(
         job=job.name,
@@ -191,6 +203,10 @@ def status_of(snapshot: Snapshot) -> Status:
         errors=_errors(snapshot),
         warnings=tuple(map(printable, snapshot.warnings)),
         learned=_learned(snapshot),
+        model=", ".join(dict.fromkeys([settings.model, *(route.model for route in settings.routes)])),
+        endpoint=settings.base_url,
+        input=named_input(job.source),
+        created_at=job.created_at,
         started_at=snapshot.started_at,
         updated_at=snapshot.updated_at,
         pid=snapshot.writer_pid,
@@ -257,10 +273,13 @@ def _skipped(snapshot: Snapshot) -> int:
 
 def _rate(snapshot: Snapshot, rows: Rows) -> Rate:
     rate = snapshot.rows_per_second
+    left = rows.unfinished if snapshot.rows_left is None else snapshot.rows_left
+    # While the input is being read nobody knows how many rows are left; in an outage, when they are done.
+    known = rate and snapshot.job.ingested and not snapshot.outage
     return Rate(
         rows_per_second=None if rate is None else round(rate, 2),
-        # While the input is being read nobody knows how many rows are left; in an outage, when they are done.
-        eta_seconds=round(rows.unfinished / rate) if rate and snapshot.job.ingested and not snapshot.outage else None,
+        eta_seconds=round(left / rate) if rate and known else None,
+        rows_left=left if snapshot.alive else None,
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchjob.numbers import about, counted, dollars, duration, share
+from batchjob.numbers import about, counted, day, dollars, duration, share
 from batchjob.printable import printable
+from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import Outcome, Source
+from batchjob.views.lines import folded
+from batchjob.views.live import live_lines, live_of
 from batchjob.views.next_steps import advice
 from batchjob.views.outage import outage_words
 from batchjob.views.status import Cost, Status
@@ -20,16 +23,18 @@ def summary_lines(
 ) -> list[str]:
     """What a person reads of a status.
 
-    `seconds` is how long the run took, and `requests` how many of the job's requests were this run's.
+    `seconds` is how long the run took, and `requests` how many of the job's requests were this run's. Without, the
+    status is that of a job somebody asks about: its input and endpoint are named.
     """
     lines = [
-        f"job {status.job}: {status.state}" + (f" - {status.reason}" if status.reason else ""),
+        _state_line(status),
+        *(_origin_lines(status) if seconds is None else []),
         _rows_line(status),
         *(f"warning   {warning}" for warning in status.warnings),
-        *_label_lines(status.labels),
+        *_label_lines(status.labels, MOST_LABELS),
         *_fallback_lines(status.sources[Source.FALLBACK]),
         *_near_lines(status.matched.near),
-        *(f"  {error.count:,} {error.kind}: {advice(error.kind, status)}" for error in status.errors),
+        *_error_lines(status),
         *_request_lines(status),
         *(f"asked     {printable(model)}: {how}" for model, how in status.learned.items()),
     ]
@@ -39,6 +44,49 @@ def summary_lines(
     if next_command:
         lines.append(f"next      {next_command}")
     return lines
+
+
+def watch_lines(status: Status, *, columns: int, lines: int) -> list[str]:
+    """What a person who watches a running job sees, no more than fits; labels last, for there may be many."""
+    held_back = outage_words(status.outage) if status.outage else status.pacing
+    shown = [
+        _state_line(status),
+        *_origin_lines(status),
+        "",
+        *live_lines(live_of(status, held_back), columns),
+        "",
+        _rows_line(status),
+        *(f"warning   {warning}" for warning in status.warnings),
+        *_error_lines(status),
+        *_request_lines(status),
+        *_cost_lines(status),
+        *_saved_lines(status),
+    ]
+    shown = folded(shown, columns)
+    for most in range(min(MOST_LABELS, len(status.labels)), 0, -1):
+        labels = folded(_label_lines(status.labels, most), columns)
+        if len(shown) + len(labels) <= lines:
+            return shown + labels
+    return shown[:lines]
+
+
+def trouble_lines(status: Status, next_command: str) -> list[str]:
+    """What a person who wants no words is told all the same, where a run ended with an exit code."""
+    return [_state_line(status), _rows_line(status), *_error_lines(status), f"next      {next_command}"]
+
+
+def _state_line(status: Status) -> str:
+    return f"job {status.job}: {status.state.replace('_', ' ')}" + (f" - {status.reason}" if status.reason else "")
+
+
+def _origin_lines(status: Status) -> Iterator[str]:
+    yield f"input     {status.input}"
+    asked = "the built-in sandbox" if status.endpoint == SANDBOX_URL else f"{status.model} at {status.endpoint}"
+    yield f"asks      {asked}, since {day(status.created_at)}"
+
+
+def _error_lines(status: Status) -> Iterator[str]:
+    yield from (f"  {error.count:,} {error.kind}: {advice(error.kind, status)}" for error in status.errors)
 
 
 def _rows_line(status: Status) -> str:
@@ -54,11 +102,11 @@ def _rows_line(status: Status) -> str:
     return "rows      " + ", ".join([*parts, *(f"{count:,} {what}" for what, count in others.items() if count)])
 
 
-def _label_lines(labels: dict[str, int]) -> list[str]:
+def _label_lines(labels: dict[str, int], most: int) -> list[str]:
     if not labels:
         return []
-    shown = [f"{printable(label)} {count:,}" for label, count in list(labels.items())[:MOST_LABELS]]
-    more = f", and {len(labels) - MOST_LABELS} more" if len(labels) > MOST_LABELS else ""
+    shown = [f"{printable(label)} {count:,}" for label, count in list(labels.items())[:most]]
+    more = f", and {len(labels) - most} more" if len(labels) > most else ""
     return ["labels    " + ", ".join(shown) + more]
 
 

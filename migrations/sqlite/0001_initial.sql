@@ -79,7 +79,8 @@ CREATE TABLE run (
     ended_at REAL,
     rows_per_second REAL,
     pacing TEXT NOT NULL DEFAULT '',
-    outage TEXT                  -- JSON: since when, until when and why nothing is answered
+    outage TEXT,                 -- JSON: since when, until when and why nothing is answered
+    rows_left INTEGER            -- that it still wants, of those that are read
 ) STRICT;
 
 CREATE INDEX run_by_job ON run (job_id);

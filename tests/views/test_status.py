@@ -53,7 +53,8 @@ def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
     document = msgspec.json.decode(msgspec.json.encode(status_of(snapshot())))
     assert " ".join(document) == (
         "job name state reason reason_kind rows skipped ingested labels sources matched requests paid_twice_at_most "
-        "usage cost saved rules verified rate pacing outage errors warnings learned started_at updated_at pid"
+        "usage cost saved rules verified rate pacing outage errors warnings learned model endpoint input created_at "
+        "started_at updated_at pid"
     )
     inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
     assert inner == {
@@ -72,7 +73,7 @@ def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
             "prices",
         ],
         "verified": ["asked", "agreed"],
-        "rate": ["rows_per_second", "eta_seconds"],
+        "rate": ["rows_per_second", "eta_seconds", "rows_left"],
     }
 
 

@@ -35,6 +35,16 @@ class Pages:
         if up_to is not None:
             self._last = min(self._last, ids.row_id(job_id, up_to))
 
+    @property
+    def wants_all(self) -> bool:
+        """Whether every pending row of the job is among them."""
+        return self._fresh is not None and self._last == ids.row_range(self._job_id)[1]
+
+    def wanted(self, db: sqlite3.Connection) -> int:
+        """How many pending rows they will be, of those that are there."""
+        query = QUERIES["wanted_returned_rows" if self._fresh is None else "wanted_rows"]
+        return int(db.execute(query, {"first": self._first, "last": self._last}).fetchone()[0])
+
     def next(self, db: sqlite3.Connection, limit: int) -> Page | None:
         """About `limit` rows; None where there are none now."""
         while self._returned is not None:

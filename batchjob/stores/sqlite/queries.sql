@@ -135,10 +135,12 @@ INSERT INTO label_cache_inbox (id, code, label, off_list, job_id, at, loose)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4, value ->> 5 FROM json_each(:rows);
 
 -- name: beat
--- A sign of life of the run: [at, rows_per_second, pacing, outage].
-UPDATE run SET updated_at = given.at, rows_per_second = given.rate, pacing = given.pacing, outage = given.outage
+-- A sign of life of the run: [at, rows_per_second, pacing, outage, rows_left].
+UPDATE run SET updated_at = given.at, rows_per_second = given.rate, pacing = given.pacing, outage = given.outage,
+    rows_left = given.rows_left
 FROM (
-    SELECT value ->> 0 AS at, value ->> 1 AS rate, value ->> 2 AS pacing, value ->> 3 AS outage FROM json_each(:rows)
+    SELECT value ->> 0 AS at, value ->> 1 AS rate, value ->> 2 AS pacing, value ->> 3 AS outage, value ->> 4 AS rows_left
+    FROM json_each(:rows)
 ) AS given
 WHERE run.id = :run;
 
@@ -242,6 +244,15 @@ FROM row INDEXED BY row_returned CROSS JOIN input ON input.id = row.id
 WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first AND row.id <= :last
     AND (row.request_id, row.id) > (:request, :after) AND row.request_id <= :last_request
 ORDER BY row.request_id, row.id LIMIT :limit;
+
+-- name: wanted_rows
+-- How many pending rows there are between two ids.
+SELECT count(*) FROM row WHERE id > :first AND id <= :last AND state = 'pending';
+
+-- name: wanted_returned_rows
+-- And how many of them were out before, or put back.
+SELECT count(*) FROM row INDEXED BY row_returned
+WHERE id > :first AND id <= :last AND state = 'pending' AND request_id IS NOT NULL;
 
 -- name: unheard_rows
 -- Rows that went out and were not heard of: those of the job itself that are held or failed, whatever was asked; of

@@ -153,8 +153,8 @@ class SqliteReader:
             for kind, what, n in self._all(query, (job.id,)):
                 tally.setdefault(kind, {})[what] = n
             runs = self._all(
-                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing, outage FROM run WHERE job_id = ?"
-                " ORDER BY id DESC LIMIT 1",
+                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing, outage, rows_left FROM run"
+                " WHERE job_id = ? ORDER BY id DESC LIMIT 1",
                 (job.id,),
             )
             updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
@@ -163,7 +163,8 @@ class SqliteReader:
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.execute("COMMIT")
-        started, beat, ended, rate, pacing, outage = runs[0] if runs else (None, updated, updated, None, "", None)
+        never = (None, updated, updated, None, "", None, None)
+        started, beat, ended, rate, pacing, outage, left = runs[0] if runs else never
         # Asked again, because the run may have begun between the first question and the transaction.
         writer = writer or (writer_of(self.path) if ended is None else None)
         alive = ended is None and _is_on(writer, job.name)
@@ -178,6 +179,7 @@ class SqliteReader:
             updated_at=max(updated, beat),
             rows_per_second=rate if alive else None,
             pacing=pacing if alive else "",
+            rows_left=left if alive else None,
             outage=msgspec.json.decode(outage, type=Outage) if alive and outage else None,
             writer_pid=writer.get("pid") if writer and alive else None,
         )

@@ -220,6 +220,12 @@ class SqliteStore:
         spent = await self._read(lambda db: int(db.execute(query, (self._job_id,)).fetchone()[0]))
         return spent, None if limit is None else limit - spent
 
+    async def wanted(self) -> int:
+        """See ports.Store.wanted."""
+        pages = self._pages
+        assert pages is not None, "begin_run comes first"
+        return (await self.counts())[State.PENDING] if pages.wants_all else await self._read(pages.wanted)
+
     async def next_page(self, limit: int) -> Page | None:
         """See ports.Store.next_page."""
         pages = self._pages

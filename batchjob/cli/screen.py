@@ -1,0 +1,87 @@
+"""The foot of a terminal: lines that are painted again and again, and cleared before anything else is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import TextIO
+
+from batchjob.cli.show import columns
+
+USUAL_LINES = 24
+CLEAR_TO_END = "\x1b[J"
+UP = "\x1b[A"
+
+
+def moves_cursor(stream: TextIO) -> bool:
+    """Whether a stream is a terminal on which lines can be painted over; a dumb one, a pipe and a file are none."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that shows colours, and the user has nothing against them (no-color.org)."""
+    return moves_cursor(stream) and not os.environ.get("NO_COLOR")
+
+
+class Screen:
+    """The last lines of a terminal. A terminal that cannot be written to any more is no error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown = 0
+
+    @property
+    def columns(self) -> int:
+        """The columns that can be used: one less than there are, so that no line is wrapped."""
+        return (columns(self._stream) or 0) - 1
+
+    @property
+    def lines(self) -> int:
+        """The lines of the terminal."""
+        told = os.environ.get("LINES", "")
+        lines = int(told) if told.isdecimal() else os.get_terminal_size(self._stream.fileno()).lines
+        return lines or USUAL_LINES
+
+    def paint(self, lines: Sequence[str]) -> None:
+        """Show these lines instead of those before."""
+        self._put(self._cleared() + "\n".join(lines))
+        self._shown = len(lines)
+
+    def clear(self) -> None:
+        """Take them away, so that something else may be written."""
+        self._put(self._cleared())
+
+    def leave(self) -> None:
+        """What is shown stays, and what comes is written below."""
+        if self._shown:
+            self._put("\n")
+        self._shown = 0
+
+    def _cleared(self) -> str:
+        cleared = "\r" + UP * (self._shown - 1) + CLEAR_TO_END if self._shown else ""
+        self._shown = 0
+        return cleared
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            encoding = self._stream.encoding or "utf-8"
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._stream.flush()
+
+
+class Above:
+    """The stream of a terminal, for what scrolls: its foot is cleared before each line."""
+
+    def __init__(self, screen: Screen, stream: TextIO) -> None:
+        self._screen, self._stream = screen, stream
+
+    def write(self, text: str) -> int:
+        self._screen.clear()
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return True
