@@ -66,6 +66,32 @@ def keep_apart(targets: Sequence[Target], needed: Iterable[Named]) -> None:
             _check_parts(target, [file for file, _ in there])
 
 
+def check_utf8(files: Iterable[Named | Target]) -> None:
+    """See that a job can keep the names of its files: what it keeps is UTF-8.
+
+    Raises:
+        SettingError: a name, or that of a folder above it, is not.
+    """
+    for file in files:
+        path = file.path if file.path == "-" else os.path.abspath(file.path)  # noqa: PTH100 (a link by its own name)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            name = os.fsencode(path).decode("utf-8", "backslashreplace")
+            raise SettingError(
+                f"{file.what} {name} has a name that is not UTF-8, which a job cannot keep: rename it, or pipe a file"
+                " in (as -) and give a --db elsewhere. If the name is right, the locale is not: set PYTHONUTF8=1"
+            ) from None
+
+
+def barred_folder(path: str) -> str:
+    """The first folder on the way to a file that this user may not enter; "" where there is none."""
+    for folder in reversed(Path(os.path.abspath(path)).parents):  # noqa: PTH100 (as it is named)
+        if not os.access(folder, os.X_OK):
+            return str(folder) if folder.exists() else ""
+    return ""
+
+
 def _identity(path: str, stream: int) -> object:
     """What tells a file from all others; None for what is no regular file: a device or a pipe loses nothing."""
     try:

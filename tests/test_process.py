@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,73 @@ def test_a_folder_that_is_gone_is_said_so(batchjob: Any) -> None:
         )  # fmt: skip
         assert ended.returncode == 1
         assert ended.stderr == "batchjob: the folder this was called in is gone: cd to one that is there\n"
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.csv", b"dir\xff/in.csv"])
+def test_a_name_that_is_not_utf8_is_refused_before_anything_is_made(batchjob: Any, name: bytes) -> None:
+    write(batchjob.folder, 1)
+    odd = batchjob.folder / os.fsdecode(name)
+    odd.parent.mkdir(exist_ok=True)
+    (batchjob.folder / "in.csv").rename(odd)
+    ended = batchjob("start", str(odd), "--sandbox", *LABELS)
+    assert ended.code == 2
+    assert "has a name that is not UTF-8" in ended.err
+    assert name.decode("utf-8", "backslashreplace") in ended.err
+    assert not (batchjob.folder / "batchjob.db").exists()
+    with odd.open() as piped:
+        assert batchjob("start", "-", "--sandbox", *LABELS, "--format", "csv", stdin=piped).code == 0
+
+
+def test_in_a_folder_whose_name_is_not_utf8_commands_have_their_sentence(
+    batchjob: Any,
+) -> None:
+    batchjob.folder = batchjob.folder / os.fsdecode(b"dir\xff")
+    batchjob.folder.mkdir()
+    write(batchjob.folder, 1)
+    assert batchjob("start", "in.csv", "--sandbox", *LABELS).code == 2
+    assert batchjob("profile", "in.csv").code == 0
+    for command in ("status", "jobs", "errors"):
+        assert batchjob(command).code == 1
+
+
+def bound_by_modes() -> list[str]:
+    """What goes before a command so that file modes hold for it: for root they do not."""
+    if os.geteuid() != 0:
+        return []
+    setpriv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    if shutil.which("setpriv") is None or subprocess.run([*setpriv, "true"], capture_output=True).returncode:
+        pytest.skip("root cannot give up its powers here")
+    return setpriv
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("start", "in.csv", "--sandbox", *LABELS, "--db", "locked/j.db"),
+        ("start", "in.csv", "--sandbox", *LABELS, "--output", "locked/o.csv"),
+        ("start", "locked/in.csv", "--sandbox", *LABELS),
+        ("status", "--db", "locked/j.db"),
+    ],
+)
+def test_a_folder_that_may_not_be_entered_is_named(batchjob: Any, arguments: tuple[str, ...]) -> None:
+    write(batchjob.folder, 1)
+    locked = batchjob.folder / "locked"
+    locked.mkdir(0o000)
+    ended = subprocess.run(
+        [*bound_by_modes(), batchjob.command, *arguments],
+        cwd=batchjob.folder, env=batchjob.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    locked.chmod(0o700)
+    assert ended.returncode == 1
+    assert f"this user may not enter the folder {locked}" in ended.stderr
+
+
+def test_a_name_that_is_too_long_gets_a_sentence(batchjob: Any) -> None:
+    write(batchjob.folder, 1)
+    for arguments in (("status",), ("start", "in.csv", "--sandbox", *LABELS)):
+        ended = batchjob(*arguments, "--db", "x" * 300)
+        assert ended.code == 1
+        assert "xx: file name too long. Name another place" in ended.err
 
 
 def test_windows_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

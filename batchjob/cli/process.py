@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from types import FrameType
 
+from batchjob.files import barred_folder
+
+_OF_THE_DISK = (
+    *(errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE, errno.ENOTCONN),
+    errno.EROFS,
+)
+"""What may be wrong with any path; where more can be said, the part that opens it says it."""
 SPARE_FILES = 40
 """Open files besides connections: the database's, a log, an output, and what libraries open."""
 
@@ -65,8 +73,12 @@ def trouble_of(error: BaseException) -> str:
     if isinstance(error, ImportError) and error.name in ("_sqlite3", "sqlite3"):
         return "this Python has no SQLite (its module _sqlite3): take another, or build it with SQLite's headers there"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        name = error.object[:200].encode("utf-8", "backslashreplace").decode()
-        return f"the name {name!r} is not UTF-8: rename it, or pipe the file in as -. In an odd locale: PYTHONUTF8=1"
+        name = os.fsencode(error.object[:200]).decode("utf-8", "backslashreplace")
+        return f"{name} is not UTF-8. If it is a file's name, rename that; if it is right, set PYTHONUTF8=1"
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK and isinstance(error.filename, str):
+        barred = barred_folder(error.filename) if isinstance(error, PermissionError) else ""
+        why = f"this user may not enter the folder {barred}" if barred else os.strerror(error.errno).lower()
+        return f"{error.filename}: {why}. Name another place, or mend that"
     if isinstance(error, FileNotFoundError) and not _has_folder():
         return "the folder this was called in is gone: cd to one that is there"
     return ""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from batchjob.errors import InputError, SettingError
+from batchjob.files import barred_folder
 from batchjob.inputs.recognise import GZIP, HEAD_BYTES
 
 BLOCK_BYTES = 1 << 18
@@ -181,6 +182,8 @@ def _unreadable(name: str, error: OSError) -> InputError:
     if isinstance(error, IsADirectoryError):
         return InputError(f"{name} is a directory; name a file in it")
     if isinstance(error, PermissionError):
+        if barred := barred_folder(name):
+            return InputError(f"{name}: this user may not enter the folder {barred}; allow it with: chmod a+x {barred}")
         return InputError(f"{name} may not be read by this user; allow it with: chmod u+r {name}")
     return InputError(f"{name} cannot be read: {error.strerror or error}; check the disk it is on, then resume")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from batchjob.errors import BatchjobError
-from batchjob.files import Named, Target, keep_apart
+from batchjob.files import Named, Target, check_utf8, keep_apart
 from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
 from batchjob.settings.config import JobConfig
@@ -31,6 +31,7 @@ def check_run(db: str, config: JobConfig, inputs: Sequence[str], beside: Sequenc
     if config.log_file:
         targets.append(Target("--log-file", config.log_file))
     own = [*_inputs(inputs), *_beside(beside)]
+    check_utf8([*targets, *own])
     keep_apart(targets, own)  # first, for the database may turn out to be one of them
     keep_apart(targets, [*own, *_unread(db)])
 
