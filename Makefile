@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference readme compat storm storm-large failpoints mutations bench clean
+.PHONY: run test lint reference readme compat compat-all storm storm-large failpoints mutations bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -45,6 +45,10 @@ readme: $(READY)
 compat: $(READY)
 	$(BIN)/python tests/compat.py -n 2
 
+# All tests so: half an hour.
+compat-all: $(READY)
+	$(BIN)/python tests/compat.py --all -n 2
+
 # Many kills against an outside ledger; KILLS, SEED and MODE may be given.
 storm: $(READY)
 	$(BIN)/python -m pytest -m storm -s tests/storm tests/powercut tests/test_hostile.py $(STORM)
@@ -68,7 +72,7 @@ bench: $(READY)
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchjob needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	@echo "Installing batchjob and what its tests need into $(VENV); this takes a minute or two, once."
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "There is no module venv: install it (on Debian and Ubuntu, the package python3-venv)"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $@

@@ -1,7 +1,8 @@
 """The tests of the wire, with the oldest and with the newest of every dependency that pyproject.toml allows.
 
-    python tests/compat.py [ARGUMENTS OF PYTEST...]
+    python tests/compat.py [--all] [ARGUMENTS OF PYTEST...]
 
+--all takes all tests, not those of the wire alone.
 Each has an environment of its own under out/compat, made anew with pip. Exits with 1 where a test is red.
 """
 
@@ -18,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PLACE = ROOT / "out" / "compat"
 TESTS = ("tests/test_client.py", "tests/test_faults.py")
-TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
 FLOOR = re.compile(r"([\w-]+)>=([\w.]+)")
 
 
@@ -41,8 +41,9 @@ def make(name: str, pins: dict[str, str]) -> Path:
     constraints = place / "constraints.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
     extras = f"{ROOT}[{','.join(PROJECT['optional-dependencies'])}]"
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--constraint", constraints]
-    subprocess.run([*pip, "--editable", extras, *TOOLS], check=True)
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)  # knows --group
+    subprocess.run([*pip, "--constraint", constraints, "--editable", extras, "--group", "dev"], cwd=ROOT, check=True)
     return python
 
 
@@ -53,11 +54,14 @@ def versions(python: Path) -> str:
 
 
 def main() -> int:
+    arguments = sys.argv[1:]
+    tests = () if "--all" in arguments else TESTS
+    arguments = [argument for argument in arguments if argument != "--all"]
     red = False
     for name, pins in (("oldest", floors()), ("newest", {})):
         python = make(name, pins)
         print(f"{name}: {versions(python)}", flush=True)
-        red |= subprocess.run([python, "-m", "pytest", *TESTS, *sys.argv[1:]], cwd=ROOT).returncode != 0
+        red |= subprocess.run([python, "-m", "pytest", *tests, *arguments], cwd=ROOT).returncode != 0
     return int(red)
 
 

@@ -48,7 +48,8 @@ def commands(text: str) -> Iterator[list[str]]:
 def parse(arguments: list[str]) -> None:
     """See that the command line takes these arguments; nothing is run."""
     top = group.make_context("batchjob", list(arguments))
-    name, command, rest = group.resolve_command(top, [*top._protected_args, *top.args])
+    begun = top._protected_args if hasattr(top, "_protected_args") else top.protected_args  # click 8.2, and before
+    name, command, rest = group.resolve_command(top, [*begun, *top.args])
     assert command is not None
     context = command.make_context(name, rest, parent=top)
     if isinstance(command, click.Group):

@@ -234,6 +234,12 @@ def test_a_name_that_is_too_long_gets_a_sentence(batchjob: Any) -> None:
         assert "xx: file name too long. Name another place" in ended.err
 
 
+@pytest.mark.parametrize("command", [(), ("start",), ("cache",), ("cache", "prune")])
+def test_the_help_is_the_same_where_python_drops_docstrings(batchjob: Any, command: tuple[str, ...]) -> None:
+    said = batchjob(*command, "--help", env={"PYTHONOPTIMIZE": "2", "PYTHONDONTWRITEBYTECODE": "1"})
+    assert said == batchjob(*command, "--help")
+
+
 def test_windows_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(SystemExit, match="Windows is not supported; WSL is"):

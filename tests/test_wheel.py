@@ -83,12 +83,10 @@ def test_the_installed_wheel_labels_its_example_far_from_any_checkout(wheel: Pat
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("BATCHJOB_", "PYTHONPATH"))}
     where = run(python, "-c", "import batchjob; print(batchjob.__file__)", cwd=tmp_path, env=clean).stdout
     assert where.startswith(str(packages))
-    examples = packages / "batchjob" / "examples"
     run(
-        *(place / "bin" / "batchjob", "start", examples / "tickets.csv", "--labels-file", examples / "labels.txt"),
-        *("--sandbox", "--rpm", "0", "--output", "labels.csv"),
+        *("bash", "-c", "eval \"$(batchjob example | grep '^  batchjob start ')\""),
         cwd=tmp_path,
-        env=clean,
+        env={**clean, "PATH": f"{place / 'bin'}{os.pathsep}{clean['PATH']}"},
     )
     lines = (tmp_path / "labels.csv").read_text().splitlines()
     assert lines[0] == "id,text,gold,label,source,state,error"

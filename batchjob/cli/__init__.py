@@ -5,10 +5,12 @@ A module is imported when its command is asked for: `--help` and `status` should
 
 from __future__ import annotations
 
+import ast
 import importlib
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -30,6 +32,7 @@ COMMANDS = {
     "profile": "Before paying: duplicates, lengths, tokens, cost, settings.",
     "cache": "The labels remembered: stats, clear, prune.",
     "init": "Write a commented job.toml.",
+    "example": "Where the example lies, and what to type to try it.",
     "sandbox": "A local endpoint to try things on, with a billing ledger.",
     "doctor": "Python, SQLite, disk, endpoint: what is fine and what is not.",
 }
@@ -44,7 +47,10 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"batchjob.cli.{cmd_name}").command
+        module = importlib.import_module(f"batchjob.cli.{cmd_name}")
+        command: click.Command = module.command
+        if sys.flags.optimize > 1:
+            _restore_help(command, Path(module.__file__ or ""))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -52,10 +58,22 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _restore_help(command: click.Command, source: Path) -> None:
+    """Give a command the help that Python dropped with the docstrings (PYTHONOPTIMIZE=2)."""
+    functions = [node for node in ast.walk(ast.parse(source.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)]
+    said = {function.name: ast.get_docstring(function) for function in functions}
+    for each in (command, *getattr(command, "commands", {}).values()):
+        each.help = said.get(each.callback.__name__ if each.callback else "")
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Label a big file through an OpenAI-compatible endpoint: resumable, and never paid twice.",
+)
 @click.version_option(__version__, prog_name="batchjob")
 def group() -> None:
-    """Label a big file through an OpenAI-compatible endpoint: resumable, and never paid twice."""
+    """All commands. Its help is no docstring, for those can be dropped."""
 
 
 def main(arguments: list[str] | None = None) -> None:
