@@ -178,3 +178,29 @@ def test_an_errors_own_json_may_hold_the_id(body: dict[str, Any]) -> None:
     reply = read_reply(429, CIMultiDict(), json.dumps(body).encode(), now=lambda: 0.0)
     assert isinstance(reply, Rejected)
     assert reply.provider_id == "id-7"
+
+
+# ---------------------------------------------------------------- before the first label
+
+
+async def cut(x: Exchange) -> None:
+    await x.send(http(completion("alp", finish="length")))
+
+
+def test_a_retry_pays_for_all_that_it_was_told_to(capfd: Capture) -> None:
+    write_rows(9)
+    server = FaultServer(cut)
+    with server.running():
+        ran = [run(capfd, *command(server.url)), run(capfd, "resume")]
+        assert [one.exit for one in ran] == [3, 3]
+        assert len(server.requests) == 4
+        assert run(capfd, "retry").exit == 4
+        assert len(server.requests) == 4 + 4  # all that failed, though none gives a label
+
+
+def test_with_a_label_a_job_is_not_stopped_by_two_answers_in_vain(capfd: Capture) -> None:
+    async def cut_but_the_first(x: Exchange) -> None:
+        await (telling(None) if x.row == 1 else cut)(x)
+
+    code, _, requests = labelled(capfd, cut_but_the_first, rows=9)
+    assert (code, requests) == (4, 9)
