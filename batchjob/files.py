@@ -6,6 +6,7 @@ links are seen through; one that is not there yet by its folder and name.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -109,6 +110,26 @@ def _place(path: str) -> object:
     except OSError:
         return folder, name
     return found.st_dev, found.st_ino, name
+
+
+def read_small(path: str | Path, most: int) -> bytes:
+    """A file of settings or the like, or what a pipe gives, of at most so many bytes.
+
+    Raises:
+        OSError: it cannot be read, is a device or a pipe that nobody writes to, or is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        kind = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+            raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(kind) else "it is no regular file")
+        os.set_blocking(descriptor, True)
+        content = file.read(most + 1)
+    if stat.S_ISFIFO(kind) and not content:
+        raise OSError(errno.EPIPE, "it is a pipe into which nobody writes")
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most // 1024:,} KiB")
+    return content
 
 
 def real_path(path: str) -> str:

@@ -1353,3 +1353,24 @@ def _(failures: Any) -> None:
 )
 def _(cache: Any) -> None:
     put(cache, "_age", lambda seconds: f"{int(seconds // cache.MINUTE)} min")
+
+
+# ---------------------------------------------------------------- files made to deceive
+
+
+@defect(
+    "a reader follows pages round in circles",
+    "stores.sqlite.reader",
+    "tests/test_malice.py::test_pages_that_lead_round_in_circles_end_in_a_sentence",
+)
+def _(reader: Any) -> None:
+    put(reader, "STEPS", 1 << 30)
+
+
+@defect(
+    "counters and times are taken as they are",
+    "stores.sqlite.records",
+    "tests/test_malice.py::test_what_batchjob_would_not_write_is_said_in_a_sentence_by_every_command",
+)
+def _(records: Any) -> None:
+    put(records, "moment", lambda at: at or 0.0)

@@ -114,6 +114,11 @@ def _run(arguments: list[str] | None) -> int:
         if trouble := process.trouble_of(error):
             _say(f"batchjob: {trouble}")
             return 1
+        if type(error).__module__ == "msgspec" or isinstance(
+            error, RecursionError
+        ):  # all else that it reads is checked
+            _say(f"batchjob: the database holds what batchjob did not write ({error}). Restore a backup of it")
+            return 1
         _say(f"batchjob: defect: {type(error).__name__}: {error}. Please report it; BATCHJOB_DEBUG=1 shows where")
         return 1
     return result if isinstance(result, int) else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ from batchjob.errors import SettingError
 from batchjob.files import real_path
 from batchjob.printable import without_passwords
 from batchjob.settings.declared import BEFORE, GROUPS, Group, Setting, spelled
-from batchjob.settings.jobfile import BESIDE, DB, DEFAULT_CONFIG, settings
+from batchjob.settings.jobfile import BESIDE, DB, DEFAULT_CONFIG, parse_job_toml, settings
 from batchjob.settings.pairs import READERS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -156,7 +155,7 @@ def db_flag() -> str:
 def _in_job_toml() -> str | None:
     """The `db` of the job.toml here, which `start` goes by; what else is in it does not matter to other commands."""
     try:
-        named = tomllib.loads(DEFAULT_CONFIG.read_text(encoding="utf-8")).get("db")
+        named = parse_job_toml(DEFAULT_CONFIG).get("db")
     except (OSError, ValueError):
         return None
     return named if isinstance(named, str) else None

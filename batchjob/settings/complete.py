@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from urllib.parse import urlsplit
 
 from batchjob.errors import SettingError
@@ -25,7 +26,7 @@ def check(config: JobConfig) -> JobConfig:
     for label in config.labels:
         if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):
             raise SettingError(f"label {label!r} is blank, or has spaces around it or control characters in it")
-    twice = {label for label in config.labels if config.labels.count(label) > 1}
+    twice = [label for label, times in Counter(config.labels).items() if times > 1]
     if twice:
         raise SettingError(f"label {sorted(twice)[0]!r} is given twice")
     if not config.base_url:

@@ -7,6 +7,7 @@ declared once, at its field: the flags, `batchjob init` and docs/reference/setti
 from __future__ import annotations
 
 from functools import cache
+from math import isinf
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,6 +21,9 @@ from batchjob.settings.tables import Amount, Length, OfModel, Price, Route, Rule
 
 OTHER_ROWS = "refused for rows that are read: add --new"
 
+MOST_LABELS = 10_000
+DEEPEST = 50
+"""Of tables in tables: a request's parameters have a few."""
 Count = Annotated[int, Meta(ge=1)]
 Tries = Annotated[int, Meta(ge=1, le=100)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -340,8 +344,33 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
         settings["temperature"] = float(settings["temperature"])
     if isinstance(settings.get("allow_failed"), int):  # as one writes it in job.toml
         settings["allow_failed"] = str(settings["allow_failed"])
+    _check_plain(settings)
     try:
         return msgspec.convert(settings, JobConfig)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$.")
         raise SettingError(f"setting {where.rstrip('`') or '?'}: {message[:1].lower()}{message[1:]}") from None
+
+
+def _check_plain(settings: dict[str, Any]) -> None:
+    """See that values can be used and stored.
+
+    Raises:
+        SettingError: a number is not finite, a value is nested too deeply, or there are too many labels.
+    """
+    labels = settings.get("labels")
+    if isinstance(labels, list | tuple) and len(labels) > MOST_LABELS:
+        raise SettingError(
+            f"setting labels: {len(labels):,} are more than a model can be told, {MOST_LABELS:,} at most"
+        )
+    left = [(name, value, 0) for name, value in settings.items()]
+    while left:
+        where, value, depth = left.pop()
+        if isinstance(value, float) and isinf(value):
+            raise SettingError(f"setting {where}: expected a number that is finite")
+        if depth > DEEPEST:
+            raise SettingError(f"setting {where.partition('.')[0]}: it is nested too deeply")
+        if isinstance(value, dict):
+            left += [(f"{where}.{name}", inner, depth + 1) for name, inner in value.items()]
+        elif isinstance(value, list | tuple) and where != "labels":
+            left += [(where, inner, depth + 1) for inner in value]

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchjob.errors import SettingError
-from batchjob.files import real_path
+from batchjob.files import read_small, real_path
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import ALWAYS, BEFORE, START, About, Because, Decides, Setting, declared
 from batchjob.settings.labelsfile import parse_labels_file
 
 DEFAULT_CONFIG = Path("job.toml")
+MOST_TOML_BYTES = 1024 * 1024
+MOST_FILE_BYTES = 4 * MOST_TOML_BYTES
+"""Of a prompt or of labels, which each request holds."""
 
 FILES = {
     "labels": Setting(
@@ -128,10 +131,10 @@ class Read(NamedTuple):
 def read_job_toml(path: Path) -> Read:
     """The settings in a job.toml, as written there; a key that is unknown is refused with the nearest known one."""
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        written = parse_job_toml(path)
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}. Write one with: batchjob init") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingError(f"{path} is not valid TOML: {error}") from None
     known = [setting.name for setting in settings() if setting.about.in_file]
     for key in written:
@@ -141,6 +144,19 @@ def read_job_toml(path: Path) -> Read:
             raise SettingError(f"{path}: unknown key {key!r}.{hint}")
     found, files = resolve_files(written, base=path.parent, origin=str(path))
     return Read(found, (real_path(str(path)), *files))
+
+
+def parse_job_toml(path: Path) -> dict[str, Any]:
+    """What stands in a job.toml.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(read_small(path, MOST_TOML_BYTES).decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
@@ -155,7 +171,7 @@ def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
             raise SettingError(f"{origin}: give {setting} or {key}, not both")
         files.append(real_path(str(base / str(named))))
         try:
-            text = Path(files[-1]).read_text(encoding="utf-8-sig")
+            text = read_small(base / str(named), MOST_FILE_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{origin}: cannot read the {key} {named}: {error}") from None
         found[setting] = parse_labels_file(text, str(named)) if setting == "labels" else text

@@ -35,7 +35,7 @@ def _of_json(text: str, origin: str) -> list[str]:
     try:
         found: Any = msgspec.json.decode(text.encode())
         return msgspec.convert(found, list[str])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise SettingError(
             f"{origin} is neither a JSON array of strings nor labels, one a line ({error}): write it as"
             f' ["billing", "refund"]'

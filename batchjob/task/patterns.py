@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from batchjob.errors import SettingError
@@ -29,10 +30,11 @@ def check_names(kind: str, names: Sequence[str]) -> None:
     Raises:
         SettingError: two have, or one has none.
     """
+    times = Counter(names)
     for number, name in enumerate(names, 1):
         if not name.strip():
             raise SettingError(f"{kind} number {number} has a blank name: give it one, as reports show it")
-        if names.count(name) > 1:
+        if times[name] > 1:
             raise SettingError(f"{kind} {name!r} is there twice: give each {kind} a name of its own")
 
 

@@ -136,10 +136,11 @@ async def test_a_job_is_what_it_was_made_with_and_says_what_it_does(bench: Bench
     assert (job.name, job.source, job.task_digest, job.rows, job.ingested) == ("job", SOURCE, "task", 6, True)
     assert job.state is JobState.INGESTING  # as it was when the run began
     await bench.store.set_settings(b'{"model":"n"}')
-    await bench.store.set_prices(b'{"m":1}')
+    prices = b'{"m":{"input":3,"cached_input":1,"output":7,"source":"a test"}}'
+    await bench.store.set_prices(prices)
     await bench.store.end_run(Ending(JobState.STOPPED, "why", 1, "timeout"), at=9.0)
     job = await bench.store.job()
-    assert (job.settings, job.prices) == (b'{"model":"n"}', b'{"m":1}')
+    assert (job.settings, job.prices) == (b'{"model":"n"}', prices)
     assert (job.state, job.reason, job.reason_kind) == (JobState.STOPPED, "why", "timeout")
     with bench.read() as reader:
         assert reader.jobs() == [job] == reader.by_input("/in.csv") == [reader.latest()]

@@ -56,6 +56,8 @@ COUNTED = {
 class SqliteCheck(SqliteReader):
     """See ports.StoreCheck."""
 
+    counts_all = True
+
     def version(self) -> tuple[int, int]:
         """The schema version of the database, and the newest this program knows."""
         return self._all("PRAGMA user_version")[0][0], len(schema.migrations())

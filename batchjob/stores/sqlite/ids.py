@@ -10,6 +10,7 @@ import re
 
 SHIFT = 40
 NUMBERS = (1 << SHIFT) - 1
+MOST_JOBS = (1 << 63 - SHIFT) - 1
 
 _PART = re.compile(r"\b(?:job|run)_of\(([\w.]+)\)")
 _NUMBER = re.compile(r"\bnumber_of\(([\w.]+)\)")

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from batchjob.errors import JobBusy, StoreError
+from batchjob.files import read_small
 from batchjob.stores.sqlite.files import open_own
 
+MOST_NOTE_BYTES = 4096
 TRIES = 10
 PAUSE_SECONDS = 0.03
 """A reader that asks whether somebody writes holds the lock for an instant; so a refusal is certain after 0.3 s."""
@@ -86,8 +88,8 @@ def writer_of(database: Path) -> dict[str, Any] | None:
 
 def _holder(path: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        holder = json.loads(read_small(path, MOST_NOTE_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
 

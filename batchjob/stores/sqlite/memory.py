@@ -15,6 +15,7 @@ import msgspec
 
 from batchjob.model import Key, Remembered
 from batchjob.stores.sqlite.group import QUERIES
+from batchjob.stores.sqlite.records import facts_learned
 
 MOST_IN_INBOX = 8192
 
@@ -85,4 +86,4 @@ def inbox(db: sqlite3.Connection) -> dict[Key, Remembered]:
 
 def learned(db: sqlite3.Connection, base_url: str) -> dict[str, bytes]:
     """What an endpoint taught, by model."""
-    return {model: facts.encode() for model, facts in db.execute(QUERIES["learned"], {"base_url": base_url})}
+    return facts_learned(dict(db.execute(QUERIES["learned"], {"base_url": base_url}).fetchall()))

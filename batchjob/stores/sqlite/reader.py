@@ -6,7 +6,10 @@ The standard library's sqlite3 and no event loop, because `status` should answer
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,8 +26,20 @@ from batchjob.stores.sqlite.files import check_sides
 from batchjob.stores.sqlite.group import QUERIES
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
-from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
+from batchjob.stores.sqlite.records import (
+    as_written,
+    counters,
+    facts_learned,
+    find_job,
+    job_from_record,
+    moment,
+    select_jobs,
+)
 
+QUERY_SECONDS = 30.0
+"""What no query of a reader takes, unless the file leads it round in circles."""
+STEPS = 100_000
+"""Of SQLite's, between two looks at the clock."""
 PAGE_ROWS = 5000
 """Rows of one read: a longer one would keep the write-ahead log from being reset."""
 
@@ -42,6 +57,9 @@ class SqliteReader:
         SettingError: one of its side files is a link, or has a second name.
         StoreError: it is not batchjob's, newer than this program, or cannot be read.
     """
+
+    counts_all = False
+    """Whether it may take as long as it takes."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -72,6 +90,8 @@ class SqliteReader:
             if self.path.with_name(self.path.name + "-wal").exists():
                 raise
             db = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        self._until = inf
+        db.set_progress_handler(lambda: time.monotonic() > self._until, STEPS)
         return db
 
     def close(self) -> None:
@@ -85,14 +105,20 @@ class SqliteReader:
         self.close()
 
     def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
+        self._until = time.monotonic() + (inf if self.counts_all else QUERY_SECONDS)
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise schema.translate(error, self.path) from error
+        except OverflowError as error:
+            raise schema.damaged(self.path, "a number that is none of its own") from error
 
     def job(self, name: str) -> Job:
         """The job of this name, or a JobError."""
-        return find_job(self._db, name)
+        try:
+            return find_job(self._db, name)
+        except sqlite3.Error as error:
+            raise schema.translate(error, self.path) from error
 
     def jobs(self) -> list[Job]:
         """All jobs, the oldest first."""
@@ -165,6 +191,11 @@ class SqliteReader:
             self._db.execute("COMMIT")
         never = (None, updated, updated, None, "", None, None)
         started, beat, ended, rate, pacing, outage, left = runs[0] if runs else never
+        with as_written("counters, times or an outage"):
+            counters(tally)
+            updated, beat, ended = moment(updated), moment(beat), None if ended is None else moment(ended)
+            started, rate = None if started is None else moment(started), rate and max(0.0, min(rate, 1e9))
+            told = msgspec.json.decode(outage, type=Outage) if outage else None
         # Asked again, because the run may have begun between the first question and the transaction.
         writer = writer or (writer_of(self.path) if ended is None else None)
         alive = ended is None and _is_on(writer, job.name)
@@ -180,7 +211,7 @@ class SqliteReader:
             rows_per_second=rate if alive else None,
             pacing=pacing if alive else "",
             rows_left=left if alive else None,
-            outage=msgspec.json.decode(outage, type=Outage) if alive and outage else None,
+            outage=told if alive else None,
             writer_pid=writer.get("pid") if writer and alive else None,
         )
 
@@ -247,12 +278,20 @@ class SqliteReader:
         values = {"end": end, "limit": PAGE_ROWS, "kind": only}
         values["asked"] = None if asked is None else ids.row_id(job.id, asked)
         while True:
-            page = self._all(query, {**values, "last": last})
+            page = self._page(query, {**values, "last": last}, last & ids.NUMBERS)
             failpoints.reach("export.after_page")
             yield from page
             if len(page) < PAGE_ROWS:
                 return
             last = ids.row_id(job.id, page[-1][0])
+
+    def _page(self, query: str, values: tuple[Any, ...] | dict[str, Any], after: int) -> list[tuple[Any, ...]]:
+        """Some records behind that with this number; they must go on from there, or reading them would have no end."""
+        page = self._all(query, values)
+        numbers = [after, *(record[0] for record in page)]
+        if any(one >= next_ for one, next_ in pairwise(numbers)):
+            raise schema.damaged(self.path, "rows out of order")
+        return page
 
     def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:
         """See ports.StoreReader.unfinished_rows."""
@@ -266,7 +305,7 @@ class SqliteReader:
         for (run_id,) in self._all("SELECT id FROM run WHERE job_id = ? ORDER BY id", (job.id,)):
             last, end = ids.request_range(run_id)
             while True:
-                page = self._all(REQUESTS, (last, end, last, end, PAGE_ROWS))
+                page = self._page(REQUESTS, (last, end, last, end, PAGE_ROWS), last)
                 yield from page
                 if len(page) < PAGE_ROWS:
                     break
@@ -290,7 +329,7 @@ class SqliteReader:
 
     def learned(self, base_url: str) -> dict[str, bytes]:
         """See ports.StoreReader.learned."""
-        return {model: facts.encode() for model, facts in self._all(QUERIES["learned"], {"base_url": base_url})}
+        return facts_learned(dict(self._all(QUERIES["learned"], {"base_url": base_url})))
 
     def cache_by_job(self) -> list[CacheShare]:
         """See ports.StoreReader.cache_by_job."""

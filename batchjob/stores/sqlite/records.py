@@ -1,16 +1,26 @@
-"""Records of the job table as values; columns by name."""
+"""Records as values; columns by name. What batchjob would not have written is an error here, and nowhere behind it."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sqlite3
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from batchjob.errors import JobError
+from batchjob.errors import JobError, StoreError
 from batchjob.model import InputSource, Job
-from batchjob.states import JobState
+from batchjob.money.cost import KnownPrice
+from batchjob.providers.dialect import Learned
+from batchjob.settings.config import JobConfig
+from batchjob.states import JobState, State
+from batchjob.stores.sqlite.ids import MOST_JOBS
+
+LATEST = 253_402_300_799.0
+"""The end of the year 9999 in epoch seconds."""
+MOST = 2**60
 
 _COLUMNS = (
     "job.id, job.uid, job.name, job.source, job.settings, job.prices, task.digest, job.state, job.reason,"
@@ -24,8 +34,59 @@ def select_jobs(rest: str, *, more: str = "") -> str:
     return f"SELECT {_COLUMNS}{more} FROM job JOIN task ON task.id = job.task_id {rest}"
 
 
+@contextlib.contextmanager
+def as_written(what: str) -> Iterator[None]:
+    """Around what is read of a database.
+
+    Raises:
+        StoreError: it cannot be what batchjob wrote.
+    """
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise StoreError(
+            f"the database holds {what} that batchjob did not write ({error}). It is damaged, or was changed by"
+            f" something else: restore a backup, or begin anew with another --db"
+        ) from error
+
+
+def moment(at: float | None) -> float:
+    """A time as it is kept, or a ValueError; None is the beginning."""
+    if not 0.0 <= (at or 0.0) <= LATEST:
+        raise ValueError(f"a time of {at}")
+    return at or 0.0
+
+
+def counters(tally: Mapping[str, Mapping[str, int]]) -> None:
+    """See that counters, by kind and name, can be what was counted, or raise a ValueError."""
+    for state in tally.get("row", {}):
+        State(state)
+    for counted in tally.values():
+        if counted and not 0 <= min(counted.values()) <= max(counted.values()) <= MOST:
+            raise ValueError("a count below 0, or of more than there can be")
+
+
+def facts_learned(stored: Mapping[str, str]) -> dict[str, bytes]:
+    """What an endpoint taught, by model."""
+    with as_written("facts about an endpoint"):
+        for said in stored.values():
+            msgspec.json.decode(said, type=Learned)
+    return {model: said.encode() for model, said in stored.items()}
+
+
 def job_from_record(record: tuple[Any, ...]) -> Job:
-    """A record of `select_jobs` as a Job."""
+    """A record of `select_jobs` as a Job; all that is JSON in it can be read."""
+    with as_written("a job"):
+        job = _job(record)
+        msgspec.json.decode(job.settings, type=JobConfig)
+        msgspec.json.decode(job.prices, type=dict[str, KnownPrice])
+        if not 1 <= job.id <= MOST_JOBS or not 0 <= job.rows <= MOST or not 0 <= job.position <= MOST:
+            raise ValueError("a number that is none of a job")
+        moment(job.created_at)
+    return job
+
+
+def _job(record: tuple[Any, ...]) -> Job:
     id_, uid, name, source, settings, prices, task, state, reason, kind, created, *read = record
     rows, position, digest, ingested = read
     return Job(

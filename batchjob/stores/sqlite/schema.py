@@ -54,10 +54,13 @@ def _check_tables(connection: sqlite3.Connection, path: Path, version: int) -> N
     Raises:
         StoreError: they are not, as in a database of a version that was never released, or one made to deceive.
     """
-    query = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-    found: dict[str, str] = dict(connection.execute(query).fetchall())
-    triggers = connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' LIMIT 1").fetchone()
-    if triggers or any(found.get(name) != sql for name, sql in _tables(version).items()):
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    theirs, ours = connection.execute(query).fetchall(), _tables(version)
+    found = {name: sql for _, name, _, sql in theirs}
+    meddles = any(
+        kind == "trigger" or (kind == "index" and table in ours and name not in ours) for kind, name, table, _ in theirs
+    )
+    if meddles or any(found.get(name) != sql for name, sql in ours.items()):
         raise StoreError(
             f"{path} has other tables than this version of batchjob makes, so it is left alone. Export its labels with "
             f"the version that made it, or begin anew with another --db"
@@ -133,11 +136,20 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     if code == sqlite3.SQLITE_NOTADB:
         return StoreError(f"{path} is not a database of batchjob's: it is no SQLite file. Give another with --db")
     if code == sqlite3.SQLITE_CORRUPT:
-        return StoreError(f"{path} is damaged ({error}). Restore a backup; batchjob doctor says more")
+        return damaged(path, str(error))
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return damaged(path, "a short question takes it longer than it can")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return StoreError(f"{path} cannot be written: it, or its folder, is read-only")
     if code == sqlite3.SQLITE_CANTOPEN:
         return StoreError(f"{path} cannot be opened: check that its folder exists and may be written")
     if code == sqlite3.SQLITE_BUSY:
         return StoreError(f"{path} is locked by another program. Close it and try again")
+    if "Could not decode" in str(error):
+        return damaged(path, "a text that is no UTF-8")
     return StoreError(f"{path}: SQLite says: {error}")
+
+
+def damaged(path: Path, why: str) -> StoreError:
+    """What is said of a database that cannot be as batchjob left it."""
+    return StoreError(f"{path} is damaged ({why}). Restore a backup; batchjob doctor says more")
