@@ -9,7 +9,7 @@ from typing import Any
 
 from batchjob.sandbox.tongues import TONGUES
 from batchjob.sandbox.wire import Completion
-from tests.faults.cases import error
+from tests.faults.cases import error, google, html, minimax, raw
 from tests.faults.server import Act, Exchange, completion, http, label_of, well
 
 ROWS = 6
@@ -31,6 +31,7 @@ class Case:
     code: int = 0  # of the first command
     says: str = ""  # what it says where it does not end well
     then: tuple[str, ...] = ()  # what that says to type
+    stops: str = ""  # the endpoint's own words, where one request ends the job: its rows stay pending
     model: str = "m"
     known: str = ""
     known_refused: int = 0
@@ -130,6 +131,8 @@ def fill() -> None:
     _gateways()
     _servers()
     _others()
+    _hiccups()
+    _mistakes()
 
 
 def _openai() -> None:
@@ -302,6 +305,42 @@ def _others() -> None:
     )
     parts = answers(lambda label: completion([{"type": "thinking", "thinking": []}, {"type": "text", "text": label}]))
     add("Mistral's thinking models", "the answer is a list of parts", parts, known="mistral")
+
+
+def _hiccups() -> None:
+    wait = {"Retry-After": "0.05"}
+    busy = error(402, "in flight", code=402, metadata={"reason": "in_flight_budget_exhausted"}, headers=wait)
+    add("OpenRouter, many requests out", "402 with Retry-After now and then", now_and_then(raw(busy)), refused=2)
+    capacity = error(498, "Capacity exceeded", code="capacity_exceeded")
+    add("Groq flex", "498 capacity_exceeded now and then", now_and_then(raw(capacity)), refused=2)
+    add("Cloudflare before an endpoint", "a page with status 403 now and then", now_and_then(raw(html(403))), refused=2)
+
+
+def _mistakes() -> None:
+    """One request, and the job ends with the endpoint's own words."""
+    own = "does not work as it is: no money, no quota, no such model, a wrong key"
+    per_day = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
+    spent = "Your team has either used all available credits or reached its monthly spending limit."
+    for endpoint, data, words in (
+        ("OpenAI, spend limit", error(429, "You have spent it", code="project_spend_limit_exceeded"), "You have spent"),
+        ("Moonshot, no money", error(429, "suspended", type="exceeded_current_quota_error"), "suspended"),
+        ("Zhipu, no money", error(429, "余额不足或无可用资源包,请充值。", code="1113"), "余额不足"),
+        ("Zhipu, a day's quota", error(429, "Reset at 20:00", code="1308"), "Reset at 20:00"),
+        ("MiniMax, no money, in a 200", minimax(1008, "insufficient balance"), "insufficient balance"),
+        ("MiniMax, no money, as a 500", error(500, "insufficient balance (1008)"), "insufficient balance (1008)"),
+        ("LiteLLM, budget", error(429, "Budget has been exceeded!", type="budget_exceeded"), "Budget has been"),
+        ("new-api, wrong model", error(503, "No channel for gpt-9", code="model_not_found"), "No channel for gpt-9"),
+        ("new-api, no money", error(403, "not enough quota", code="insufficient_user_quota"), "not enough quota"),
+        ("Gemini, a day's quota", google(429, "You exceeded it", per_day), "--wait-for-quota"),
+        ("Gemini, wrong key", google(400, "API key not valid.", {"reason": "API_KEY_INVALID"}), "API key not valid"),
+        ("Cohere, trial key", error(429, "limited to 1000 API calls / month"), "1000 API calls / month"),
+        ("Anthropic, no money", error(400, "Your credit balance is too low"), "credit balance is too low"),
+        ("xAI, no money", http(json.dumps({"code": "x", "error": spent}).encode(), 403), "spending limit"),
+        ("xAI, wrong key", http(b'{"code": "x", "error": "Incorrect API key provided: y."}', 400), "Incorrect API"),
+        ("OpenRouter, no money", error(402, "Insufficient credits"), "Insufficient credits"),
+        ("SiliconFlow, wrong model", http(b'{"code": 20012, "message": "Model does not exist."}', 400), "not exist"),
+    ):
+        add(endpoint, own, raw(data), refused=1, code=3, stops=words)
 
 
 fill()

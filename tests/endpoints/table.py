@@ -5,7 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 
-from tests.endpoints.cases import CASES, ROWS, Case
+from tests.endpoints.cases import CASES as ALL
+from tests.endpoints.cases import ROWS, Case
+
+CASES = [case for case in ALL if not case.stops]
+STOP = [case for case in ALL if case.stops]
 
 HEAD = """\
 # Endpoints, and what the first command comes to
@@ -23,6 +27,12 @@ wrong in any of them.
 At an address nobody knows {at_once} of {all} label all rows by the first command alone, the other {then} after the
 command it prints. Paid in vain: {vain} answers in {of_those} of them, at most {most_vain} in one. Refused: at most
 {most_refused} in one. At their own addresses: {known_vain} in vain and {known_refused} refused, in {known} cases.
+"""
+MISTAKES = """\
+## No money, no quota, a wrong model, a wrong key
+
+In each of these {all} one request ends the job with exit code 3 and the endpoint's own words; no row is touched, and
+nothing is waited for. What becomes of other faults: [faults](../faults.md).
 """
 COLUMNS = ("endpoint", "what it does", "first command", "refused", "in vain", "`--provider`", "refused", "in vain")
 

@@ -43,6 +43,10 @@ def test_the_first_command_labels_all_rows_or_says_what_to_type(case: Case, capf
         assert start(server, case) == case.code
         said = capfd.readouterr().err
         assert case.says in " ".join(said.split())
+        if case.stops:
+            assert case.stops in " ".join(said.split())
+            assert len(server.requests) == case.refused
+            return
         if case.then:
             assert _run(list(case.then)) == 0
         assert ledger() == (case.refused, case.vain)
