@@ -1326,6 +1326,16 @@ def _(supply: Any) -> None:
     )
 
 
+@defect("a log line is glued to the live lines", "cli.screen", "tests/test_terminal.py")
+def _(screen: Any) -> None:
+    put(screen.Above, "write", lambda self, text: self._stream.write(text))
+
+
+@defect("rows behind the limit count to the whole", "run.progress", "tests/run/test_progress.py")
+def _(progress: Any) -> None:
+    put(progress.Progress, "total", property(lambda self: sum(self.counts.values())))
+
+
 @defect("near the limit of a budget no smaller request is tried", "run.supply", "tests/test_advice.py")
 def _(supply: Any) -> None:
     put(supply.Supply, "shrink", lambda self, parcel, fits: parcel)

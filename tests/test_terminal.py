@@ -1,0 +1,155 @@
+"""What a run shows where: in terminals of three widths, a dumb one, without colours, in a pipe, and to a program."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchjob.cli.screen import Above, Screen
+
+if TYPE_CHECKING:
+    from tests.conftest import BatchJob
+
+Sandbox = Callable[..., str]
+LABELS = ("--labels", "billing,refund,other", "--model", "m", "--rpm", "0")
+CLEARED = re.compile(r"\r(\x1b\[A)*\x1b\[J")
+
+
+def write_tickets(job: BatchJob, rows: int) -> None:
+    lines = [f"t{n},ticket {n}: a refund please" for n in range(1, rows + 1)]
+    (job.folder / "t.csv").write_text("\n".join(["id,text", *lines]) + "\n")
+
+
+def in_terminal(job: BatchJob, columns: int, *arguments: str, **environment: str) -> str:
+    """All that a command writes to a terminal so wide and 24 lines high, escapes and all."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {**job.environment, "TERM": "xterm", **environment}
+    process = job.begin(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    parts = []
+    try:
+        while part := os.read(ours, 65536):
+            parts.append(part)
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(ours)
+    process.wait(timeout=20)
+    return b"".join(parts).decode()
+
+
+@pytest.mark.parametrize("columns", [120, 80, 40])
+def test_live_lines_fit_and_are_cleared_before_a_log_line(batchjob: BatchJob, sandbox: Sandbox, columns: int) -> None:
+    write_tickets(batchjob, 30)
+    url = sandbox("--latency", "0.1", "--poison", "ticket 7:")
+    out = in_terminal(batchjob, columns, "start", "t.csv", "--base-url", url, *LABELS, "--concurrency", "4")
+    painted = [line for part in CLEARED.split(out) for line in (part or "").replace("\r", "").split("\n")]
+    live = [line for line in painted if "rows  " in line or "in flight" in line]
+    assert live
+    assert max(map(len, live)) < columns
+    assert "content_filter" in out
+    assert "request_rejected" not in out  # of one row: in a log file, not on the screen
+    assert out.rstrip().splitlines()[-1].startswith("next ")
+
+
+def test_what_scrolls_is_written_where_the_live_lines_were() -> None:
+    stream = io.StringIO()
+    screen = Screen(stream)
+    screen.paint(["one", "two"])
+    Above(screen, stream).write("a log line\n")
+    screen.paint(["three"])
+    screen.leave()
+    assert stream.getvalue() == "one\ntwo\r\x1b[A\x1b[Ja log line\nthree\n"
+
+
+def test_a_dumb_terminal_gets_no_escapes_and_colours_only_who_wants_them(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    write_tickets(batchjob, 12)
+    begin = ("start", "t.csv", "--base-url", sandbox("--latency", "0.05"), *LABELS, "--concurrency", "2")
+    assert "\x1b" not in in_terminal(batchjob, 80, *begin, TERM="dumb")
+    plain = in_terminal(batchjob, 80, *begin, "--new", "--no-cache", NO_COLOR="1")
+    assert CLEARED.search(plain)
+    assert not re.search(r"\x1b\[\d*m", plain)
+    assert "\x1b" not in in_terminal(batchjob, 80, "status", "--watch", TERM="dumb")
+
+
+def test_a_limit_is_the_whole_that_is_shown(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    write_tickets(batchjob, 60)
+    url = sandbox("--latency", "0.1")
+    out = in_terminal(batchjob, 80, "start", "t.csv", "--base-url", url, *LABELS, "--limit", "20", "--concurrency", "4")
+    totals = set(re.findall(r"\d+/(\d+\+?) rows", out))
+    assert totals <= {"0", "0+", "20", "20+", "60+"}
+    assert "20" in totals
+
+
+def test_quiet_says_nothing_of_a_run_without_trouble_and_only_that_of_one_with(batchjob: BatchJob) -> None:
+    write_tickets(batchjob, 5)
+    (batchjob.folder / "job.toml").write_text('labels = ["billing", "refund"]\nsandbox = true\nrpm = 0\n')
+    assert batchjob("start", "t.csv", "--quiet") == (0, "", "")
+    assert batchjob("start", "t.csv", "--quiet") == (0, "", "")
+    (batchjob.folder / "t.csv").write_text("id,text\na,refund\nb,\n")
+    failed = batchjob("start", "t.csv", "--quiet", "--new")
+    assert (failed.code, failed.out) == (4, "")
+    assert [line.split()[0] for line in failed.err.splitlines()] == ["job", "rows", "1", "next"]
+
+
+def test_the_summary_is_a_document_for_a_program(batchjob: BatchJob) -> None:
+    write_tickets(batchjob, 5)
+    begin = ("start", "t.csv", "--sandbox", *LABELS, "--json")
+    ended = batchjob(*begin, "--limit", "2")
+    document = json.loads(ended.out)
+    assert document["run"]["exit_code"] == ended.code == 0
+    assert (document["state"], document["rows"]["done"], document["run"]["requests"]) == ("stopped", 2, 2)
+    assert "rows      " not in ended.err
+    resumed = json.loads(batchjob("resume", "--json", "--quiet").out)
+    assert (resumed["state"], resumed["rows"]["done"]) == ("finished", 5)
+    assert resumed["run"]["next"] == "batchjob export t -o t-labels.csv"
+    refused = batchjob(*begin, "--dry-run")
+    assert (refused.code, "--json is for the summary of a run" in refused.err) == (2, True)
+
+
+def test_status_names_input_model_endpoint_and_when_it_began(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    write_tickets(batchjob, 2)
+    url = sandbox()
+    assert batchjob("start", "t.csv", "--base-url", url, *LABELS, "--quiet").code == 0
+    said = batchjob("status").out
+    assert f"input     {batchjob.folder / 't.csv'}\n" in said
+    assert re.search(rf"asks      m at {re.escape(url)}, since 20\d\d-\d\d-\d\d \d\d:\d\d\n", said)
+
+
+def test_ctrl_c_clears_the_live_lines_and_says_what_is_waited_for(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    write_tickets(batchjob, 50)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [batchjob.command, "start", "t.csv", "--base-url", sandbox("--latency", "0.2"), *LABELS, "--concurrency", "2"],
+        cwd=batchjob.folder,
+        env={**batchjob.environment, "TERM": "xterm", "COLUMNS": "80"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    out, stopped = "", False
+    try:
+        while part := os.read(ours, 65536):
+            out += part.decode()
+            if not stopped and "rows/s" in out:
+                process.send_signal(2)
+                stopped = True
+    except OSError:
+        pass
+    os.close(ours)
+    assert process.wait(timeout=20) == 130
+    assert re.search(r"\x1b\[Jbatchjob: stopping: waiting for the requests in flight", out)
+    assert "next      batchjob resume t" in out
