@@ -1326,6 +1326,11 @@ def _(supply: Any) -> None:
     )
 
 
+@defect("TAB offers nothing but options", "cli.completion", "tests/test_completion.py")
+def _(completion: Any) -> None:
+    put(completion, "OFFERS", {})
+
+
 @defect("a log line is glued to the live lines", "cli.screen", "tests/test_terminal.py")
 def _(screen: Any) -> None:
     put(screen.Above, "write", lambda self, text: self._stream.write(text))

@@ -6,12 +6,14 @@ A module is imported when its command is asked for: `--help` and `status` should
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import io
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +21,9 @@ from batchjob import __version__
 from batchjob.cli import process
 from batchjob.errors import BatchjobError
 from batchjob.printable import printable, without_passwords
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "start": "Ingest INPUT and label it; the same command again resumes.",
@@ -51,7 +56,24 @@ class _Commands(click.Group):
         command: click.Command = module.command
         if sys.flags.optimize > 1:
             _restore_help(command, Path(module.__file__ or ""))
-        return command
+        return completion.offer_values(command) if (completion := _completion()) else command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(COMMANDS)}."
+            ctx.fail(f"There is no command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands, without an import of each; or the options."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=said) for name, said in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -76,6 +98,11 @@ def group() -> None:
     """All commands. Its help is no docstring, for those can be dropped."""
 
 
+def _completion() -> ModuleType | None:
+    """The module that answers a shell, where a shell asks."""
+    return importlib.import_module("batchjob.cli.completion") if "_BATCHJOB_COMPLETE" in os.environ else None
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; a known error is one sentence on stderr."""
     if sys.platform == "win32":
@@ -87,6 +114,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None) -> int:
     try:
+        if completion := _completion():
+            return int(completion.complete(group))
         # Not click's own main: that ends the process itself on a closed pipe.
         with group.make_context("batchjob", sys.argv[1:] if arguments is None else list(arguments)) as context:
             result: Any = group.invoke(context)
