@@ -316,7 +316,7 @@ class Beat(Value, frozen=True):
     pacing: str
     at: float
     outage: Outage | None = None
-    rows_left: int | None = None  # that the run still wants, of those that are read
+    rows_unwanted: int = 0  # pending rows that the run does not want: behind its limit, or not put back for it
 
 
 Write = AddRows | Claim | Settle | Skip | Beat

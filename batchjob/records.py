@@ -108,5 +108,5 @@ class Snapshot(Value, frozen=True):
     writer_pid: int | None
     warnings: tuple[str, ...] = ()  # what is odd in its input
     outage: Outage | None = None  # nothing is answered
-    rows_left: int | None = None  # that the run still wants, of those that are read
+    rows_unwanted: int = 0  # pending rows that the run does not want: behind its limit, or not put back for it
     learned: Mapping[str, bytes] = NOTHING  # what its endpoint taught, by model (JSON)

@@ -365,8 +365,8 @@ class Runner:
                 )
             self.progress.mark(self._clock())
             if not self.stopping:
-                rate, left = self.progress.rows_per_second, self.progress.left
-                self._commits.submit(Beat(rate, self.pacing, self._wall(), self.outage, left))
+                rate, unwanted = self.progress.rows_per_second, self.progress.unwanted
+                self._commits.submit(Beat(rate, self.pacing, self._wall(), self.outage, unwanted))
             await asyncio.sleep(BEAT_SECONDS)
 
     @property

@@ -26,7 +26,8 @@ class Progress:
         self.reading = False  # more rows are to come from the input
         self.last_kind = ""  # why a row failed last
         self._limit, self._skips_blank = config.limit, config.blank == "skip"
-        self._skipped = self._unwanted = 0
+        self.unwanted = 0  # pending rows that are not for this run
+        self._skipped = 0
         self._marks: deque[tuple[float, int]] = deque(maxlen=RATE_SECONDS)
         self._out: dict[int, float] = {}  # request -> when it went out, the oldest first
 
@@ -34,14 +35,14 @@ class Progress:
         """How the job stands when the run begins, and how many of its pending rows the run wants."""
         self.counts.update(counts)
         self._skipped = failures.get(BLANK, 0) if self._skips_blank else 0
-        self._unwanted = self.counts[State.PENDING] - wanted
+        self.unwanted = self.counts[State.PENDING] - wanted
 
     def arrived(self, chunk: Chunk) -> None:
         """A chunk of the input is in the work table."""
         self.counts[State.PENDING] += len(chunk.rows)
         if self._limit is not None:
             behind = chunk.first_number + len(chunk.rows) - 1 - self._limit
-            self._unwanted += min(max(behind, 0), len(chunk.rows))
+            self.unwanted += min(max(behind, 0), len(chunk.rows))
 
     def count(self, result: RowResult) -> None:
         """A row has its end, if this is one."""
@@ -61,7 +62,7 @@ class Progress:
     @property
     def total(self) -> int:
         """Rows read so far that have their end or are wanted by this run."""
-        return sum(self.counts.values()) - self._unwanted
+        return sum(self.counts.values()) - self.unwanted
 
     @property
     def settled(self) -> int:

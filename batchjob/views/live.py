@@ -7,7 +7,7 @@ from typing import Any
 
 from batchjob.model import Value
 from batchjob.numbers import dollars, duration
-from batchjob.views.lines import cut, width
+from batchjob.views.lines import cut, folded, width
 from batchjob.views.status import Status
 
 BAR_CELLS, NARROW_BAR_CELLS = 20, 10
@@ -60,7 +60,7 @@ def live_lines(live: Live, columns: int) -> list[str]:
         pieces.insert(0, _bar(live, BAR_CELLS if room >= BAR_CELLS + 2 else NARROW_BAR_CELLS))
     lines = list(_flowing(pieces, columns))
     if waits := _waits_for(live):
-        lines.append(cut(waits, columns))
+        lines += folded([waits], columns)
     return lines
 
 

@@ -273,7 +273,7 @@ def _skipped(snapshot: Snapshot) -> int:
 
 def _rate(snapshot: Snapshot, rows: Rows) -> Rate:
     rate = snapshot.rows_per_second
-    left = rows.unfinished if snapshot.rows_left is None else snapshot.rows_left
+    left = max(rows.unfinished - snapshot.rows_unwanted, 0)
     # While the input is being read nobody knows how many rows are left; in an outage, when they are done.
     known = rate and snapshot.job.ingested and not snapshot.outage
     return Rate(

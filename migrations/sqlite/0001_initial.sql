@@ -80,7 +80,7 @@ CREATE TABLE run (
     rows_per_second REAL,
     pacing TEXT NOT NULL DEFAULT '',
     outage TEXT,                 -- JSON: since when, until when and why nothing is answered
-    rows_left INTEGER            -- that it still wants, of those that are read
+    rows_unwanted INTEGER NOT NULL DEFAULT 0  -- pending rows that are not for it: behind its limit, or not put back
 ) STRICT;
 
 CREATE INDEX run_by_job ON run (job_id);

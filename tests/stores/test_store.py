@@ -438,3 +438,17 @@ async def test_a_removed_job_leaves_the_others_and_its_labels_in_the_cache(bench
         assert [share.job for share in reader.cache_by_job()] == [None]
     with open_check(bench.url) as check:
         assert check.differences() == []
+
+
+async def test_what_a_run_wants_is_counted_and_a_reader_knows_what_it_does_not(bench: Bench) -> None:
+    assert await bench.store.wanted() == 6
+    request = await bench.claim(5)
+    await bench.store.commit([Settle(request, Outcome.ANSWERED, (result(5, Event.FAIL),), 3.0)])
+    await bench.again(up_to=2)
+    assert await bench.store.wanted() == 2
+    await bench.store.retry(["bad"], at=4.0)
+    await bench.again(fresh=False)
+    assert await bench.store.wanted() == 1
+    await bench.store.commit([Beat(4.5, "", 3.0, rows_unwanted=5)])
+    with open_check(bench.url) as check:
+        assert check.snapshot("job").rows_unwanted == 5

@@ -194,7 +194,7 @@ class Group:
         self._add_results(skip.rows, 0)
 
     def _add_beat(self, beat: Beat) -> None:
-        self._given["beat"] = [(beat.at, beat.rows_per_second, beat.pacing, beat.outage, beat.rows_left)]
+        self._given["beat"] = [(beat.at, beat.rows_per_second, beat.pacing, beat.outage, beat.rows_unwanted)]
 
     def _add_results(self, results: Sequence[RowResult], request: int) -> None:
         base, given = self._base, self._given

@@ -135,11 +135,11 @@ INSERT INTO label_cache_inbox (id, code, label, off_list, job_id, at, loose)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :job, value ->> 4, value ->> 5 FROM json_each(:rows);
 
 -- name: beat
--- A sign of life of the run: [at, rows_per_second, pacing, outage, rows_left].
+-- A sign of life of the run: [at, rows_per_second, pacing, outage, rows_unwanted].
 UPDATE run SET updated_at = given.at, rows_per_second = given.rate, pacing = given.pacing, outage = given.outage,
-    rows_left = given.rows_left
+    rows_unwanted = given.rows_unwanted
 FROM (
-    SELECT value ->> 0 AS at, value ->> 1 AS rate, value ->> 2 AS pacing, value ->> 3 AS outage, value ->> 4 AS rows_left
+    SELECT value ->> 0 AS at, value ->> 1 AS rate, value ->> 2 AS pacing, value ->> 3 AS outage, value ->> 4 AS rows_unwanted
     FROM json_each(:rows)
 ) AS given
 WHERE run.id = :run;

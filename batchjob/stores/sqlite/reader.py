@@ -179,7 +179,7 @@ class SqliteReader:
             for kind, what, n in self._all(query, (job.id,)):
                 tally.setdefault(kind, {})[what] = n
             runs = self._all(
-                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing, outage, rows_left FROM run"
+                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing, outage, rows_unwanted FROM run"
                 " WHERE job_id = ? ORDER BY id DESC LIMIT 1",
                 (job.id,),
             )
@@ -189,8 +189,8 @@ class SqliteReader:
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.execute("COMMIT")
-        never = (None, updated, updated, None, "", None, None)
-        started, beat, ended, rate, pacing, outage, left = runs[0] if runs else never
+        never = (None, updated, updated, None, "", None, 0)
+        started, beat, ended, rate, pacing, outage, unwanted = runs[0] if runs else never
         with as_written("counters, times or an outage"):
             counters(tally)
             updated, beat, ended = moment(updated), moment(beat), None if ended is None else moment(ended)
@@ -210,7 +210,7 @@ class SqliteReader:
             updated_at=max(updated, beat),
             rows_per_second=rate if alive else None,
             pacing=pacing if alive else "",
-            rows_left=left if alive else None,
+            rows_unwanted=unwanted if alive else 0,
             outage=told if alive else None,
             writer_pid=writer.get("pid") if writer and alive else None,
         )
