@@ -6,6 +6,7 @@ import csv
 import fcntl
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -253,3 +254,35 @@ def test_with_the_clock_set_back_no_age_rate_or_time_left_is_below_zero(batchjob
     assert clock_set_back(batchjob, *start, "40").returncode == 0
     assert clock_set_back(batchjob, "cache", "prune", "--older-than", "1h").returncode == 0
     assert "in: 400, 0 min old" in clock_set_back(batchjob, "cache", "stats").stdout
+
+
+# ---------------------------------------------------------------- what keeps the program busy
+
+STUCK = {
+    "python": "while True: pass",
+    "a pattern": "import re; re.search('(a|aa)+$', 'a' * 60 + '!')",
+    "the system": "import time; time.sleep(100)",
+}
+
+
+@pytest.mark.parametrize("what", STUCK)
+def test_a_second_signal_leaves_at_once_whatever_the_program_is_busy_with(batchjob: BatchJob, what: str) -> None:
+    (batchjob.folder / "in.csv").write_text("text\na\n")
+    code = f"""
+from batchjob.run import online
+def busy(self, now):
+    print("busy", flush=True)
+    {STUCK[what]}
+online.Supply.next_parcel = busy
+"""
+    process = begin_patched(batchjob, code, "start", "in.csv", "--labels", "x", "--sandbox")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=5)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "left at once" in said

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
+from types import FrameType
 from typing import TextIO, cast
 
 import click
@@ -87,11 +89,14 @@ def _attended_by(log: Logger, screen: Screen | None, config: JobConfig) -> Atten
         loop = asyncio.get_running_loop()
         shown = show_progress(runner, log, screen, as_json=config.log_format == "json") if not config.quiet else None
         showing = [] if shown is None else [asyncio.create_task(shown)]
-        for number in stopping_signals():
-            loop.add_signal_handler(number, _on_signal, runner, screen)
+        # Not the loop's own: what keeps the loop from its turn must not keep a second signal from ending it.
+        heard = _Signals(loop, runner, screen)
+        before = {number: signal.signal(number, heard) for number in stopping_signals()}
         try:
             yield
         finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
             for task in showing:
                 task.cancel()
             await asyncio.gather(*showing, return_exceptions=True)
@@ -99,18 +104,31 @@ def _attended_by(log: Logger, screen: Screen | None, config: JobConfig) -> Atten
     return attend
 
 
-def _on_signal(runner: Runner, screen: Screen | None) -> None:
+class _Signals:
     """The first signal stops in peace, the second at once: what is in flight then is known and counted on resume."""
-    if screen is not None:
-        screen.clear()
-    before = b"\n" if screen is None and sys.stderr.isatty() else b""  # behind the ^C that a terminal shows
-    if runner.stopping:
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, runner: Runner, screen: Screen | None) -> None:
+        self._loop, self._runner, self._screen = loop, runner, screen
+        self._heard = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._heard or self._runner.stopping:
+            with contextlib.suppress(Exception):  # it may have come in the middle of a line
+                self._say(b"batchjob: left at once; resume settles what was in flight\n")
+            os._exit(130)
+        self._heard = True
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
         with contextlib.suppress(OSError):
-            os.write(2, before + b"batchjob: left at once; resume settles what was in flight\n")
-        os._exit(130)
-    with contextlib.suppress(OSError):
-        os.write(2, before + b"batchjob: stopping: waiting for the requests in flight (once more to leave at once)\n")
-    runner.stop(Ending(JobState.STOPPED, "interrupted", 130))
+            self._say(b"batchjob: stopping: waiting for the requests in flight (once more to leave at once)\n")
+        self._runner.stop(Ending(JobState.STOPPED, "interrupted", 130))
+
+    def _say(self, line: bytes) -> None:
+        if self._screen is not None:
+            self._screen.clear()
+        before = b"\n" if self._screen is None and sys.stderr.isatty() else b""  # behind the ^C that a terminal shows
+        os.write(2, before + line)
 
 
 def _summarize(plan: Plan, ended: Ended, log: Logger, *, as_json: bool) -> None:
