@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference readme compat compat-all storm storm-large failpoints mutations bench clean
+.PHONY: run test lint reference readme compat compat-all storm storm-large failpoints mutations real bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -64,6 +64,10 @@ failpoints: $(READY)
 # Each defect of tests/defects.py must turn a test red; ONLY picks by a part of the name.
 mutations: $(READY)
 	$(BIN)/python tests/mutations.py $(ONLY)
+
+# Jobs against servers that others wrote (llama.cpp, the LiteLLM proxy, llmock), from PyPI at the first run, into out/real.
+real: $(READY)
+	$(BIN)/python tests/real.py
 
 # Speed, a million rows, and the same job with other tools (installed from PyPI at the first run, into out/peers).
 bench: $(READY)
