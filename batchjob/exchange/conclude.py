@@ -244,7 +244,7 @@ def _to_verify(over: Sequence[Over], model: str, share: float, chance: Callable[
 
 
 def _wait(parcel: Parcel, decision: Decision, chance: Callable[[], float]) -> float:
-    """Seconds until a parcel is due again: none after a 429, which pauses everybody, or a repeat that cannot hurt."""
+    """Seconds of backoff until a parcel is due again: none after a 429, or a repeat that cannot hurt."""
     if decision.pause:
         return decision.pause + BEHIND_OTHERS
     troubled = decision.signal in (Signal.UNREACHABLE, Signal.UNAVAILABLE, Signal.ERRED)

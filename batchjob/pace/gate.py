@@ -11,7 +11,8 @@ from batchjob.numbers import duration
 from batchjob.pace.first_label import FirstLabel
 from batchjob.pace.health import Health
 from batchjob.pace.hold import Hold
-from batchjob.pace.pacer import Pacer
+from batchjob.pace.pacer import LONGEST_PAUSE, MARGIN, Pacer
+from batchjob.pace.quota import believable
 from batchjob.printable import printable
 from batchjob.settings.config import JobConfig
 from batchjob.states import JobState
@@ -19,8 +20,9 @@ from batchjob.states import JobState
 MAX_OUTAGE_SECONDS = 6 * 3600.0
 FIRST_CONTACT_SECONDS = 60.0
 """How long a job tries that never reached its endpoint: that is a wrong address far more often than an outage."""
-
-
+OWN_WAIT_SECONDS, SAME_WAITS = 0.25, 3
+"""A row's wait after a 429 that does not say how long: the same the first times, then doubling. A row that is refused
+twice by chance must not be the last of the job, and one that is refused always must not be sent all the time."""
 STILL_SECONDS = 5.0
 """Between two looks at the clock that come every second: so long a gap is a stall of this process."""
 MOST_SAID_CHARACTERS = 150
@@ -43,6 +45,7 @@ class Lesson(NamedTuple):
     stop: Ending | None = None  # nothing was answered for too long
     outage: bool = False  # it is the first to show that the endpoint does not work
     over: float = 0.0  # it is the first answer after an outage of so many seconds
+    wait: float = 0.0  # seconds that its rows wait, whatever the others do
 
 
 class Gate:
@@ -59,6 +62,7 @@ class Gate:
         self._health = Health(now=now)
         self._hold = Hold()
         self._first_label = FirstLabel(waiting=fresh)
+        self._untold: dict[int, int] = {}  # row -> its 429s that did not say how long to wait
         self.in_flight = 0
 
     def look(self, now: float) -> float:
@@ -120,7 +124,8 @@ class Gate:
         counts = self._learn_of_failure(decision, reply, parcel, sent_at, now)
         outage = before is None and self._health.outage_since is not None
         down = self._health.down_seconds(now)
-        return Lesson(counts, self._gives_up(down) if down > self._max_outage else None, outage)
+        stop = self._gives_up(down) if down > self._max_outage else None
+        return Lesson(counts, stop, outage, wait=self._own_wait(decision, reply, parcel))
 
     @property
     def _max_outage(self) -> float:
@@ -146,25 +151,36 @@ class Gate:
             self._health.told_to_wait(decision.pause, now, most=inf)
             return False
         if decision.signal is Signal.RATE_LIMITED:
-            self._pacer.rate_limited(wait, sent_at, now, self.in_flight)
+            self._pacer.rate_limited(wait, sent_at, now)
             self._health.told_to_wait(wait or 0.0, now, most=self._max_outage)
             return False
-        if wait:
-            self._pacer.pause(wait, now)
         if decision.kind == NO_ROOM:
             self._pacer.no_room(self.in_flight)
-        if decision.overload:
-            self._pacer.overloaded(now, self.in_flight)
+        if decision.overload and self._pacer.overloaded(now, self.in_flight) and wait:
+            self._pacer.pause(wait, now)
         return self._health.bad(decision.signal, parcel.rows[0], now)
 
     def watch_for_labels(self, decision: Decision, reply: Reply, results: tuple[RowResult, ...]) -> Ending | None:
         """A request is over; how the job ends where the first ones are paid for in vain."""
         return self._first_label.watch(decision, reply, results)
 
+    def _own_wait(self, decision: Decision, reply: Reply, parcel: Parcel) -> float:
+        """What the endpoint asked for; where a 429 asked for nothing, a moment."""
+        asked = believable(reply.retry_after_seconds) if isinstance(reply, Rejected | Lost) else None
+        if asked and not decision.pause:
+            return asked + MARGIN
+        if decision.pause or decision.signal is not Signal.RATE_LIMITED:
+            return 0.0
+        row = parcel.rows[0].number
+        times = self._untold[row] = self._untold.get(row, 0) + 1
+        return min(OWN_WAIT_SECONDS * 2.0 ** min(max(times - SAME_WAITS, 0), 30), LONGEST_PAUSE)
+
     def row_over(self, number: int) -> None:
         """A row has its end."""
         self._health.forget(number)
         self._hold.forget(number)
+        if self._untold:
+            self._untold.pop(number, None)
 
     def down(self, now: float) -> Down | None:
         """The outage, if there is one."""

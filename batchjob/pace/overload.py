@@ -16,16 +16,17 @@ class Overload:
     outage does not make it forget.
     """
 
-    __slots__ = ("_cut_at", "_threshold", "_well", "ceiling", "cut", "limit", "trouble")
+    __slots__ = ("_cut_at", "_memory", "_threshold", "_well", "ceiling", "cut", "limit", "trouble")
 
     FIRST = 10
     CUT = 0.7
     EVERY = 5.0
     MANY = 0.1
-    MEMORY = 100.0  # answers, of the moving average
+    MEMORY = 100.0  # answers at least, of the moving average: failures by chance are often heard before all else
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = max(ceiling, 1)
+        self._memory = max(self.MEMORY, 2.0 * self.ceiling)
         self.limit = float(min(max(self.FIRST, self.ceiling // 2), self.ceiling))
         self.trouble = 0.0  # the share of overloads among the latest answers
         self.cut = False  # below the ceiling because of an overload
@@ -33,10 +34,15 @@ class Overload:
         self._cut_at = -inf
         self._well = True
 
+    @property
+    def many(self) -> bool:
+        """Whether overloads are too many for chance."""
+        return self.trouble >= self.MANY
+
     def happened(self, now: float, in_flight: int | None) -> None:
         """An overload was heard."""
-        self.trouble += (1.0 - self.trouble) / self.MEMORY
-        if self.trouble < self.MANY or now - self._cut_at < self.EVERY:
+        self.trouble += (1.0 - self.trouble) / self._memory
+        if not self.many or now - self._cut_at < self.EVERY:
             return
         if self._well:
             self._threshold = max(self.limit * self.CUT, 1.0)
@@ -52,7 +58,7 @@ class Overload:
     def went_well(self, in_flight: int | None) -> None:
         """An answer was heard; it teaches a higher limit only if this one was used up (in slow start, half)."""
         self._well = True
-        self.trouble = self.trouble * (1.0 - 1.0 / self.MEMORY) if self.trouble > 0.001 else 0.0
+        self.trouble = self.trouble * (1.0 - 1.0 / self._memory) if self.trouble > 0.001 else 0.0
         slow_start = self.limit < self._threshold
         # Answers come in bunches, and each of a bunch finds the limit raised by those before it: half of it will do.
         used = self.limit / 2 if slow_start else int(self.limit) - 1

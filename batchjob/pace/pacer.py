@@ -10,13 +10,13 @@ from math import inf
 
 from batchjob.model import Limits
 from batchjob.numbers import duration
+from batchjob.pace.company import Company, Trial, Verdict
 from batchjob.pace.overload import Overload
 from batchjob.pace.quota import CATCH_UP, SHARE, Gcra, believable
-from batchjob.pace.refusals import Company, Refusals
+from batchjob.pace.refusals import Refusals
 
 MARGIN = 0.02  # seconds added to a Retry-After: never early
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 1.0, 1.5, 60.0  # after 429s that do not say how long
-SHORT_PAUSE = 0.25  # seconds after one that does not say how long and is not taken for a quota
 
 BECAUSE = {
     "429s": "because the endpoint has too many requests (429)",
@@ -43,8 +43,9 @@ class Pacer:
         self._started = False
         self._until = -inf  # nobody sends before
         self._why = ""
-        self._company = Company()
-        self._by_chance = False  # the latest event is not taken for a quota's
+        self._company = Company(concurrency)
+        self._trial = Trial()
+        self._paused_at = -inf  # when the latest pause for a quota began: what was sent before knew nothing of it
         self._refused = False  # the pause that runs, or ran last, is a 429's and its lesson not drawn yet
         self._held_at, self._held_by = -inf, ""
         self._free = not (rpm or tpm)
@@ -57,11 +58,12 @@ class Pacer:
     @property
     def concurrency(self) -> int:
         """How many requests may be in flight now; at least 1."""
-        return 1 if self._probing else self._concurrency
+        return 1 if self._probing else max(self._concurrency - self._company.held, 1)
 
     def admit(self, tokens: float, now: float) -> float:
         """0.0: a request of that many tokens may go, and is charged. Else the seconds to wait; nothing is charged."""
         if self._free:
+            self._company.sent(now)
             return 0.0
         if now < self._until:
             return self._until - now
@@ -75,13 +77,14 @@ class Pacer:
         if wait > 0.0:
             self._held_at, self._held_by = now, by
             return wait
-        rate = min(requests.rate or inf, self._refusals.rate or inf)
+        rate = min(requests.rate or inf, self._refusals.rate or inf, self._trial.rate or inf)
         if rate < inf:
             requests.charge(1.0, now, rate)
         if budget.rate:
             budget.charge(max(tokens, 0.0), now, budget.rate)
         elif rate == inf:
             self._free = True  # no limit is known, and the pause is over
+        self._company.sent(now)
         return 0.0
 
     def correct(self, estimated: float, actual: float, now: float) -> None:
@@ -96,26 +99,25 @@ class Pacer:
         if self._requests.rate or self._tokens.rate or max(self._requests.next, self._tokens.next) > now:
             self._free = False
 
-    def rate_limited(self, retry_after: float | None, sent_at: float, now: float, in_flight: int | None = None) -> None:
-        """A 429: everybody waits. One that may be by chance teaches no more, unless its company tells otherwise.
+    def rate_limited(self, retry_after: float | None, sent_at: float, now: float) -> None:
+        """A 429, to a request admitted at `sent_at`: everybody waits if it is a quota's, and else nobody but its row.
 
-        `sent_at` is when the request was admitted; `in_flight` is how many requests were, this one counted (None: few).
+        It is a quota's if its company says so; or if one was to be expected, until a trial has found that they come by
+        chance: before anything was answered, at the rate learned or above, and just after a pause.
         """
         asked = believable(retry_after)
-        refusals, company = self._refusals, self._company
-        if company.refused(sent_at, now):
-            refusals.clear = False
-            few = in_flight is None or in_flight < company.ENOUGH
-            self._by_chance = not refusals.rate and not (few and refusals.believed)
-            if not self._by_chance:
-                self._take_for_quota(asked, now)
-            elif asked is None:
-                self._wait(SHORT_PAUSE, now, "429s")
-        if company.tells and not refusals.clear:
-            if self._by_chance:
-                self._by_chance = False
-                self._take_for_quota(asked, now)
-            refusals.confirm()
+        if sent_at > self._paused_at:
+            verdict = self._company.refused(sent_at, now)
+            if verdict is Verdict.QUOTA:
+                self._trial.quota()
+            elif self._trial.refused(sent_at, now, self._company.count, alone=verdict is Verdict.ALONE):
+                self._refusals.doubted(now)
+            expected = not self._trial.found_chance and (self._refusals.expects or not self._started)
+            if verdict is not Verdict.QUOTA and not expected:
+                self._free = self._free and not self._trial.rate
+                return
+            self._paused_at = now
+            self._take_for_quota(asked, now)
         if asked is not None:
             self._wait(asked + MARGIN, now, "the endpoint asked")
 
@@ -139,10 +141,14 @@ class Pacer:
             self._requests.next = max(self._requests.next, self._until)  # no credit from the pause
             self._tokens.next = max(self._tokens.next, self._until)
 
-    def overloaded(self, now: float, in_flight: int | None = None) -> None:
-        """A 503, 529, timeout or connection error, with that many requests in flight (None: as many as may be)."""
+    def overloaded(self, now: float, in_flight: int | None = None) -> bool:
+        """A 503, 529, timeout or connection error, with that many requests in flight (None: as many as may be).
+
+        Whether they are too many for chance.
+        """
         self._overload.happened(now, in_flight)
         self._concurrency = int(self._overload.limit)
+        return self._overload.many
 
     def no_room(self, in_flight: int) -> None:
         """This machine could not open one more connection while so many requests, this one too, were in flight."""
@@ -156,7 +162,8 @@ class Pacer:
             self._refusals.since = now  # what went before is not sending
         if self._probing and now >= self._until:
             self._probing = False
-        self._company.accepted(sent_at)
+        if self._trial.rate and (found := self._trial.accepted(sent_at)):
+            self._refusals.found(found, now)
         self._refusals.succeeded(now, self._requests.rate)
         if self._concurrency < self._overload.ceiling or self._overload.trouble:
             self._overload.went_well(in_flight)

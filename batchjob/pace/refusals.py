@@ -1,4 +1,4 @@
-"""What 429s teach: the rate of a quota, and whether a 429 is a quota's at all.
+"""What 429s teach of a quota: its rate.
 
 Nothing here reads a clock: `now` and `sent_at` are seconds of the caller's monotonic clock, rates are per second, and
 every method must be called with a `now` that does not go back.
@@ -20,16 +20,13 @@ class Refusals:
     the square of the time, as in CUBIC (RFC 9438): it stays near and still finds a quota that has grown. A cycle too
     short to measure, or ended by a pause that was guessed, only bounds the next rate, which then rises quickly.
 
-    Only 429s in company (see there) teach a first rate. A quota refuses above the rate it was measured to carry: 429s
-    alone and below that teach nothing, nor do those before a rate is known; after DOUBTS of them a rate is forgotten.
+    A quota refuses above the rate it was measured to carry. What comes below that is judged by its company alone.
     """
 
     __slots__ = (
         "_base",
         "_base_at",
         "_before",
-        "_doubts",
-        "_early",
         "_ended",
         "_mark_at",
         "_marks",
@@ -37,8 +34,6 @@ class Refusals:
         "_open",
         "_rough",
         "accepted",
-        "believed",
-        "clear",
         "rate",
         "since",
         "streak",
@@ -49,18 +44,14 @@ class Refusals:
     LONG = 75.0  # seconds above which a cycle says little of now
     TRUST = 0.85  # the lowest cut after a long cycle, or of a quota the user gave: one strange window must not spoil it
     CALM = 30.0  # seconds in which the rate rises by 3 %
+    SOON = 12  # accepted requests
     QUICK, QUICKER = 0.05, 0.1  # while the rate is only bounded: rise in a second, and with the square of the time
-    DOUBTS = 2
 
     def __init__(self, now: float) -> None:
         self.rate = 0.0  # requests a second; 0: nothing learned
         self.accepted = 0  # requests since the pause before
         self.since = now
         self.streak = 0  # events with no success in between
-        self.believed = True  # that 429s are a quota's, until they are seen to come at any rate
-        self.clear = False  # the event is a quota's, by the company of its 429
-        self._doubts = 0
-        self._early = False  # the event came at a rate below the one measured
         self._base, self._base_at = 0.0, now
         self._rough, self._measured = True, False
         self._before = inf  # the rate that was refused
@@ -73,10 +64,9 @@ class Refusals:
         """The first 429 of an event; `cap` is the rate the clock allows (0: any)."""
         self.streak += 1
         if self.streak == 1:
-            self._early = 0.0 < self.rate * self.UNDER < self._base
             speed = self.accepted / max(now - self.since, 0.01)
             self._before = min(self.rate or inf, cap or inf)
-            if self._before == inf or now - self.since > 1.0:
+            if self._before == inf or (now - self.since > 1.0 and self.accepted >= self.SHORT):
                 self._before = min(self._before, max(speed, 1 / WINDOW))
 
     def pause_over(self, until: float, *, given: bool) -> None:
@@ -85,8 +75,6 @@ class Refusals:
         self._ended = (before + until) / 2 if self.streak > 1 else until  # a guess that held was too long
         if not self.accepted and not self.rate:
             return  # refused before anything was accepted: nothing is known of the rate
-        if self._doubtful():
-            return
         span = max(self._ended - self.since, 0.01)
         measured = max(self.accepted / span, self._last_minute(self._ended))
         if span < self.SHORT or self.accepted < self.SHORT:  # two in a row say that the rate is far off
@@ -101,19 +89,22 @@ class Refusals:
         self._base = self.rate = max(min(measured, high), low) * self.UNDER
         self._base_at = until
 
-    def _doubtful(self) -> bool:
-        """Whether the event teaches nothing, because it speaks against a quota; enough of these, and none is seen."""
-        if self.clear or (self.rate and not self._early):
-            self._doubts = 0
-            return False
-        self._doubts += 1
-        if self._doubts >= self.DOUBTS:
-            self.rate, self.believed, self._doubts = 0.0, False, 0
-        return True
+    @property
+    def expects(self) -> bool:
+        """Whether a 429 now is to be expected of the quota: at the rate measured or above, and just after a pause."""
+        if self.streak:
+            return True
+        return self.rate > 0.0 and (self._base <= self.rate * self.UNDER or self.accepted < self.SOON)
 
-    def confirm(self) -> None:
-        """The event is a quota's, without doubt."""
-        self.clear = self.believed = True
+    def found(self, rate: float, now: float) -> None:
+        """A quota of this rate has shown itself, without a pause."""
+        self._base = self.rate = rate * self.UNDER
+        self._base_at, self._rough, self._measured = now, False, True
+
+    def doubted(self, now: float) -> None:
+        """429s come at lower rates too: it may be far too low, so it rises quickly."""
+        if self.rate:
+            self._base, self._base_at, self._rough = self.rate, now, True
 
     def _last_minute(self, until: float) -> float:
         for at, accepted in self._marks:
@@ -136,57 +127,3 @@ class Refusals:
             self.rate = self._base * (1 + rise)
             if cap and self.rate >= cap:
                 self.rate = 0.0
-
-
-class Company:
-    """Whether a 429 is a quota's, by the answers to other requests.
-
-    When a quota is used up nearly all that is sent after the refused request is refused too; a 429 by chance stands
-    among accepted ones. So many refusals in one event tell, or too many of the latest answers (a bucket that is
-    overrun by little refuses few), or event after event with nothing accepted in between. At 5 % of 429s by chance
-    that was seen once in 50,000 requests, and the doubts of Refusals found it out. From about 8 % on chance looks
-    like a quota.
-    """
-
-    __slots__ = ("_at", "_others", "_refused", "_sent_at", "_share", "_unbroken")
-
-    ENOUGH = 8  # requests in flight from which they are company
-    MANY = 6  # refusals of one event, if they are at least two thirds of it
-    IN_A_ROW = 3  # events
-    SHARE = 0.12  # of the latest answers
-    MEMORY = 100.0  # answers, of the moving average
-
-    def __init__(self) -> None:
-        self._at = -inf  # when the first 429 of the latest event was heard
-        self._sent_at = -inf  # when its request was sent
-        self._refused = self._others = 0  # of the requests sent between the two
-        self._unbroken = 0  # events in a row
-        self._share = 0.0  # of the latest answers that are refusals
-
-    def refused(self, sent_at: float, now: float) -> bool:
-        """A 429 was heard; whether it begins an event: those of requests sent before are the same event."""
-        self._share += (1.0 - self._share) / self.MEMORY
-        if sent_at <= self._at:
-            self._refused += sent_at >= self._sent_at
-            return False
-        self._at, self._sent_at = now, sent_at
-        self._refused, self._others = 1, 0
-        self._unbroken += 1
-        return True
-
-    def accepted(self, sent_at: float) -> None:
-        """A request was accepted."""
-        self._share = self._share * (1.0 - 1.0 / self.MEMORY) if self._share > 0.001 else 0.0
-        if sent_at >= self._sent_at:
-            self._unbroken = 0
-            if sent_at <= self._at:
-                self._others += 1
-
-    @property
-    def tells(self) -> bool:
-        """Whether the event is a quota's beyond doubt."""
-        return (
-            (self._refused >= self.MANY and self._refused >= 2 * self._others)
-            or self._unbroken >= self.IN_A_ROW
-            or self._share > self.SHARE
-        )

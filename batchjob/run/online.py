@@ -34,7 +34,7 @@ from batchjob.model import (
 )
 from batchjob.money.budget import Budget
 from batchjob.money.cost import usd
-from batchjob.pace.gate import Gate
+from batchjob.pace.gate import Gate, Lesson
 from batchjob.pace.health import AlikeFailures
 from batchjob.ports import Endpoint, Store
 from batchjob.providers.dialect import Learned
@@ -294,11 +294,11 @@ class Runner:
         now = self._clock()
         self.progress.back(exchange.request_id)
         exchange, decision = self._understand(exchange, reply, now)
-        counts = self._learn(exchange, reply, decision, now)
+        lesson = self._learn(exchange, reply, decision, now)
         if decision.outcome is Outcome.LOST:
             exchange = self._spending.as_known_now(exchange)
         conclusion = conclude(
-            exchange, reply, decision, self._terms, counts=counts, at=self._wall(), chance=self._chance
+            exchange, reply, decision, self._terms, counts=lesson.counts, at=self._wall(), chance=self._chance
         )
         self._commits.submit(conclusion.settle)
         self._spending.end(exchange, conclusion.settle)
@@ -311,7 +311,7 @@ class Runner:
             self.stop(conclusion.stop)
         if conclusion.again and not self.stopping:
             for parcel, seconds in conclusion.again:
-                self._supply.put_back(parcel, now + seconds)
+                self._supply.put_back(parcel, now + max(seconds, lesson.wait))
 
     def _understand(self, exchange: Exchange, reply: Reply, now: float) -> tuple[Exchange, Decision]:
         """The decision about a reply, and the exchange: its rows are known otherwise where they are asked otherwise."""
@@ -323,8 +323,8 @@ class Runner:
             self._remember_no_schema()
         return (exchange if parcel is exchange.parcel else msgspec.structs.replace(exchange, parcel=parcel)), decision
 
-    def _learn(self, exchange: Exchange, reply: Reply, decision: Decision, now: float) -> bool:
-        """What a reply teaches about the endpoint; whether the try counts."""
+    def _learn(self, exchange: Exchange, reply: Reply, decision: Decision, now: float) -> Lesson:
+        """What a reply teaches about the endpoint."""
         lesson = self._gate.learn(decision, reply, exchange.parcel, sent_at=exchange.sent_at, now=now)
         if lesson.outage:
             self._log.warning("outage_noticed", kind=decision.kind, error=decision.message)
@@ -337,7 +337,7 @@ class Runner:
         if isinstance(reply, Answered) and decision.outcome is Outcome.ANSWERED:
             self._spending.learn(exchange, reply)
         self._telling.tell(exchange, decision, reply)
-        return lesson.counts
+        return lesson
 
     def _row_over(self, over: Over) -> None:
         row, result, key = over
