@@ -25,7 +25,7 @@ from batchjob.endpoints import fast
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.endpoints.choose import VARIABLE, open_transport
 from batchjob.errors import SettingError
-from batchjob.model import NO_ROOM, Answered, Lost, NotSent, Rejected
+from batchjob.model import NO_ROOM, Answered, Lost, NotSent, Rejected, Reply
 from tests.faults.server import completion, http
 
 BATCHJOB = Path(sys.executable).with_name("batchjob")
@@ -225,6 +225,77 @@ async def test_a_connection_is_used_again_until_it_was_idle_for_too_long(monkeyp
         await endpoint.send(b"{}", "key-3")
         await endpoint.close()
     assert [len(seen) for seen in recorder.connections] == [3, 1]
+
+
+@pytest.mark.parametrize("transport", ["fast"], indirect=True)
+async def test_a_loss_closes_those_connections_alone_that_have_not_answered_since(transport: str) -> None:
+    """Of 400 requests, 20 at a time, each tenth is dropped: the others keep their connections."""
+    connections, received = 0, 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections, received
+        connections += 1
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            received += 1
+            nth = received
+            await asyncio.sleep(0.005)
+            if nth % 10 == 0:
+                return
+            writer.write(http(completion("alpha")))
+
+    async def ask(endpoint: ChatEndpoint, worker: int) -> list[Reply]:
+        return [await endpoint.send(b"", f"key-{worker}-{n}") for n in range(20)]
+
+    async with listening(serve) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        heard = [reply for part in await asyncio.gather(*(ask(endpoint, n) for n in range(20))) for reply in part]
+        await endpoint.close()
+    lost = sum(isinstance(reply, Lost) for reply in heard)
+    assert lost == 40
+    assert connections <= 20 + 4 * lost
+
+
+@pytest.mark.parametrize("transport", ["fast"], indirect=True)
+async def test_a_loss_closes_the_connections_that_were_idle_before(transport: str) -> None:
+    """All are dead without a sign of it, as behind a gateway that forgot them: one request is lost, not one each."""
+    dead = False
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        old = not dead
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            if old and dead:
+                return
+            writer.write(http(completion("alpha")))
+
+    async with listening(serve) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        await asyncio.gather(*(endpoint.send(b"", f"key-{n}") for n in range(10)))
+        await asyncio.sleep(0.03)
+        dead = True
+        heard = [await endpoint.send(b"", f"again-{n}") for n in range(5)]
+        await endpoint.close()
+    assert [type(reply) for reply in heard] == [Lost, *[Answered] * 4]
+
+
+@pytest.mark.parametrize("transport", ["fast"], indirect=True)
+async def test_a_flood_of_answers_that_are_none_yet_is_no_answer(transport: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        while True:
+            writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 10)
+            await writer.drain()
+
+    async with listening(serve) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        heard = await endpoint.send(b"", "key")
+        await endpoint.close()
+    assert isinstance(heard, Lost)
+    assert (heard.kind, heard.message) == (
+        "garbled_answer",
+        "not a whole HTTP answer: more than 100 answers of status 102",
+    )
 
 
 @pytest.mark.parametrize("transport", ["plain"], indirect=True)

@@ -119,7 +119,6 @@ class ChatEndpoint(ChatBodies):
         text = _told(error)
         if isinstance(error, aiohttp.ClientPayloadError | ValueError):
             return Lost("garbled_answer", f"not a whole HTTP answer: {text}")
-        self._transport.drop_idle()
         return Lost("connection_lost", text)
 
     @property

@@ -20,6 +20,8 @@ from batchjob.endpoints.transport import Answer, NotConnected, bounded
 
 T = TypeVar("T")
 
+MOST_WORDS_BETWEEN = 100
+"""Answers of a status below 200 before the one that counts; a few servers send one or two."""
 KEEPALIVE_SECONDS = 4.0
 """An idle connection is not used any more when the server may close it (uvicorn: 5 s): a POST on it would be lost."""
 LARGE_BODY_BYTES = 64 * 1024
@@ -61,7 +63,7 @@ class FastTransport:
         )
         self._request.headers.popall("Content-Length", None)  # each request has its own
         self._head = ""
-        self._idle: deque[tuple[float, Connection]] = deque()  # (since, connection), the first for longest
+        self._idle: deque[tuple[float, Connection]] = deque()  # as they come from there
         self._resting: deque[tuple[float, Connection]] = deque()  # (due, connection), the first due first
         self._rest_timer: asyncio.TimerHandle | None = None
         _rehearse(self._connector, self._request, self._timeout)
@@ -69,6 +71,7 @@ class FastTransport:
     async def ask(self, headers: str = "", body: bytes = b"") -> Answer:
         """As Transport has it."""
         connection = self._used_before() or await self._connect()
+        began = self._loop.time()
         protocol, transport = connection.protocol, connection.transport
         assert protocol is not None
         assert transport is not None
@@ -79,7 +82,11 @@ class FastTransport:
                 await asyncio.sleep(0)  # uvloop sends at the end of the loop's turn
                 failpoints.reach("request.after_last_byte")
             message, content = await protocol.read()
+            words = 0
             while 100 <= message.code < 200 and message.code != 101:
+                words += 1
+                if words > MOST_WORDS_BETWEEN:
+                    raise aiohttp.ClientPayloadError(f"more than {MOST_WORDS_BETWEEN} answers of status {message.code}")
                 message, content = await protocol.read()
             failpoints.reach("answer.after_first_byte")
             answer = Answer(message.code, message.headers, await bounded(content))
@@ -87,6 +94,8 @@ class FastTransport:
         except BaseException as error:
             transport.abort()  # to close it would send the rest of the request, and wait for a server that is mute
             connection.close()
+            if isinstance(error, aiohttp.ClientConnectionError | OSError) and not isinstance(error, TimeoutError):
+                self._drop_idle(began)
             if isinstance(error, HttpProcessingError):
                 raise aiohttp.ClientPayloadError(error.message) from error
             raise
@@ -140,10 +149,10 @@ class FastTransport:
         if self._resting:
             self._rest_timer = self._loop.call_at(self._resting[0][0] + TOGETHER_SECONDS, self._rest_over)
 
-    def drop_idle(self) -> None:
-        """Use none of the idle connections again: one was found dead, and others may be."""
+    def _drop_idle(self, before: float = math.inf) -> None:
+        """Use no idle connection again that has not answered since: one was found dead, and those may be."""
         for kept in (self._resting, self._idle):
-            while kept:
+            while kept and kept[0][0] - REST_SECONDS < before:
                 kept.popleft()[1].close()
 
     async def close(self) -> None:
@@ -151,7 +160,7 @@ class FastTransport:
         if self._rest_timer is not None:
             self._rest_timer.cancel()
         await self._connector.close()
-        self.drop_idle()
+        self._drop_idle()
 
 
 def _head(request: aiohttp.ClientRequest) -> str:

@@ -82,9 +82,6 @@ class PlainTransport:
             response.close()
         return answer
 
-    def drop_idle(self) -> None:
-        """There are none."""
-
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()

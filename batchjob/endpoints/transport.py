@@ -43,9 +43,6 @@ class Transport(Protocol):
             aiohttp.ClientError, OSError: the connection was lost.
         """
 
-    def drop_idle(self) -> None:
-        """Use none of the idle connections again: one was found dead, and others may be."""
-
     async def close(self) -> None:
         """Close all connections."""
 
