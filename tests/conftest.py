@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # one with much to do is no slow program
+settings.load_profile("any machine")
 
 FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
 

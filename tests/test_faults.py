@@ -452,13 +452,14 @@ def test_an_answer_nobody_asked_for_is_never_taken_for_the_next_row(capfd: pytes
         writer, wrong = x.writer, http(completion(label_of(x.row)))
         server._loop.call_later(0.05, lambda: None if writer.is_closing() else writer.write(wrong))
 
-    write_rows(12)
+    write_rows(6)
     server = FaultServer(twice)
     with server.running():
-        ran = run(capfd, *command(server.url, "--concurrency", "1", "--rpm", "600"))
+        # So far apart that the second answer is there before the next request, also on a machine with much to do.
+        ran = run(capfd, *command(server.url, "--concurrency", "1", "--rpm", "150"))
     assert ran.exit == 0, ran.said
-    assert [row(number)["label"] for number in range(1, 13)] == [label_of(number) for number in range(1, 13)]
-    assert len(server.requests) == 12
+    assert [row(number)["label"] for number in range(1, 7)] == [label_of(number) for number in range(1, 7)]
+    assert len(server.requests) == 6
 
 
 @on_both_transports
