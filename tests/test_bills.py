@@ -137,6 +137,19 @@ def test_a_reported_cost_above_the_price_keeps_the_budget_all_the_same(capfd: Ca
     assert (code, requests) == (5, 2)
 
 
+def test_a_budget_needs_no_price_where_the_endpoint_tells_the_cost(capfd: Capture) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 2, "cost": 0.004}
+    known = ("--provider", "openrouter", "--budget", "0.01")
+    code, said, requests = labelled(capfd, telling(usage), *known, "--concurrency", "4")
+    assert (code, requests) == (5, 2), said
+
+
+def test_a_budget_on_the_word_of_an_endpoint_that_tells_no_cost_stops_after_one_answer(capfd: Capture) -> None:
+    code, said, requests = labelled(capfd, telling(None), "--provider", "openrouter", "--budget", "0.01")
+    assert (code, requests) == (3, 1)
+    assert "--price IN,OUT" in said.split("next ")[1]
+
+
 def test_a_usage_that_cannot_be_true_is_said_and_the_budget_counts_the_worst_case(capfd: Capture) -> None:
     Path("job.toml").write_text(PRICED)
     code, said, requests = labelled(capfd, telling({"prompt_tokens": -5, "completion_tokens": 2}), "--budget", "0.01")

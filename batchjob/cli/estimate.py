@@ -17,7 +17,7 @@ from batchjob.model import Chunk, InputRow, Job
 from batchjob.money.cost import usd
 from batchjob.money.prices import prices_of
 from batchjob.numbers import about, dollars
-from batchjob.providers.dialect import Learned, learned_of, place_of
+from batchjob.providers.dialect import Learned, learned_of, place_of, tells_cost
 from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
 from batchjob.views.forecast import estimate_lines, paid_again_words, rows_lines, standing, work_found
@@ -58,7 +58,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
     """Say what carrying a plan out would do; nothing is sent and nothing written."""
     config = plan.config
     own = plan.job if isinstance(plan.job, Job) else None
-    prices = prices_of(config)
+    prices = prices_of(config, told=tells_cost(config))
     with remembering(plan.db, config) as look_up:
         work = Work(config, plan.source, look_up, job=own, learned=learned_in(plan.db, config))
         for rows in _left(plan.db, config, own):

@@ -11,9 +11,12 @@ import msgspec
 
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.question import Questions
-from batchjob.model import Answered, Parcel, Settle
+from batchjob.model import Answered, Ending, Parcel, Settle
 from batchjob.money.budget import Budget
-from batchjob.states import Outcome
+from batchjob.states import JobState, Outcome
+
+UNTOLD = "cost_untold"
+"""The error kind of a job whose budget cannot be kept."""
 
 
 class Spending:
@@ -54,8 +57,24 @@ class Spending:
         most = self._questions.worst_case(exchange.parcel, by_reports=True)
         return exchange if most == exchange.reserved else msgspec.structs.replace(exchange, reserved=most)
 
-    def end(self, exchange: Exchange, settle: Settle) -> None:
-        """A request is over, and what it cost takes the place of what was put aside."""
+    def end(self, exchange: Exchange, settle: Settle) -> Ending | None:
+        """A request is over, and what it cost takes the place of what was put aside.
+
+        Returns:
+            how the job ends where a budget rests on the word of an endpoint that says nothing.
+        """
         _, aside = self._out.pop(exchange.request_id)
         unpaid = settle.outcome in (Outcome.REJECTED, Outcome.NOT_SENT)
         self._budget.correct(aside, 0 if unpaid else settle.cost)
+        told = unpaid or settle.cost is not None or aside is not None
+        return None if told or not self._budget.limited else _untold(exchange.parcel.model)
+
+
+def _untold(model: str) -> Ending:
+    return Ending(
+        JobState.REFUSED,
+        f"the endpoint did not tell what an answer cost, and no price is known for {model}, so the budget cannot be"
+        " kept. What to do: give --price IN,OUT, in USD per million tokens",
+        3,
+        UNTOLD,
+    )

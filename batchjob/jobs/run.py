@@ -25,7 +25,7 @@ from batchjob.money.budget import Budget
 from batchjob.money.cost import KnownPrice, picousd
 from batchjob.money.prices import prices_of
 from batchjob.ports import Endpoint, Store
-from batchjob.providers.dialect import Learned, dialect_of, differences, learned_of, place_of
+from batchjob.providers.dialect import Learned, dialect_of, differences, learned_of, place_of, tells_cost
 from batchjob.providers.table import provider_of
 from batchjob.run.online import Runner
 from batchjob.settings.config import JobConfig
@@ -74,7 +74,7 @@ async def run(
         BatchjobError: it could not begin, or the input or the database failed in the middle; what was answered is kept.
     """
     config, began = plan.config, time.monotonic()
-    prices = prices_of(config)
+    prices = prices_of(config, told=tells_cost(config))
     store = await open_store(plan.db, job=plan.name)
     try:
         await _choose_job(store, plan)

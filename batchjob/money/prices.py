@@ -109,8 +109,11 @@ def _per_token(usd_per_million: float) -> int:
 FREE = KnownPrice(0, 0, 0, "the sandbox is free")
 
 
-def prices_of(config: JobConfig) -> dict[str, KnownPrice | None]:
+def prices_of(config: JobConfig, *, told: bool = False) -> dict[str, KnownPrice | None]:
     """The price of each model a job may ask.
+
+    Args:
+        told: the endpoint tells what each answer costs, so a budget needs no price.
 
     Raises:
         SettingError: there is a budget, and no price for one of them.
@@ -124,7 +127,7 @@ def prices_of(config: JobConfig) -> dict[str, KnownPrice | None]:
         own = {config.model: Price(input=sent, output=answered)}
         prices[config.model] = price_for(config.base_url, config.model, own, "--price")
     unknown = [model for model, price in prices.items() if price is None]
-    if config.budget is not None and unknown:
+    if config.budget is not None and unknown and not told:
         raise SettingError(
             f"no price is known for model {unknown[0]!r} at {config.base_url}, so a budget cannot be kept. Give it "
             + ("as --price IN,OUT, in" if unknown[0] == config.model else f'in job.toml as [prices."{unknown[0]}"], in')

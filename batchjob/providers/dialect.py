@@ -42,6 +42,11 @@ def learned_of(stored: Mapping[str, bytes], config: JobConfig) -> dict[str, Lear
     return {model: msgspec.json.decode(facts, type=Learned) for model, facts in stored.items()}
 
 
+def tells_cost(config: JobConfig) -> bool:
+    """Whether the endpoint is known to tell what each answer cost."""
+    return provider_of(config.base_url, config.provider).cost is not None
+
+
 def place_of(config: JobConfig) -> str:
     """The address under which a database remembers what an endpoint taught."""
     return config.base_url.partition("?")[0].rstrip("/")

@@ -20,18 +20,7 @@ from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
 from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
-from batchjob.model import (
-    Answered,
-    Beat,
-    Chunk,
-    Control,
-    Ending,
-    Job,
-    Outage,
-    Parcel,
-    Reply,
-    Run,
-)
+from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Outage, Parcel, Reply, Run
 from batchjob.money.budget import Budget
 from batchjob.money.cost import usd
 from batchjob.pace.gate import Gate, Lesson
@@ -301,7 +290,8 @@ class Runner:
             exchange, reply, decision, self._terms, counts=lesson.counts, at=self._wall(), chance=self._chance
         )
         self._commits.submit(conclusion.settle)
-        self._spending.end(exchange, conclusion.settle)
+        if (ending := self._spending.end(exchange, conclusion.settle)) is not None:
+            self.stop(ending)
         self._telling.passed_budget(self._budget)
         if (ending := self._gate.watch_for_labels(decision, reply, conclusion.settle.rows)) is not None:
             self.stop(ending)

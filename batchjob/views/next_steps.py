@@ -25,6 +25,7 @@ RESUMED_WITH = {
     "redirected": "--base-url URL",
     "bad_response_format": "--no-response-format",
     "daily_quota": "--wait-for-quota",
+    "cost_untold": "--price IN,OUT",
 }
 """Kind that ended a run -> the options to resume with."""
 MENDED = "when that is mended: "
