@@ -212,7 +212,9 @@ class Store(Protocol):
         ...
 
     async def forget_labels(self, *, before: float | None) -> int:
-        """Take labels out of the cache, all or those remembered before a time; how many."""
+        """Take labels out of the cache, all or those remembered before a time; how many. Those that jobs bought which
+        are not finished stay.
+        """
         ...
 
     def free_reserve(self) -> None:

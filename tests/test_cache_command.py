@@ -147,3 +147,16 @@ def test_a_foreign_database_is_left_as_it_is(batchjob: BatchJob) -> None:
     assert ended.code == 1
     assert "another program" in ended.err
     assert (batchjob.folder / "other.db").read_bytes() == before
+
+
+def test_the_labels_of_a_job_that_is_not_finished_stay_for_its_own_rows(labelled: BatchJob) -> None:
+    """Rows that come again with the texts of rows that are done would be paid for a second time."""
+    (labelled.folder / "v.csv").write_text("text\n" + "refund one\nrefund two\n" * 2)
+    assert labelled("start", "v.csv", *TASK, "--limit", "2").code == 0
+    ended = labelled("cache", "clear")
+    assert "those of jobs that are not finished stay" in ended.out
+    assert stats(labelled)["labels"] == 2
+    assert labelled("resume", "--limit", "4", "--quiet").code == 0
+    assert json.loads(labelled("status", "v", "--json").out)["requests"]["sent"] == 2
+    assert labelled("cache", "clear").code == 0
+    assert stats(labelled)["labels"] == 0

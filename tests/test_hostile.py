@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import fcntl
 import json
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from batchjob.errors import JobBusy
+from batchjob.stores.sqlite.lock import refuse_working
+from tests.faults.server import Exchange, FaultServer, well
 from tests.waiting import is_under_way, until
 
 if TYPE_CHECKING:
@@ -286,3 +290,44 @@ online.Supply.next_parcel = busy
         process.kill()
     assert process.returncode == 130
     assert "left at once" in said
+
+
+def test_a_lock_file_that_is_removed_is_noticed_by_both_sides(batchjob: BatchJob) -> None:
+    """The second process leaves, the first goes on under a new lock, and no row is sent twice."""
+
+    async def slow(x: Exchange) -> None:
+        await asyncio.sleep(0.1)
+        await well(x)
+
+    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"row {n}\n" for n in range(1, 81)))
+    with FaultServer(slow).running() as server:
+        flags = ("--rpm", "0", "--labels", "alpha,beta", "--concurrency", "2", "--model", "m")
+        first = batchjob.begin("start", "in.csv", "--base-url", server.url, *flags)
+        try:
+            while len(server.requests) < 12:
+                time.sleep(0.01)
+            (batchjob.folder / "batchjob.db.lock").unlink()
+            second = batchjob("resume")
+            assert second.code == 1
+            assert f"process {first.pid} is working" in second.err
+            _, said = first.communicate(timeout=30)
+        finally:
+            first.kill()
+    assert first.returncode == 0, said
+    assert (batchjob.folder / "batchjob.db.lock").exists()
+    assert sorted(x.row for x in server.requests) == list(range(1, 81))
+
+
+def test_a_run_whose_signs_of_life_go_on_is_seen_without_its_lock(tmp_path: Path) -> None:
+    """So it is found also by one that comes before the first has a new lock."""
+    beats = iter(range(10**6))
+
+    def beating() -> tuple[int, float]:
+        return os.getppid(), time.time() + next(beats) / 1000
+
+    with pytest.raises(JobBusy, match=f"its lock file was removed, but process {os.getppid()} is working"):
+        refuse_working(tmp_path / "batchjob.db", beating)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for silent in (None, (ended.pid, time.time()), (os.getppid(), time.time() - 60), (os.getpid(), time.time())):
+        refuse_working(tmp_path / "batchjob.db", lambda at=silent: at)  # type: ignore[misc]

@@ -49,7 +49,7 @@ def stats(db: str | None, as_json: bool) -> int:
 def clear(db: str | None) -> int:
     """Forget every label."""
     removed, left = _forget(database(db), None)
-    show_lines([f"{counted(removed, 'label')} forgotten, {left:,} left"])
+    show_lines([f"{counted(removed, 'label')} forgotten, {left:,} left", *_of_unfinished(left)])
     return 0
 
 
@@ -61,6 +61,10 @@ def prune(db: str | None, older_than: str) -> int:
     removed, left = _forget(database(db), time.time() - age_seconds(older_than))
     show_lines([f"{counted(removed, 'label')} older than {older_than} forgotten, {left:,} left"])
     return 0
+
+
+def _of_unfinished(left: int) -> list[str]:
+    return ["those of jobs that are not finished stay, for rows that have the same texts"] if left else []
 
 
 def age_seconds(written: str) -> float:

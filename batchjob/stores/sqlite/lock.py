@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from batchjob.stores.sqlite.files import open_own
 
 MOST_NOTE_BYTES = 4096
 TRIES = 10
+NOTICE_SECONDS = 4
 PAUSE_SECONDS = 0.03
 """A reader that asks whether somebody writes holds the lock for an instant; so a refusal is certain after 0.3 s."""
 
@@ -36,7 +38,8 @@ class WriterLock:
     """
 
     def __init__(self, database: Path, job: str) -> None:
-        self._path = lock_path(database)
+        self._path, self._database, self._job = lock_path(database), database, job
+        self._taken_over = 0  # looks at the lock, one a second, at which another process had it
         try:
             self._file = open_own(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
@@ -60,10 +63,35 @@ class WriterLock:
 
     def name(self, job: str) -> None:
         """Say which job this process is working on, for those it refuses."""
+        self._job = job
         note = json.dumps({"pid": os.getpid(), "job": job, "since": time.strftime("%H:%M:%S")}).encode()
         with contextlib.suppress(OSError):  # a full disk must not keep a job from running
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, note, 0)
+
+    def keep(self) -> None:
+        """Take the lock anew where its file was removed; if another process has it meanwhile, it is given the time to
+        notice (see `still_working`).
+
+        Raises:
+            JobBusy: it did not let go.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._file), self._path.stat()):
+                self._taken_over = 0
+                return
+        before, self._file = self._file, open_own(self._path, os.O_RDWR | os.O_CREAT)
+        if self._taken():
+            os.close(before)
+            self.name(self._job)
+            return
+        os.close(self._file)
+        self._file = before
+        self._taken_over += 1
+        if self._taken_over > NOTICE_SECONDS:
+            raise JobBusy(
+                f"the lock file of {self._database} was removed, and {_refusal(self._database, _holder(self._path))}"
+            )
 
     def release(self) -> None:
         """Let the next one write."""
@@ -92,6 +120,37 @@ def _holder(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def refuse_working(database: Path, beat: Callable[[], tuple[int, float] | None]) -> None:
+    """See that no run goes on whose lock file was removed: its process lives, and its signs of life go on.
+
+    Args:
+        beat: the process of the newest run that has not ended, and its last sign of life, in epoch seconds.
+
+    Raises:
+        JobBusy: one does.
+    """
+    first = beat()
+    if first is None or first[0] == os.getpid() or not _lives(first[0]) or abs(time.time() - first[1]) > NOTICE_SECONDS:
+        return
+    until = time.monotonic() + NOTICE_SECONDS - 1
+    while time.monotonic() < until:
+        time.sleep(PAUSE_SECONDS)
+        if (now := beat()) is not None and now[1] != first[1]:
+            raise JobBusy(f"its lock file was removed, but {_refusal(database, {'pid': first[0]})}")
+        if not _lives(first[0]):
+            return
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _refusal(database: Path, holder: dict[str, Any]) -> str:

@@ -343,6 +343,10 @@ FROM json_each(:keys) AS given CROSS JOIN label_cache ON label_cache.id = given.
     LEFT JOIN job ON job.id = label_cache.job_id
 WHERE label_cache.code = given.value ->> 1;
 
+-- name: beating
+-- The process of the newest run that has not ended, and its last sign of life.
+SELECT pid, updated_at FROM run WHERE ended_at IS NULL ORDER BY id DESC LIMIT 1;
+
 -- name: inbox
 -- Those that came lately, the latest of a key last.
 SELECT inbox.id, code, label, off_list, job_id, coalesce(job.name, '')
@@ -358,13 +362,18 @@ ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, off_list
 DELETE FROM label_cache_inbox;
 
 -- name: count_older
--- How many were remembered before a time, each once.
-SELECT count(*) FROM label_cache WHERE at < :before AND loose IS NULL;
-
--- name: forget_all
--- No label is remembered any more.
-DELETE FROM label_cache;
+-- How many were remembered before a time, each once. Those of jobs that are not finished stay: rows of theirs may still
+-- come with the same texts, and would be paid for again.
+SELECT count(*) FROM label_cache WHERE at < :before AND loose IS NULL AND job_id NOT IN (
+    SELECT id FROM job WHERE ingested = 0 OR EXISTS (
+        SELECT 1 FROM tally WHERE job_id = job.id AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0
+    )
+);
 
 -- name: forget_older
--- Nor are those remembered before a time.
-DELETE FROM label_cache WHERE at < :before;
+-- These are not remembered any more.
+DELETE FROM label_cache WHERE at < :before AND job_id NOT IN (
+    SELECT id FROM job WHERE ingested = 0 OR EXISTS (
+        SELECT 1 FROM tally WHERE job_id = job.id AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0
+    )
+);

@@ -35,7 +35,7 @@ from batchjob.model import (
 from batchjob.states import JobState, Outcome, Source, State
 from batchjob.stores.sqlite import connections, files, ids, removal, schema
 from batchjob.stores.sqlite.group import QUERIES, Group, Tally, apply_or_fail, count_up
-from batchjob.stores.sqlite.lock import WriterLock
+from batchjob.stores.sqlite.lock import WriterLock, refuse_working
 from batchjob.stores.sqlite.memory import Memory, learned
 from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
 from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
@@ -99,6 +99,7 @@ class SqliteStore:
         await self._read(work)
         if any(isinstance(write, Beat) for write in writes):
             self._check_in_place()
+            self._lock.keep()
         return GO_ON
 
     def _check_in_place(self) -> None:
@@ -270,11 +271,11 @@ class SqliteStore:
     async def forget_labels(self, *, before: float | None) -> int:
         """See ports.Store.forget_labels."""
         await self._read(self._memory.open)
-        query, older = ("forget_all", float("inf")) if before is None else ("forget_older", before)
+        older = {"before": float("inf") if before is None else before}
 
         def work(db: sqlite3.Connection) -> int:
-            count: int = db.execute(QUERIES["count_older"], {"before": older}).fetchone()[0]
-            db.execute(QUERIES[query], {"before": older})
+            count: int = db.execute(QUERIES["count_older"], older).fetchone()[0]
+            db.execute(QUERIES["forget_older"], older)
             return count
 
         return await self._write(work)
@@ -368,6 +369,11 @@ async def open_store(path: Path, *, job: str) -> SqliteStore:
             await connection
         except BaseException:
             connection.join()
+            raise
+        try:
+            await connection.call(lambda db: refuse_working(path, lambda: db.execute(QUERIES["beating"]).fetchone()))
+        except BaseException:
+            await connection.close()
             raise
     except sqlite3.Error as error:
         lock.release()
