@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import ssl
 import subprocess
 import sys
@@ -461,6 +462,18 @@ async def test_where_a_proxy_refuses_nothing_was_sent(
     assert isinstance(heard, NotSent)
     assert heard.kind == "cannot_connect"
     assert "secret" not in heard.message
+
+
+async def test_where_nobody_listens_the_address_and_the_reason_are_told() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        for host, why in (("127.0.0.1", "Connection refused"), ("nosuch.invalid", "")):
+            endpoint = endpoint_at(f"http://{host}:{port}/v1")
+            heard = await endpoint.send(b"{}", "key-1")
+            await endpoint.close()
+            assert isinstance(heard, NotSent)
+            assert heard.message.startswith(f"cannot connect to {host}:{port}: {why}")
 
 
 async def test_without_an_open_file_to_spare_nothing_was_sent_and_it_is_no_fault_of_the_endpoint() -> None:

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -259,6 +260,20 @@ def test_a_python_without_sqlite_gets_a_sentence(batchjob: Any, tmp_path: Path) 
         assert ended.code == 1
         assert ended.err.startswith("batchjob: this Python has no SQLite"), ended.err
     assert batchjob("--help").code == 0
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("start", "in.csv", "--sandbox", *LABELS), ("jobs",)])
+def test_an_sqlite_that_is_too_old_gets_a_sentence(
+    batchjob: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    write(batchjob.folder, 1)
+    assert batchjob("start", "in.csv", "--sandbox", *LABELS).code == 0
+    monkeypatch.chdir(batchjob.folder)
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert ended.value.code == 1
+    assert "is too old: batchjob needs 3.38. Use a newer Python" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- open files

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -113,6 +114,8 @@ class ChatEndpoint(ChatBodies):
                 return NotSent("cannot_connect", f"no way through the proxy: {said}")
             if isinstance(error.cause, OSError) and error.cause.errno in (errno.EMFILE, errno.ENFILE):
                 return NotSent(NO_ROOM, "no connection: this machine allows no more open files")
+            if isinstance(error.cause, aiohttp.ClientConnectorError):
+                return NotSent("cannot_connect", _no_way_to(error.cause))
             return NotSent("cannot_connect", _told(error.cause))
         if isinstance(error, TimeoutError):
             return Lost("timeout", f"no whole answer within {self._timeout:g} s (--timeout)")
@@ -140,6 +143,13 @@ def _key_header(auth: Auth, key: str) -> tuple[str, str]:
 def _told(error: Exception) -> str:
     """An exception in words."""
     return text_of(str(error)) or type(error).__name__
+
+
+def _no_way_to(error: aiohttp.ClientConnectorError) -> str:
+    """Why there is no connection, in the system's words. Those of a name that is not known have a number below 0."""
+    cause = error.os_error
+    said = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or str(cause)
+    return f"cannot connect to {error.host}:{error.port}: {said}"
 
 
 def _proxy_for(url: URL) -> URL | None:
