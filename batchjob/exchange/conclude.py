@@ -100,7 +100,8 @@ def refusal(decision: Decision) -> Ending | None:
     if decision.next is not Next.STOP:
         return None
     advice = decision.advice or ADVICE.get(decision.kind, "")
-    return Ending(JobState.REFUSED, f"{decision.message.rstrip('.')}. What to do: {advice}", 3, decision.kind)
+    said = decision.message.rstrip(".\N{IDEOGRAPHIC FULL STOP}")
+    return Ending(JobState.REFUSED, f"{said}. What to do: {advice}", 3, decision.kind)
 
 
 def still_lost(exchange: Exchange, decision: Decision) -> LostRequest | None:
