@@ -413,6 +413,13 @@ def test_the_time_in_which_a_run_stood_still_is_no_outage() -> None:
     assert late.learn(decide(REFUSED), REFUSED, Parcel((ROW,), "m"), sent_at=0.0, now=500.0).stop is None
 
 
+def test_a_certificate_that_turns_bad_in_the_middle_of_a_run_is_an_outage() -> None:
+    bad = NotSent("bad_certificate", "expired")
+    assert decide(bad).next is Next.STOP
+    later = decide(bad, Known(reached=True))
+    assert (later.next, later.signal, later.kind) == (Next.AGAIN, Signal.UNREACHABLE, "bad_certificate")
+
+
 def test_where_no_more_files_may_be_open_fewer_requests_are_in_flight() -> None:
     gate = Gate(JobConfig(concurrency=100), heard=True, now=0.0)
     unheard(gate, Answered("a"), 0.5)

@@ -78,12 +78,13 @@ class Decision(Value, frozen=True):
 
 
 class Known(Value, frozen=True):
-    """What is known of who answered, by which a rejection is understood."""
+    """What is known of who answered, by which a rejection, or that nobody was reached, is understood."""
 
     provider: Provider = PLAIN
     answered: bool = True  # this model has answered before, in this run
     sent: tuple[str, ...] = ()  # the messages of the request
     waits_for_quota: bool = False
+    reached: bool = False  # the endpoint has answered before, in this run
 
 
 ANYBODY = Known()
@@ -115,7 +116,7 @@ def decide(reply: Reply, known: Known = ANYBODY) -> Decision:
     if isinstance(reply, Lost):
         overload = reply.kind in ("timeout", "connection_lost")
         return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, reply.kind, reply.message, overload)
-    if reply.kind == "bad_certificate":
+    if reply.kind == "bad_certificate" and not known.reached:  # later it is an outage: somebody mends it overnight
         return Decision(Outcome.NOT_SENT, Next.STOP, Signal.GOOD, reply.kind, reply.message)
     return Decision(Outcome.NOT_SENT, Next.AGAIN, Signal.UNREACHABLE, reply.kind, reply.message, overload=True)
 

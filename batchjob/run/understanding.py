@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchjob.exchange.decide import Decision, Known, decide
 from batchjob.exchange.question import Questions
-from batchjob.model import Answered, Parcel, Rejected, Reply
+from batchjob.model import Answered, NotSent, Parcel, Rejected, Reply
 from batchjob.providers.table import provider_of
 from batchjob.settings.config import JobConfig
 
@@ -17,9 +17,13 @@ class Understanding:
         self._waits_for_quota = config.wait_for_quota
         self._questions = questions
         self._answered: set[str] = set()  # models
+        self._reached = False
 
     def decide(self, parcel: Parcel, reply: Reply) -> Decision:
         """What is to be done about a request for these rows."""
+        if isinstance(reply, NotSent):
+            return decide(reply, Known(reached=self._reached))
+        self._reached = self._reached or isinstance(reply, Answered | Rejected)
         if isinstance(reply, Rejected):
             answered = parcel.model in self._answered
             known = Known(self._provider, answered, self._questions.texts(parcel), self._waits_for_quota)
