@@ -17,6 +17,9 @@ settings.load_profile("any machine")
 
 FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
 
+TRANSCRIPT = os.environ.get("BATCHJOB_TRANSCRIPT")
+"""A file to which is appended what commands print."""
+
 
 class Ended(NamedTuple):
     """A command that has ended."""
@@ -46,6 +49,9 @@ class BatchJob:
             timeout=60,
             **more,
         )
+        if TRANSCRIPT:  # see sentences.py
+            with Path(TRANSCRIPT).open("a", encoding="utf-8") as transcript:
+                transcript.write(ended.stdout + ended.stderr)
         assert "Traceback" not in ended.stderr, ended.stderr
         assert "defect:" not in ended.stderr, ended.stderr
         return Ended(ended.returncode, ended.stdout, ended.stderr)

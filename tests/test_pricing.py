@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchjob.cli import options
 from batchjob.endpoints.usage import read_usage
 from batchjob.errors import SettingError
 from batchjob.model import Usage
@@ -282,3 +283,10 @@ def test_the_list_agrees_with_genai_prices() -> None:
                 provider_api_url=f"https://{host}/v1",
             )
             assert Decimal(cost_picousd(usage, price)) / PICO == theirs.total_price, model
+
+
+@pytest.mark.parametrize("typed", ["1", "1,2,3", "a,b", ""])
+def test_a_price_on_the_command_line_is_two_amounts(typed: str) -> None:
+    assert options.given({"price": "0.15,0.60"}) == {"price": [0.15, 0.6]}
+    with pytest.raises(SettingError, match=r"give two amounts in USD per million tokens, sent and answered"):
+        options.given({"price": typed})

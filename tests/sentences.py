@@ -1,0 +1,85 @@
+"""Every sentence that batchjob can print, collected from its code: `python tests/sentences.py`.
+
+With files named behind it, only those that stand in none of them: BATCHJOB_TRANSCRIPT=/tmp/said pytest writes what the
+commands print into such a file. What is a help text, a docstring, SQL or a key is no sentence.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = Path(__file__).resolve().parent.parent / "batchjob"
+APART = ("sandbox/", "tables/", "failpoints.py", "cli/sandbox.py", "task/signals.py", "task/prose.py")
+"""What a run does not print: the built-in endpoint's own words, and places for tests."""
+WORDS = re.compile(r"[a-z]{2,}[,:;]? [a-z(-]", re.IGNORECASE)
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|WHERE|FROM|JOIN|BEGIN|COMMIT) ")
+HELP = {"help", "description", "metavar"}
+HOLE = "\0"
+
+
+class Sentence(NamedTuple):
+    """A sentence, with a NUL where a value comes in."""
+
+    place: str
+    text: str
+
+    def stands_in(self, text: str) -> bool:
+        """Whether a text, its white space made single, has its longest piece without a hole."""
+        longest = max(self.text.split(HOLE), key=len)
+        return " ".join(longest.split()) in text
+
+
+def sentences() -> Iterator[Sentence]:
+    """All of them, in the order of the files."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = str(path.relative_to(PACKAGE))
+        if not name.startswith(APART):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in _printed(tree):
+                text = _text(node)
+                if WORDS.search(text) and not SQL.search(text):
+                    yield Sentence(f"{name}:{node.lineno}", text)
+
+
+def _printed(node: ast.AST) -> Iterator[ast.expr]:
+    """The strings below a node, each whole, without docstrings, helps and annotations."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.JoinedStr) or (isinstance(child, ast.Constant) and isinstance(child.value, str)):
+            yield child
+        elif isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            continue  # a docstring
+        elif (isinstance(child, ast.keyword) and child.arg in HELP) or (
+            isinstance(child, ast.Call) and _called(child) in {"About", "Because", "Column", "Decides", "Heading"}
+        ):
+            continue
+        elif not isinstance(child, ast.arguments):
+            yield from _printed(child)
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    parts = node.values if isinstance(node, ast.JoinedStr) else []
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else HOLE for part in parts)
+
+
+def main(files: list[str]) -> None:
+    """Print them, or those that stand in none of these files."""
+    read = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files]
+    seen = " ".join(re.sub(r"\"\s*\n\s*f?r?\"", "", "\n".join(read)).split())  # string literals over two lines are one
+    for sentence in sentences():
+        if not sentence.stands_in(seen):
+            print(f"{sentence.place}: {sentence.text.replace(HOLE, '…')}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
