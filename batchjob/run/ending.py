@@ -22,10 +22,11 @@ def how_it_ended(config: JobConfig, failures: Failures, *, left: bool) -> Ending
     """All that was asked for is done; `left`: the job has more rows."""
     code = 4 if failures.too_many else 0
     reasons = []
-    if left:
-        reasons.append(
-            f"the first {counted(config.limit, 'row')} are done (--limit)" if config.limit else "rows are left"
-        )
+    if left and config.limit:
+        done = "row is" if config.limit == 1 else f"{config.limit:,} rows are"
+        reasons.append(f"the first {done} done (--limit)")
+    elif left:
+        reasons.append("rows are left")
     if failures.failed and not failures.too_many:
         reasons.append(f"{counted(failures.failed, 'failed row')} let pass by --allow-failed {config.allow_failed}")
     return Ending(JobState.STOPPED if left else JobState.FINISHED, "; ".join(reasons), code)

@@ -54,6 +54,11 @@ def test_behind_a_limit_rows_are_left_and_failed_ones_are_told_too() -> None:
     )
 
 
+def test_a_limit_of_one_row_is_said_as_one() -> None:
+    assert ended({"done": 9}, {}, left=True, limit=1).reason == "the first row is done (--limit)"
+    assert ended({"done": 9}, {}, left=True).reason == "rows are left"
+
+
 @pytest.mark.parametrize("amount", ["", "-1", "1.5", "101%", "%", "few", "2 %", "1e3", "\u0663"])
 def test_an_amount_that_is_none_is_refused_with_two_that_are(amount: str) -> None:
     with pytest.raises(SettingError, match=r"such as 5, or a share such as 2%"):
