@@ -260,7 +260,12 @@ def test_an_endpoint_of_which_nothing_is_known_is_asked_in_openais_form() -> Non
             "max_tokens as max_completion_tokens (the endpoint); no temperature (the endpoint); "
             "room for 2,000 tokens of thought (the endpoint)",
         ),
-        ({"learned": Learned(temperature=False), "temperature": 0.5}, "no temperature (the endpoint)"),
+        ({"learned": Learned(temperature=False), "temperature": 0.5}, ""),
+        ({"learned": Learned(response_format=False), "response_format": True}, ""),
+        (
+            {"learned": Learned(thinking={"enable_thinking": False}), "params": {"enable_thinking": True}},
+            "enable_thinking=true (you)",
+        ),
         ({"params": {"max_completion_tokens": 99}}, "max_completion_tokens=99 (you)"),
     ],
 )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 
 from batchjob.model import Limits, Quota
+from batchjob.providers.table import LimitHeaders, known
 
 LONGEST_WAIT_SECONDS = 3600.0
 """A longer wait is asked for again after an hour: a year is a mistake, and a daily quota may be raised meanwhile."""
@@ -48,23 +51,57 @@ def within_an_hour(seconds: float) -> float:
 
 
 def limits(headers: Mapping[str, str]) -> Limits | None:
-    """The quotas the x-ratelimit headers tell of, or None where there are none."""
-    if not any(name in headers for name in _NAMES):
-        return None
-    found = Limits(requests=_quota(headers, "requests"), tokens=_quota(headers, "tokens"))
+    """The quotas that headers tell of, OpenAI's or those of a provider that has its own, or None."""
+    if any(name in headers for name in _NAMES):
+        found = Limits(requests=_quota(headers, _USUAL["requests"]), tokens=_quota(headers, _USUAL["tokens"]))
+    else:
+        told = {what: one for what, one in _others() if one.limit in headers}
+        if not told:
+            return None
+        found = Limits(**{what: _quota(headers, one) for what, one in told.items()})
     return None if found == _NOTHING else found
 
 
 _NOTHING = Limits()
-_NAMES = tuple(f"x-ratelimit-{part}-{what}" for part in ("limit", "remaining") for what in ("requests", "tokens"))
+_USUAL = {
+    what: LimitHeaders(f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}")
+    for what in ("requests", "tokens")
+}
+_NAMES = tuple(name for one in _USUAL.values() for name in (one.limit, one.remaining))
+MINUTE = 60.0
 
 
-def _quota(headers: Mapping[str, str], what: str) -> Quota:
-    return Quota(
-        limit=_number(headers.get(f"x-ratelimit-limit-{what}")),
-        remaining=_number(headers.get(f"x-ratelimit-remaining-{what}")),
-        reset_seconds=duration_seconds(headers.get(f"x-ratelimit-reset-{what}")),
+@cache
+def _others() -> tuple[tuple[str, LimitHeaders], ...]:
+    """The headers of providers with names of their own. A limit of a day says nothing of a pace."""
+    return tuple(
+        (what, one)
+        for provider in known().providers
+        for what, named in provider.limits.items()
+        for one in named
+        if one.window_seconds == MINUTE and one.limit not in _NAMES
     )
+
+
+def _quota(headers: Mapping[str, str], named: LimitHeaders) -> Quota:
+    return Quota(
+        limit=_number(headers.get(named.limit)),
+        remaining=_number(headers.get(named.remaining)),
+        reset_seconds=_reset_seconds(headers.get(named.reset), headers),
+    )
+
+
+def _reset_seconds(told: str | None, headers: Mapping[str, str]) -> float | None:
+    """Seconds until a quota is whole again; a moment (RFC 3339) is read against the answer's own Date."""
+    seconds = duration_seconds(told)
+    if seconds is not None or not told or "T" not in told:
+        return seconds
+    sent = _epoch(headers.get("Date"))
+    try:
+        at = datetime.fromisoformat(told).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return None if sent is None else max(0.0, at - sent)
 
 
 def duration_seconds(text: str | None) -> float | None:

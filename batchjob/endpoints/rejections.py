@@ -18,6 +18,7 @@ LONG_WAIT = "long_wait"
 """The reason of a refusal that asks to wait for more than an hour, and can be meant: no quota of minutes does."""
 LONGEST_MEANT_SECONDS = 32 * 86400.0
 
+_HTTP_STATUS = re.compile("[1-5][0-9]{2}")
 _TITLE = re.compile(rb"<title[^>]*>(.{1,200}?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -90,8 +91,9 @@ def _looks_like_a_page(body: bytes | None) -> bool:
 def _code(value: Any) -> str:
     """A code; a number that only repeats an HTTP status is none."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return "" if 100 <= value <= 599 else str(value)
-    return _name(value)
+        value = str(value)
+    name = _name(value)
+    return "" if _HTTP_STATUS.fullmatch(name) else name
 
 
 def _reasons(outer: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[Any]:

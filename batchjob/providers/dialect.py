@@ -99,8 +99,8 @@ def dialect_of(config: JobConfig, model: str, learned: Learned | None = None) ->
     by_user = next((key for key in ("max_completion_tokens", USUAL_FIELD) if user.get(key, OMIT) != OMIT), None)
     omitted = USUAL_FIELD in user and by_user is None
     field = "" if omitted else by_user or taught.token_field or facts.token_field or USUAL_FIELD
-    temperature = taught.temperature and _takes_temperature(config, facts, thinks=thinking.thinks)
-    by_schema = taught.response_format and (facts.response_format is not False or config.response_format is True)
+    temperature = _takes_temperature(config, facts, taught, thinks=thinking.thinks)
+    by_schema = config.response_format is True or (taught.response_format and facts.response_format is not False)
     form = {"temperature": temperature, "response_format": by_schema, "system": taught.system}
     said = [*_said(field, form, taught, provider, by_user), *thinking.said]
     if user:
@@ -160,7 +160,7 @@ def _thinking(
 ) -> _Thinking:
     levels = facts.thinking or {}
     room = facts.room or ROOM
-    if taught.thinking is not None and config.thinking in (None, "off"):
+    if taught.thinking is not None and config.thinking in (None, "off") and not _speaks_of(taught.thinking, user):
         return _Thinking(taught.thinking, 0, False, (Said(f"thinking off ({_told(taught.thinking)})", "the endpoint"),))
     level: Level | None = None
     if config.thinking is None:
@@ -200,10 +200,10 @@ def _by_user(config: JobConfig, user: Mapping[str, Any], *, thinking: bool) -> I
         yield "tokens"
 
 
-def _takes_temperature(config: JobConfig, facts: ModelFacts, *, thinks: bool) -> bool:
+def _takes_temperature(config: JobConfig, facts: ModelFacts, taught: Learned, *, thinks: bool) -> bool:
     """Whether it is sent: one that the user set is, whatever is known of the model."""
-    if config.temperature:
-        return True
+    if config.temperature or not taught.temperature:
+        return bool(config.temperature)
     return facts.temperature == "send" or (facts.temperature == "omit_while_thinking" and not thinks)
 
 

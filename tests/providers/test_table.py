@@ -7,7 +7,9 @@ import re
 import msgspec
 import pytest
 
+from batchjob.endpoints.headers import limits
 from batchjob.errors import SettingError
+from batchjob.model import Limits, Quota
 from batchjob.providers.meanings import meaning_of
 from batchjob.providers.table import PLAIN, Provider, known, parse_providers, provider_of
 
@@ -111,3 +113,54 @@ def test_a_mistake_in_the_table_is_noticed(mistake: str) -> None:
     assert parse_providers(head).providers[0].name == "a"
     with pytest.raises(msgspec.ValidationError):
         parse_providers(f"{head}{mistake}\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "requests", "tokens"),
+    [
+        (
+            {
+                "x-ratelimit-limit-requests": "5",
+                "x-ratelimit-remaining-requests": "4",
+                "x-ratelimit-reset-requests": "1s",
+            },
+            Quota(5, 4, 1),
+            Quota(),
+        ),
+        (
+            {"x-ratelimit-limit-req-minute": "60", "x-ratelimit-remaining-tokens-minute": "9"},
+            Quota(60),
+            Quota(),
+        ),
+        (
+            {"x-ratelimit-limit-tokens-minute": "900", "x-ratelimit-remaining-tokens-minute": "9"},
+            Quota(),
+            Quota(900, 9),
+        ),
+        (
+            {
+                "anthropic-ratelimit-requests-limit": "50",
+                "anthropic-ratelimit-requests-remaining": "49",
+                "anthropic-ratelimit-requests-reset": "2026-11-26T08:00:12Z",
+                "Date": "Thu, 26 Nov 2026 08:00:00 GMT",
+            },
+            Quota(50, 49, 12),
+            Quota(),
+        ),
+    ],
+)
+def test_limits_are_read_under_each_providers_names(headers: dict[str, str], requests: Quota, tokens: Quota) -> None:
+    assert limits(headers) == Limits(requests=requests, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-ratelimit-limit-requests-day": "14400"},  # it says nothing of a pace
+        {"anthropic-ratelimit-requests-limit": "many"},
+        {"anthropic-ratelimit-requests-reset": "2026-11-26T08:00:12Z"},
+    ],
+)
+def test_what_tells_no_pace_is_no_limit(headers: dict[str, str]) -> None:
+    assert limits(headers) is None
