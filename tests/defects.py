@@ -915,11 +915,11 @@ def _(jobs: Any) -> None:
 
 @defect(
     "a database that was taken away is not missed",
-    "stores.sqlite.store",
+    "stores.sqlite.files",
     f"{DISK}::test_a_database_that_is_taken_away_under_a_run_stops_it_and_put_back_loses_nothing",
 )
-def _(store: Any) -> None:
-    put(store, "SqliteStore._check_in_place", lambda self: None)
+def _(files: Any) -> None:
+    put(files, "check_in_place", lambda path, inode: None)
 
 
 @defect(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,11 +18,13 @@ import pytest
 from storm.harness import FINISHED, Plan, World, finish, wait_for
 
 from batchjob import failpoints
-from batchjob.errors import DiskFull
-from batchjob.model import AddRows, Chunk, Claim, InputSource, RowResult, Settle, TaskRecord
+from batchjob.errors import CommitUnknown, DiskFull
+from batchjob.model import AddRows, Beat, Chunk, Claim, InputSource, RowResult, Settle, TaskRecord
 from batchjob.run.group_commit import GroupCommit
 from batchjob.states import Event, Outcome, Source
+from batchjob.stores.sqlite import store as stored
 from batchjob.stores.sqlite.files import is_far, kind_of_disk, refuse_network_disk
+from batchjob.stores.sqlite.schema import translate
 from batchjob.stores.sqlite.store import open_store
 
 SLOW = (0.02, 0.04)
@@ -141,6 +145,57 @@ def test_without_room_even_for_the_answers_they_are_counted_and_asked_again(tmp_
         assert len(world.endpoint.bills()) > 5
         finish(world)
     assert world.oracle.objections == []
+
+
+def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path: Path) -> None:
+    plan = Plan(1, "resend", 120, ".csv", 4, SLOW, ())
+    limited = patched("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_300_000, 1_300_000))")
+    with World(tmp_path / "job", plan, command=limited) as world:
+        code, said = world.run(world.arguments("start"))
+        assert code == 1
+        check_sentence(said, "cannot grow: a quota, ulimit -f or the disk is full. Make room and resume")
+        world._command = [*patched("")]
+        assert len(world.endpoint.bills()) > 5
+        finish(world)
+    assert world.oracle.objections == []
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.EDQUOT, DiskFull), (errno.EFBIG, DiskFull), (errno.EIO, CommitUnknown)]
+)
+def test_a_write_that_failed_is_asked_for_its_reason(
+    number: int, what: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refused)
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    assert type(translate(error, tmp_path / "job.db")) is what
+
+
+async def test_a_copy_without_the_log_lacks_only_what_came_lately(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "BEATS_A_CHECKPOINT", 2)
+    store = await open_store(tmp_path / "job.db", job="job")
+    await store.create_job(
+        uid="u",
+        name="job",
+        source=InputSource("/t.csv", "csv", "utf-8", ("text",), None, "text", 0, 0),
+        settings=b"{}",
+        task=TASK,
+        at=1.0,
+    )
+    for _ in range(2):
+        await store.begin_run(TASK, fresh=True, up_to=None, at=1.0)
+        await store.commit([Beat(None, "", time.time())])
+    shutil.copy(tmp_path / "job.db", tmp_path / "copy.db")
+    await store.close()
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        assert copy.execute("SELECT name FROM job").fetchall() == [("job",)]
+    copy.close()
 
 
 # ---------------------------------------------------------------- taken away

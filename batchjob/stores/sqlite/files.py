@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import resource
 import stat
+import tempfile
 from pathlib import Path
 
 from batchjob.errors import SettingError, StoreError
 from batchjob.files import DATABASE_SIDES
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PROBE_BYTES = 1024 * 1024
 RESERVE_BYTES = 4 * 1024 * 1024
 """Kept in a file beside the database, and let go when the disk is full, for the answers that are in hand."""
 
@@ -173,3 +178,35 @@ def free_reserve(path: Path) -> None:
     """Give back the disk space kept for this moment."""
     with contextlib.suppress(OSError):
         _reserve_path(path).unlink()
+
+
+def check_in_place(path: Path, inode: int) -> None:
+    """See that the file was not deleted or replaced under a run, which SQLite does not notice.
+
+    Raises:
+        StoreError: it was.
+    """
+    try:
+        same = path.stat().st_ino == inode
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise StoreError(f"{path} was deleted or replaced while it was in use. Put it back and resume")
+
+
+def no_room(path: Path) -> bool:
+    """Whether a database cannot grow: by the disk, a quota, or a limit on the files of this process.
+
+    SQLite says "full" of the first alone. So what a write failed with is asked for once more.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY:
+        sizes = [file.stat().st_size for file in (path, *side_files(path)) if file.exists()]
+        if max(sizes, default=0) + PROBE_BYTES > limit:
+            return True
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            os.posix_fallocate(file.fileno(), 0, PROBE_BYTES)
+    except OSError as error:
+        return error.errno in NO_ROOM
+    return False

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from batchjob import failpoints
 from batchjob.errors import CommitUnknown, DiskFull, StoreError
+from batchjob.stores.sqlite.files import no_room
 from batchjob.stores.sqlite.ids import expand
 
 APPLICATION_ID = 0x626A6F62  # "bjob"
@@ -129,8 +130,10 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
             f"{path}: {error} found rows that were not in the state it expects: something else has changed the "
             f"database. Nothing was written; resume reads it anew"
         )
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFull(f"the disk of {path} is full. Make room and resume: every committed label is kept")
+    grows = getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+    if code == sqlite3.SQLITE_FULL or (grows and no_room(path)):
+        full = f"{path} cannot grow: a quota, ulimit -f or the disk is full" if grows else f"the disk of {path} is full"
+        return DiskFull(f"{full}. Make room and resume: every committed label is kept")
     if code == sqlite3.SQLITE_IOERR:
         return CommitUnknown(f"the disk of {path} reported an error ({error}). Check it, then resume")
     if code == sqlite3.SQLITE_NOTADB:

@@ -16,7 +16,6 @@ from typing import TypeVar
 import msgspec
 
 from batchjob import failpoints
-from batchjob.errors import StoreError
 from batchjob.model import (
     Beat,
     Control,
@@ -42,6 +41,8 @@ from batchjob.stores.sqlite.records import find_job, job_from_record, select_job
 
 T = TypeVar("T")
 GO_ON = Control()
+BEATS_A_CHECKPOINT = 30
+"""Seconds: who copies the file without its log misses no more than is labelled in them."""
 """Only one process works on a database, so there is never anybody who could stop it."""
 
 _encode = msgspec.json.encode
@@ -59,6 +60,7 @@ class SqliteStore:
         self._run_id = self._task_id = 0
         self._pages: Pages | None = None
         self._memory = Memory()
+        self._beats = 0
 
     # ------------------------------------------------------------ transactions
 
@@ -98,18 +100,12 @@ class SqliteStore:
 
         await self._read(work)
         if any(isinstance(write, Beat) for write in writes):
-            self._check_in_place()
+            files.check_in_place(self._path, self._inode)
             self._lock.keep()
+            self._beats += 1
+            if self._beats % BEATS_A_CHECKPOINT == 0:
+                await self._read(lambda db: db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
         return GO_ON
-
-    def _check_in_place(self) -> None:
-        """The file may be deleted or replaced under a run, which SQLite does not notice."""
-        try:
-            same = self._path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            same = False
-        if not same:
-            raise StoreError(f"{self._path} was deleted or replaced while it was in use. Put it back and resume")
 
     def free_reserve(self) -> None:
         """See ports.Store.free_reserve."""
