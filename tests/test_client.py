@@ -25,6 +25,7 @@ from batchjob import __version__
 from batchjob.endpoints import fast
 from batchjob.endpoints.chat import ChatEndpoint
 from batchjob.endpoints.choose import VARIABLE, open_transport
+from batchjob.endpoints.deadlines import Deadlines
 from batchjob.errors import SettingError
 from batchjob.model import NO_ROOM, Answered, Lost, NotSent, Rejected, Reply
 from tests.faults.server import completion, http
@@ -546,3 +547,16 @@ async def test_a_job_runs_over_tls_through_a_proxy(transport: str, tmp_path: Pat
         assert head.startswith(b"CONNECT endpoint.invalid:443 ")
         assert f"Proxy-Authorization: Basic {b64encode(b'me:secret').decode()}".encode() in head
         assert KEY.encode() not in head
+
+
+def test_a_time_limit_holds_also_where_its_timer_is_due_at_once() -> None:
+    uvloop = pytest.importorskip("uvloop")  # such a timer is a handle of another kind there
+
+    async def waits() -> str:
+        deadlines = Deadlines(0.0004)
+        for _ in range(3):
+            with pytest.raises(TimeoutError), deadlines:
+                await asyncio.sleep(5)
+        return "over"
+
+    assert uvloop.run(waits()) == "over"

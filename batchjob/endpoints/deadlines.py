@@ -27,6 +27,7 @@ class Deadlines:
         self._due: dict[asyncio.Task[Any], float] = {}  # the first is due first
         self._over: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._set_for = 0.0  # uvloop's handle of a timer that is due at once does not know when that is
         self._grace = False  # the timer comes after a stall
 
     def __enter__(self) -> None:
@@ -35,7 +36,7 @@ class Deadlines:
         due = self._loop.time() + self._seconds
         self._due[task] = due
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._sweep)
+            self._sweep_at(due)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         task = asyncio.current_task()
@@ -46,19 +47,22 @@ class Deadlines:
             if task.uncancel() == 0 and kind is asyncio.CancelledError:
                 raise TimeoutError from error
 
+    def _sweep_at(self, when: float) -> None:
+        self._set_for = when
+        self._timer = self._loop.call_at(when, self._sweep)
+
     def _sweep(self) -> None:
         """End those whose time is over, and come back for the next."""
         now = self._loop.time()
-        assert self._timer is not None
-        if now - self._timer.when() > LATE_SECONDS and not self._grace:
+        if now - self._set_for > LATE_SECONDS and not self._grace:
             self._grace = True
-            self._timer = self._loop.call_at(now + GRACE_SECONDS, self._sweep)
+            self._sweep_at(now + GRACE_SECONDS)
             return
         self._grace = False
         while self._due:
             task, due = next(iter(self._due.items()))
             if due > now:
-                self._timer = self._loop.call_at(due, self._sweep)
+                self._sweep_at(due)
                 return
             del self._due[task]
             self._over.add(task)
