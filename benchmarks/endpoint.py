@@ -1,7 +1,7 @@
 """An endpoint fast enough not to be the limit: a raw asyncio protocol that answers any request with one label.
 
-python -m benchmarks.endpoint [--latency LOW-HIGH] [--per-minute N] prints its port. It counts
-requests: GET /count tells how many.
+python -m benchmarks.endpoint [--latency LOW-HIGH] [--per-minute N] [--refuse SHARE] [--retry-after S] [--mix] prints
+its port. It counts requests: GET /count tells how many.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ BODY = (
 )
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 REFUSED = b'{"error":{"message":"too many requests","code":"rate_limit_exceeded"}}'
+MIX = (
+    (0.015, b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 29\r\n\r\n" + b'{"error":{"message":"oops"}}\n'),
+    (0.015, b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 29\r\n\r\n" + b'{"error":{"message":"busy"}}\n'),
+    (0.01, b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"),
+    (0.01, b""),  # dropped
+    (0.005, ANSWER[:-40]),  # cut
+    (0.005, ANSWER.replace(b'"billing"', b"null     ")),
+)
+"""What goes wrong by chance besides 429s: share, and what is sent; the connection ends with the cut and the dropped."""
 REFUSAL = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: %d\r\nRetry-After: %d\r\n\r\n%s"
 
 
@@ -28,6 +37,9 @@ class Endpoint(asyncio.Protocol):
     latency = (0.0, 0.0)
     per_minute = 0  # of fixed windows; 0: no quota
     window, used = -1, 0
+    refuse = 0.0  # share of 429s by chance
+    retry_after: float | None = None  # what they ask for
+    mix = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -52,12 +64,30 @@ class Endpoint(asyncio.Protocol):
         if self.per_minute and not self.within_quota():
             self.transport.write(REFUSAL % (len(REFUSED), 60 - int(time.monotonic()) % 60, REFUSED))
             return
+        if self.refuse and random.random() < self.refuse:
+            asks = b"" if self.retry_after is None else b"Retry-After: %d\r\n" % self.retry_after
+            head = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: %d\r\n%s\r\n" % (len(REFUSED), asks)
+            self.transport.write(head + REFUSED)
+            return
+        if self.mix and self.went_wrong():
+            return
         Endpoint.answered += 1
         low, high = self.latency
         if high:
             asyncio.get_running_loop().call_later(random.uniform(low, high), self.transport.write, ANSWER)
         else:
             self.transport.write(ANSWER)
+
+    def went_wrong(self) -> bool:
+        point = random.random()
+        for share, data in MIX:
+            point -= share
+            if point < 0:
+                self.transport.write(data)
+                if data in (b"", ANSWER[:-40]):
+                    self.transport.close()
+                return True
+        return False
 
     def within_quota(self) -> bool:
         window = int(time.monotonic()) // 60
@@ -77,7 +107,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", default="0-0")
     parser.add_argument("--per-minute", type=int, default=0)
+    parser.add_argument("--refuse", type=float, default=0.0)
+    parser.add_argument("--retry-after", type=float)
+    parser.add_argument("--mix", action="store_true")
     given = parser.parse_args()
+    Endpoint.refuse, Endpoint.retry_after, Endpoint.mix = given.refuse, given.retry_after, given.mix
     low, _, high = given.latency.partition("-")
     Endpoint.per_minute = given.per_minute
     Endpoint.latency = (float(low), float(high or low))

@@ -171,6 +171,20 @@ def _amounts(text: str) -> list[float]:
     return [sent, answered]
 
 
+def _statuses(text: str) -> list[int]:
+    """--unpaid-status: HTTP statuses.
+
+    Raises:
+        SettingError: it is something else.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SettingError(
+            f"--unpaid-status {text!r}: give HTTP statuses from 500 on, such as 503 or 502,503"
+        ) from None
+
+
 def given(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, as settings."""
     settings = {name: value for name, value in flags.items() if value is not None}
@@ -178,4 +192,6 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
         settings["labels"] = [label.strip() for label in settings["labels"].split(",") if label.strip()]
     if "price" in settings:
         settings["price"] = _amounts(settings["price"])
+    if "unpaid_status" in settings:
+        settings["unpaid_status"] = _statuses(settings["unpaid_status"])
     return {name: READERS[name](value) if name in READERS else value for name, value in settings.items()}

@@ -10,7 +10,7 @@ import errno
 import os
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from ipaddress import ip_address
 
 import aiohttp
@@ -45,9 +45,11 @@ class ChatEndpoint(ChatBodies):
         headers: Mapping[str, str] = NONE,
         secrets: tuple[str, ...] = (),
         renew: Callable[[], str] | None = None,
+        unpaid: Container[int] = (),
     ) -> None:
         """
         Args:
+            unpaid: statuses that say nothing was done, also without JSON.
             headers: the user's own; `secrets` are those of their values that nobody may see.
             renew: gives another key after a 401. It is called in a thread.
         """
@@ -66,7 +68,7 @@ class ChatEndpoint(ChatBodies):
             else:
                 self._key_line = f"{name}: {value}\r\n"
         self._secrets = Secrets((key, *secrets))
-        self._timeout = timeout
+        self._timeout, self._unpaid = timeout, unpaid
         self._deadlines = Deadlines(timeout)
         # The connection's time ends first: only so it is known that nothing was sent.
         connect_timeout = min(connect_timeout, 0.95 * timeout)
@@ -82,7 +84,7 @@ class ChatEndpoint(ChatBodies):
                 answer = await self._transport.ask(headers + sent_with, body)
                 if answer.status == 401 and await self._renewed(sent_with):
                     answer = await self._transport.ask(headers + self._key_line, body)
-            reply = read_reply(answer.status, answer.headers, answer.body, now=time.time)
+            reply = read_reply(answer.status, answer.headers, answer.body, now=time.time, unpaid=self._unpaid)
         except Exception as error:
             reply = self._translate(error)
         return fit_to_keep(reply, self._secrets.blotted)

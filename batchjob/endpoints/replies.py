@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import cache
 from typing import Any
 
@@ -71,8 +71,14 @@ BROKEN_OFF = "error"
 """The finish_reason of an answer that its provider broke off, whatever it said of it elsewhere."""
 
 
-def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any) -> Reply:
-    """What an HTTP answer says. A body of None was too large to be read; `now` gives epoch seconds."""
+def read_reply(
+    status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any, unpaid: Container[int] = ()
+) -> Reply:
+    """What an HTTP answer says.
+
+    A body of None was too large to be read; `now` gives epoch seconds. A 5xx without JSON may have been paid for,
+    unless it is one of `unpaid`.
+    """
     provider_id = request_id(headers)
     if 200 <= status < 300:
         return _read_success(status, headers, body, provider_id, now)
@@ -80,7 +86,8 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes | None, *, n
         error = None if body is None else _parse(body)
     except ValueError:
         error = None
-    if status >= 500 and not isinstance(error, dict) and not (isinstance(error, list) and error):
+    told = isinstance(error, dict) or (isinstance(error, list) and error)
+    if status >= 500 and not told and status not in unpaid:
         wait = retry_after_seconds(headers, now=now())
         return Lost("garbled_answer", f"HTTP {status} without a JSON body, as from a proxy", status, provider_id, wait)
     return read_rejection(Refusal(status, headers, body, now(), provider_id), error)

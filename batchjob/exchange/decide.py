@@ -41,6 +41,10 @@ PERMISSION = ("permission", "forbidden", "denied", "country")
 """In a code of a 403: it is about who asks, not about what."""
 
 
+BUSY = (502, 503, 504, 529)
+"""Statuses of an endpoint that cannot serve now, or of a proxy before it: no row's fault."""
+
+
 class Next(Enum):
     """What comes after a request."""
 
@@ -114,8 +118,10 @@ def decide(reply: Reply, known: Known = ANYBODY) -> Decision:
     if isinstance(reply, Rejected):
         return _of_a_rejection(reply, known)
     if isinstance(reply, Lost):
-        overload = reply.kind in ("timeout", "connection_lost")
-        return Decision(Outcome.LOST, Next.RESEND, Signal.ERRED, reply.kind, reply.message, overload)
+        busy = reply.status in BUSY  # a proxy's word for what is behind it, which says nothing of the row
+        signal = Signal.UNAVAILABLE if busy else Signal.ERRED
+        overload = busy or reply.kind in ("timeout", "connection_lost")
+        return Decision(Outcome.LOST, Next.RESEND, signal, reply.kind, reply.message, overload)
     if reply.kind == "bad_certificate" and not known.reached:  # later it is an outage: somebody mends it overnight
         return Decision(Outcome.NOT_SENT, Next.STOP, Signal.GOOD, reply.kind, reply.message)
     return Decision(Outcome.NOT_SENT, Next.AGAIN, Signal.UNREACHABLE, reply.kind, reply.message, overload=True)
@@ -160,7 +166,7 @@ def _of_a_rejection(reply: Rejected, known: Known) -> Decision:
     why = reply.code or reply.type or next(iter(reply.reasons), "")
     detail = f"HTTP {reply.status}" + (f" {why}" if why else "")
     message = f"{detail}: {reply.message}" if reply.message else detail
-    overload = kind == "unavailable" and reply.status in (498, 503, 529)
+    overload = kind == "unavailable" and reply.status in (498, *BUSY)
     doubtful = next_ is Next.STOP and known.answered and _may_pass(reply, kind, known.provider)
     pause = 0.0
     if kind == "daily_quota" and next_ is Next.AGAIN:
@@ -213,7 +219,7 @@ def _by_status(reply: Rejected, names: set[str], known: Known) -> tuple[str, Nex
         return kind, Next.STOP, Signal.GOOD
     if status in (408, 409, 425):
         return "conflict", Next.AGAIN, Signal.ERRED
-    if status in (502, 503, 504, 529):
+    if status in BUSY:
         return "unavailable", Next.AGAIN, Signal.UNAVAILABLE
     if status >= 500 or status == 200:
         return "server_error", Next.AGAIN, Signal.ERRED

@@ -226,6 +226,7 @@ async def _endpoint(
             headers=headers,
             secrets=hidden,
             renew=None if key_command is None else partial(key_of_command, key_command),
+            unpaid=config.unpaid_status,
         )
         stack.push_async_callback(endpoint.close)
         if endpoint.slowed:

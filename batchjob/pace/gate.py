@@ -156,9 +156,12 @@ class Gate:
             return False
         if decision.kind == NO_ROOM:
             self._pacer.no_room(self.in_flight)
-        if decision.overload and self._pacer.overloaded(now, self.in_flight) and wait:
+        many = decision.overload and self._pacer.overloaded(now, self.in_flight)
+        if many and wait:
             self._pacer.pause(wait, now)
-        return self._health.bad(decision.signal, parcel.rows[0], now)
+        counts = self._health.bad(decision.signal, parcel.rows[0], now)
+        # A row that is turned away again while others are served may be at fault, unless many are turned away.
+        return counts and not (many and decision.signal is Signal.UNAVAILABLE)
 
     def watch_for_labels(self, decision: Decision, reply: Reply, results: tuple[RowResult, ...]) -> Ending | None:
         """A request is over; how the job ends where the first ones are paid for in vain."""

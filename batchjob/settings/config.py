@@ -27,6 +27,7 @@ DEEPEST = 50
 Count = Annotated[int, Meta(ge=1)]
 Tries = Annotated[int, Meta(ge=1, le=100)]
 Positive = Annotated[float, Meta(gt=0)]
+Status = Annotated[int, Meta(ge=500, le=599)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -281,6 +282,17 @@ class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fi
         About("run", "A request whose answer was never seen: send it again, or wait for you."),
         Because("the same is asked again"),
     ] = "resend"
+    unpaid_status: Annotated[
+        tuple[Status, ...],
+        About(
+            "run",
+            "Statuses of a 5xx without JSON that mean nothing was done or paid for, such as nginx's 503.",
+            "N,N",
+            "each may have been paid",
+            (503,),
+        ),
+        Because("it says what a refusal may have cost"),
+    ] = ()
 
     allow_failed: Annotated[
         str,

@@ -445,6 +445,15 @@ for status in (408, 409, 425):
 again("500, JSON", error(500, "oops"), "server_error", same_key=False)
 for status in (502, 503, 504, 529):
     again(f"{status}, JSON", error(status, "overloaded"), "unavailable", same_key=False)
+for _hold in ((), ("--on-unconfirmed", "hold")):
+    again(
+        f"503, a proxy's HTML, --unpaid-status 503{', hold' if _hold else ''}",
+        html(503),
+        "unavailable",
+        flags=("--unpaid-status", "503", *_hold),
+        does="tries again: nothing was paid, by the user's word; costs the row no attempt unless others are served",
+        same_key=False,
+    )
 again("503 with Retry-After: 1", error(503, headers={"Retry-After": "1"}), "unavailable", waits=(1.0, 1.7))
 again("500, a JSON list", http(b'[{"error": {"message": "oops"}}]', 500), "server_error", same_key=False)
 again("500 to row 2 each time", error(500), "server_error", on="row", state=FAILED, exit=4, does=AGAIN + "; then fails")

@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "routes": [{"name": "r", "model": "n"}],
     "prices": {"m": {"input": 1, "output": 1}},
     "on_unconfirmed": "hold",
+    "unpaid_status": [503],
     "log_format": "json",
     "dedupe": "loose",
     "blank": "skip",
