@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Container, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -98,18 +98,25 @@ def fit_to_keep(reply: Reply, blotted: Callable[[str], str]) -> Reply:
     if isinstance(reply, Answered) and len(reply.content or "") > MOST_ANSWER_CHARACTERS:
         reply = msgspec.structs.replace(reply, content=None, finish_reason=HUGE)
 
-    def kept(value: str, most: int) -> str:
-        return blotted(value[: UNCUT_FACTOR * most])[:most]
-
     changed: dict[str, Any] = {}
-    for name in reply.__struct_fields__:
-        value, most = getattr(reply, name), MOST_CHARACTERS.get(name, MOST_ANSWER_CHARACTERS)
+    for name, most in _texts_of(type(reply)):
+        value = getattr(reply, name)
+        if value is None or value == ():
+            continue
         if isinstance(value, str):
-            if (fit := kept(value, most)) != value:
+            if (fit := blotted(value[: UNCUT_FACTOR * most])[:most]) != value:
                 changed[name] = fit
-        elif isinstance(value, tuple) and value:
-            changed[name] = tuple([kept(one, most) for one in value])
+        else:
+            changed[name] = tuple([blotted(one[: UNCUT_FACTOR * most])[:most] for one in value])
     return msgspec.structs.replace(reply, **changed) if changed else reply
+
+
+@cache
+def _texts_of(kind: type[Reply]) -> tuple[tuple[str, int], ...]:
+    """The fields of a reply that hold texts, and how much of each is kept."""
+    hints = get_type_hints(kind)
+    texts = [name for name in kind.__struct_fields__ if {str, tuple[str, ...]} & {hints[name], *get_args(hints[name])}]
+    return tuple([(name, MOST_CHARACTERS.get(name, MOST_ANSWER_CHARACTERS)) for name in texts])
 
 
 def _read_success(
