@@ -94,7 +94,6 @@ class Provider(Table, frozen=True):
     choice: str = ""  # the parameter that holds one answer to a list of words, with dots
     request_ids: tuple[str, ...] = ()  # headers, besides those of REQUEST_IDS
     cost: Cost | None = None
-    usage: Literal["whole", "thoughts_outside", "cache_beside"] = "whole"
     limits: Mapping[Literal["requests", "tokens"], tuple[LimitHeaders, ...]] = {}
     means: Mapping[Meaning, Signs] = {}
     models: tuple[ModelFacts, ...] = ()  # the first that matches counts
