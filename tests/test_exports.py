@@ -17,7 +17,8 @@ from batchjob.printable import spreadsheet_cell
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
 
-JOB = ("--labels", "a,b", "--sandbox", "--rpm", "0", "--quiet")
+TASK = ("--labels", "a,b", "--sandbox", "--rpm", "0")
+JOB = (*TASK, "--quiet")
 
 
 @pytest.fixture(scope="session")
@@ -281,7 +282,7 @@ def test_a_spreadsheet_is_read_with_its_types_whatever_it_is_called(batchjob: Ba
     book.save(batchjob.folder / "t.xlsx")
     shutil.copy(batchjob.folder / "t.xlsx", batchjob.folder / "t.csv")
     for name in ("t.xlsx", "t.csv"):
-        ended = batchjob("start", name, *JOB, "--output", "o.jsonl")
+        ended = batchjob("start", name, *TASK, "--output", "o.jsonl")
         assert ended.code == 0, ended.err
         assert "only its first sheet, 'Sheet', is read; there is also: 'Other'" in ended.err
         rows = [json.loads(line) for line in (batchjob.folder / "o.jsonl").read_text().splitlines()]
