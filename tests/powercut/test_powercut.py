@@ -154,7 +154,7 @@ class Seed:
         near = (acknowledged, acknowledged + 1, *range(acknowledged - 1, -1, -1))
         there = next((n for n in near if n < len(self._expected) and self._expected[n] == tables), None)
         differences = 0
-        if tables is not None:
+        if tables is not None and integrity == "ok":  # else it is told already, and cannot be counted
             with SqliteCheck(path) as check:
                 differences = len(list(check.differences()))
         return Found(acknowledged, there, integrity, differences)

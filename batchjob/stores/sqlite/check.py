@@ -73,7 +73,7 @@ class SqliteCheck(SqliteReader):
         try:
             return list(self._differences())
         finally:
-            self._db.execute("COMMIT")
+            self._db.rollback()  # nothing was written, and a damaged file refuses to commit
 
     def _differences(self) -> Iterator[Difference]:
         names: dict[int | None, str] = dict(self._all("SELECT id, name FROM job"))

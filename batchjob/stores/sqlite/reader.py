@@ -188,7 +188,7 @@ class SqliteReader:
             learned = self.learned(place_of(msgspec.json.decode(job.settings, type=JobConfig)))
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
-            self._db.execute("COMMIT")
+            self._db.rollback()
         never = (None, updated, updated, None, "", None, 0)
         started, beat, ended, rate, pacing, outage, unwanted = runs[0] if runs else never
         with as_written("counters, times or an outage"):
@@ -234,7 +234,7 @@ class SqliteReader:
                 )
             )
         finally:
-            self._db.execute("COMMIT")
+            self._db.rollback()
         writer = writer or writer_of(self.path)
         overview = []
         for *record, updated, started, beat, ended in found:
