@@ -1256,15 +1256,6 @@ def _(secrets: Any) -> None:
     put(secrets, "PASSES", 0)
 
 
-@defect(
-    "a text is cut before the key is blotted out of it",
-    "endpoints.replies",
-    "tests/test_secrets.py::test_the_key_comes_back_in_every_spelling_and_place_and_is_neither_kept_nor_said",
-)
-def _(replies: Any) -> None:
-    put(replies, "UNCUT_FACTOR", 1)
-
-
 # ---------------------------------------------------------------- in and out
 
 
@@ -1400,15 +1391,6 @@ def _(cache: Any) -> None:
 
 
 # ---------------------------------------------------------------- files made to deceive
-
-
-@defect(
-    "a reader follows pages round in circles",
-    "stores.sqlite.reader",
-    "tests/test_malice.py::test_pages_that_lead_round_in_circles_end_in_a_sentence",
-)
-def _(reader: Any) -> None:
-    put(reader, "STEPS", 1 << 30)
 
 
 @defect(
