@@ -704,7 +704,7 @@ def test_connections_refused_now_and_then_fail_no_row(capfd: pytest.CaptureFixtu
     write_rows(40)
     with half_away() as port:
         run(capfd, *command(f"http://127.0.0.1:{port}/v1", "--max-attempts", "1", "--max-outage", "20"))
-    assert tally("request").get("not_sent", 0) > 10, "it refused none"
+    assert tally("request").get("not_sent", 0) > 0, "it refused none"
     # What waits in a queue of connections when that is closed was sent: those rows fail by their one attempt.
     assert ask("SELECT error_kind FROM row WHERE state <> 'done' AND error_kind <> 'connection_lost'") == []
     assert tally("row")["done"] > 20
