@@ -284,7 +284,12 @@ online.Supply.next_parcel = busy
         assert process.stdout is not None
         assert process.stdout.readline() == "busy\n"
         process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGTERM)
+
+        def ended() -> bool:
+            process.send_signal(signal.SIGTERM)  # whoever sees nothing happen asks again
+            return process.poll() is not None
+
+        until(ended, seconds=10)
         _, said = process.communicate(timeout=5)
     finally:
         process.kill()
