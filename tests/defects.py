@@ -42,6 +42,7 @@ LIFE = "tests/stores/test_life_of_rows.py"
 PACING = "tests/test_pacing.py"
 RULE = "tests/pace/test_rule.py"
 PRICING = "tests/test_pricing.py"
+SCORE = "tests/test_score.py"
 SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
 
@@ -1400,3 +1401,26 @@ def _(cache: Any) -> None:
 )
 def _(records: Any) -> None:
     put(records, "moment", lambda at: at or 0.0)
+
+
+@defect(
+    "a failed row is left out of the score",
+    "jobs.scores",
+    f"{SCORE}::test_failed_rows_are_wrong_and_pending_ones_are_left_out",
+)
+def _(scores: Any) -> None:
+    put(scores, "SCORED_STATES", ("done",))
+
+
+@defect(
+    "the interval of a share is the normal distribution's",
+    "scoring.interval",
+    f"{SCORE}::test_the_interval_ends_where_a_share_would_be_refused_at_95_percent",
+)
+def _(interval: Any) -> None:
+    def wilson(hits: int, n: int) -> Any:
+        share = hits / n
+        half = 1.96 * (share * (1 - share) / n) ** 0.5
+        return interval.Share(hits, n, share, max(share - half, 0.0), min(share + half, 1.0))
+
+    put(interval, "wilson", wilson)

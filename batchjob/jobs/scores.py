@@ -1,0 +1,119 @@
+"""How good a job's labels are: its rows beside the gold that their input, or another file, has for them."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from batchjob.errors import InputError, SettingError
+from batchjob.inputs import open_input
+from batchjob.inputs.reader import column_meant
+from batchjob.model import Job
+from batchjob.ports import StoreReader
+from batchjob.run.ingest import CHUNK_ROWS
+from batchjob.scoring.counts import Counts, Judged
+from batchjob.settings.config import JobConfig
+from batchjob.states import State
+from batchjob.task.columns import column_reader
+from batchjob.views.score import WITHOUT_GOLD, ScoreReport, score_report
+
+GOLD_COLUMNS = ("gold", "label")
+"""The columns of a file of gold that are taken where none is named."""
+
+SCORED_STATES = (State.DONE, State.FAILED)
+"""Failed rows are scored, as wrong: who leaves them out praises a model for what it refused."""
+
+GoldOf = Callable[[str, str | None], str]
+"""(key, other columns as JSON) -> the gold of a row, trimmed; "" where it has none."""
+
+
+class Gold(NamedTuple):
+    """What a person says of rows."""
+
+    said: str  # where it stands
+    of: GoldOf
+    unmet: Callable[[], int] = lambda: 0  # ids with gold for which `of` was never asked
+
+
+def gold_in_input(reader: StoreReader, job: Job, named: str) -> Gold:
+    """The gold in a column of the job's input.
+
+    Raises:
+        SettingError: it has no such column, or that is the text.
+    """
+    source = job.source
+    known = [*source.columns, *(notice.what for notice in reader.noticed(job) if notice.kind == "column")]
+    column = column_meant(named, known)
+    if column is None or column == source.text_column:
+        others = [name for name in known if name != source.text_column]
+        near = difflib.get_close_matches(named, others, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]!r}" if near else f"besides the text there are: {', '.join(others) or 'none'}"
+        why = "is the text itself" if column else "is no column of its input"
+        raise SettingError(f"--gold {named!r} {why}: {hint}. Or name a file with ids and gold: --gold-file FILE")
+    value = column_reader(source, column)
+    return Gold(f"column {column}", lambda key, rest: value(key, rest).strip())
+
+
+def gold_in_file(job: Job, path: str, named: str | None) -> Gold:
+    """The gold in a file with the job's ids. It is held in memory.
+
+    Args:
+        named: its column; None: the first of GOLD_COLUMNS that is there.
+
+    Raises:
+        InputError: it cannot be read, or says two things of one id.
+    """
+    columns = [named] if named else list(GOLD_COLUMNS)
+    for at, column in enumerate(columns, start=1):
+        try:
+            file = open_input(
+                path, format=None, encoding="utf-8", id_column=job.source.id_column or "id", text_column=column
+            )
+            break
+        except InputError:
+            if at == len(columns):
+                raise
+    gold: dict[str, str] = {}
+    for chunk in file.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS):
+        for line, key, value, _, _ in chunk.rows:
+            if gold.setdefault(key, value.strip()) != value.strip():
+                raise InputError(f"{path}, line {line:,}: id {key} has gold {gold[key]!r} above and {value!r} here")
+    met: set[str] = set()
+
+    def gold_of(key: str, rest: str | None) -> str:
+        if key in gold:
+            met.add(key)
+        return gold.get(key, "")
+
+    return Gold(f"column {column} of {path}", gold_of, lambda: len(gold) - len(met))
+
+
+def score(reader: StoreReader, job: Job, gold: Gold) -> ScoreReport:
+    """Count a job's rows beside their gold. Memory grows with the labels, not with the rows."""
+    labels = msgspec.json.decode(job.settings, type=JobConfig).labels
+    counts, left_out = Counts(labels), Counter[str]()
+    for row in judged_rows(reader, job, gold.of):
+        if isinstance(row, Judged):
+            counts.add(row)
+        else:
+            left_out[row] += 1
+    return score_report(job.name, gold.said, counts, labels, left_out=left_out, strangers=gold.unmet())
+
+
+def judged_rows(reader: StoreReader, job: Job, gold_of: GoldOf) -> Iterator[Judged | str]:
+    """The rows of a job in input order: those that have gold and their end; of one without an end its state, and
+    WITHOUT_GOLD of one without gold.
+    """
+    for record in reader.export_rows(job):
+        _, key, text, rest, label, source, state, kind, _, _, answer, *_ = record
+        gold = gold_of(key, rest)
+        if not gold:
+            yield WITHOUT_GOLD
+        elif state in SCORED_STATES:
+            yield Judged(key, text, gold, label, source, kind, answer)
+        else:
+            yield state

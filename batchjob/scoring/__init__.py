@@ -1,0 +1,1 @@
+"""How good are labels, beside those that a person gave, or beside another job's?"""

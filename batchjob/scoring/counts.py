@@ -1,0 +1,151 @@
+"""Labels beside the gold ones, counted: accuracy, what each label is worth, and what is taken for what.
+
+Memory grows with the labels and with the pairs that are confused, up to a limit, and not with the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from batchjob.model import Value
+from batchjob.scoring.interval import Share, wilson
+
+MOST_PAIRS = 20_000
+"""Pairs of gold and label that are told apart; rows of further ones are counted together."""
+MOST_FOREIGN = 1_000
+"""Gold values that are no label, told apart likewise: with a wrong column each row may have its own."""
+EXAMPLES = 3
+"""Rows kept of each pair."""
+EXAMPLE_CHARACTERS = 200
+
+
+class Judged(NamedTuple):
+    """A row that has its end, beside what a person says of it."""
+
+    key: str
+    text: str
+    gold: str
+    label: str | None  # None: it failed
+    source: str | None
+    error: str | None  # the kind it failed with
+    answer: str | None  # what the model said, where that is not the label
+
+
+class LabelScore(Value, frozen=True):
+    """What one label is worth. A share of nothing is None."""
+
+    label: str
+    support: int  # rows that are so by gold
+    given: int  # rows that got it
+    right: int  # rows that are both
+    precision: float | None
+    recall: float | None
+    f1: float
+
+
+class Example(Value, frozen=True):
+    """A row that was taken for something else."""
+
+    id: str
+    text: str
+    answer: str | None
+
+
+class Confusion(Value, frozen=True):
+    """Rows that are one label by gold and got another, or none because they failed with `error`."""
+
+    gold: str
+    label: str | None
+    error: str | None
+    rows: int
+    examples: tuple[Example, ...]
+
+
+class _Pair:
+    def __init__(self) -> None:
+        self.rows = 0
+        self.examples: list[Example] = []
+
+
+class Counts:
+    """The rows that were judged.
+
+    Args:
+        labels: those that a row can get.
+    """
+
+    def __init__(self, labels: Collection[str]) -> None:
+        self._labels = frozenset(labels)
+        self.rows = self.right = self.failed = 0
+        self.sources: dict[str, list[int]] = {}  # source -> [rows, right]
+        self.foreign: Counter[str] = Counter()  # gold values that are no label
+        self.foreign_rows = 0
+        self.untold_pairs = 0  # rows of pairs beyond MOST_PAIRS
+        self._support: Counter[str] = Counter()
+        self._given: Counter[str] = Counter()
+        self._hits: Counter[str] = Counter()
+        self._pairs: dict[tuple[str, str | None, str | None], _Pair] = {}
+
+    def add(self, row: Judged) -> None:
+        """Count a row; gold and label are the same letter for letter, or not at all."""
+        self.rows += 1
+        gold, label = row.gold, row.label
+        if gold in self._labels:
+            self._support[gold] += 1
+        else:
+            self.foreign_rows += 1
+            if gold in self.foreign or len(self.foreign) < MOST_FOREIGN:
+                self.foreign[gold] += 1
+        right = gold == label
+        if label is None:
+            self.failed += 1
+        else:
+            self._given[label] += 1
+            by_source = self.sources.setdefault(row.source or "", [0, 0])
+            by_source[0] += 1
+            by_source[1] += right
+        if right:
+            self.right += 1
+            self._hits[gold] += 1
+        else:
+            self._confuse(row)
+
+    def _confuse(self, row: Judged) -> None:
+        key = (row.gold, row.label, row.error if row.label is None else None)
+        pair = self._pairs.get(key)
+        if pair is None:
+            if len(self._pairs) >= MOST_PAIRS:
+                self.untold_pairs += 1
+                return
+            pair = self._pairs[key] = _Pair()
+        pair.rows += 1
+        if len(pair.examples) < EXAMPLES:
+            answer = None if row.answer is None else row.answer[:EXAMPLE_CHARACTERS]
+            pair.examples.append(Example(row.key, row.text[:EXAMPLE_CHARACTERS], answer))
+
+    @property
+    def accuracy(self) -> Share | None:
+        """The share of rows that are right."""
+        return wilson(self.right, self.rows)
+
+    def labels(self) -> Iterator[LabelScore]:
+        """Each label that a row is by gold or got, the best supported first."""
+        names = [name for name, _ in self._support.most_common()]
+        names += sorted(name for name in self._given if name not in self._support)
+        for name in names:
+            support, given, right = self._support[name], self._given[name], self._hits[name]
+            precision = right / given if given else None
+            recall = right / support if support else None
+            yield LabelScore(name, support, given, right, precision, recall, 2 * right / (support + given))
+
+    def confusions(self) -> list[Confusion]:
+        """The pairs that differ, the most frequent first."""
+        found = [Confusion(*key, pair.rows, tuple(pair.examples)) for key, pair in self._pairs.items()]
+        return sorted(found, key=lambda one: -one.rows)
+
+
+def macro_f1(labels: Collection[LabelScore]) -> float | None:
+    """The mean of the labels' F1, each counting the same."""
+    return sum(one.f1 for one in labels) / len(labels) if labels else None
