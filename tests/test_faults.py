@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -632,6 +633,9 @@ def test_an_address_where_nobody_ever_was_ends_the_job_with_what_to_check(
     assert "refused - no connection in " in ran.said
     assert "check the address, that something listens there" in ran.said
     assert tally("row") == {"pending": 30}
+    tries = f"{tally('request')['not_sent']:,} got no connection"
+    assert f"requests  none were sent; {tries}\n" in ran.said
+    assert re.search(rf"this run  .*, no requests; {tries}\n", ran.said)
 
 
 def test_an_outage_is_told_in_status_and_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
@@ -703,8 +707,12 @@ def half_away() -> Iterator[int]:
 def test_connections_refused_now_and_then_fail_no_row(capfd: pytest.CaptureFixture[str]) -> None:
     write_rows(40)
     with half_away() as port:
-        run(capfd, *command(f"http://127.0.0.1:{port}/v1", "--max-attempts", "1", "--max-outage", "20"))
-    assert tally("request").get("not_sent", 0) > 0, "it refused none"
+        ran = run(capfd, *command(f"http://127.0.0.1:{port}/v1", "--max-attempts", "1", "--max-outage", "20"))
+    requests = tally("request")
+    assert requests.get("not_sent", 0) > 0, "it refused none"
+    unsent = f"; {requests['not_sent']:,} more got no connection\n"
+    assert re.search(rf"requests  {requests['sent']} sent: .*{unsent}", ran.said)
+    assert re.search(rf"this run  .*, {requests['sent']} requests{unsent}", ran.said)
     # What waits in a queue of connections when that is closed was sent: those rows fail by their one attempt.
     assert ask("SELECT error_kind FROM row WHERE state <> 'done' AND error_kind <> 'connection_lost'") == []
     assert tally("row")["done"] > 20

@@ -132,11 +132,11 @@ class _Signals:
 
 
 def _summarize(plan: Plan, ended: Ended, log: Logger, *, as_json: bool) -> None:
-    ending, seconds, requests = ended
+    ending, seconds, requests, not_sent = ended
     with open_reader(plan.db) as reader:
         status = status_of(reader.snapshot(plan.name))
     what_next = _what_next(status, plan, ending)
-    of_run = {"exit_code": ending.exit_code, "seconds": round(seconds, 3), "requests": requests}
+    of_run = {"exit_code": ending.exit_code, "seconds": round(seconds, 3), "requests": requests, "not_sent": not_sent}
     if plan.config.log_format == "json":
         log.info("run_ended", **of_run, status=msgspec.to_builtins(status))
     if as_json:
@@ -144,7 +144,7 @@ def _summarize(plan: Plan, ended: Ended, log: Logger, *, as_json: bool) -> None:
     elif plan.config.log_format == "json":
         return
     elif not plan.config.quiet:
-        say(*summary_lines(status, seconds=seconds, next_command=what_next, requests=requests))
+        say(*summary_lines(status, seconds=seconds, next_command=what_next, requests=(requests, not_sent)))
     elif ending.exit_code not in (0, 130):
         say(*trouble_lines(status, what_next))
 

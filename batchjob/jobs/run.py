@@ -42,7 +42,8 @@ class Ended(NamedTuple):
 
     ending: Ending
     seconds: float
-    requests: int
+    requests: int  # that were sent
+    not_sent: int
 
 
 Attend = Callable[[Runner], contextlib.AbstractAsyncContextManager[None]]
@@ -114,7 +115,7 @@ async def run(
     if config.output:
         with open_reader(plan.db) as reader:
             export(reader, reader.job(plan.name), config.output, what="--output")
-    return Ended(ending, time.monotonic() - began, runner.requests)
+    return Ended(ending, time.monotonic() - began, runner.requests - runner.not_sent, runner.not_sent)
 
 
 def _tell_dialects(config: JobConfig, learned: Mapping[str, Learned], log: Logger) -> None:

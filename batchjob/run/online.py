@@ -73,7 +73,8 @@ class Runner:
         log: Logger,
         learned: Mapping[str, Learned] | None = None,
     ) -> None:
-        self.progress, self.requests = Progress(config), 0  # requests: of this run so far
+        self.progress, self.requests = Progress(config), 0  # requests: of this run so far, those not sent included
+        self.not_sent = 0
         self._job, self._run, self._config, self._chunks, self._key_prefix = job, run, config, chunks, key_prefix
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
@@ -284,8 +285,11 @@ class Runner:
         self.progress.back(exchange.request_id)
         exchange, decision = self._understand(exchange, reply, now)
         lesson = self._learn(exchange, reply, decision, now)
-        if decision.outcome is Outcome.LOST:
-            exchange = self._spending.as_known_now(exchange)
+        if decision.outcome is not Outcome.ANSWERED:
+            if decision.outcome is Outcome.LOST:
+                exchange = self._spending.as_known_now(exchange)
+            elif decision.outcome is Outcome.NOT_SENT:
+                self.not_sent += 1
         conclusion = conclude(
             exchange, reply, decision, self._terms, counts=lesson.counts, at=self._wall(), chance=self._chance
         )

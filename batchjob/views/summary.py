@@ -19,12 +19,12 @@ MOST_LABELS = 12
 
 
 def summary_lines(
-    status: Status, *, seconds: float | None, next_command: str | None, requests: int | None = None
+    status: Status, *, seconds: float | None, next_command: str | None, requests: tuple[int, int] = (0, 0)
 ) -> list[str]:
     """What a person reads of a status.
 
-    `seconds` is how long the run took, and `requests` how many of the job's requests were this run's. Without, the
-    status is that of a job somebody asks about: its input and endpoint are named.
+    `seconds` is how long the run took, and `requests` how many of the job's requests were this run's: those sent,
+    and those not. Without `seconds`, somebody asks about the job: its input and endpoint are named.
     """
     lines = [
         _state_line(status),
@@ -39,7 +39,10 @@ def summary_lines(
         *(f"asked     {printable(model)}: {how}" for model, how in status.learned.items()),
     ]
     if seconds is not None:
-        lines.append(f"this run  {duration(seconds)}, {counted(requests, 'request') if requests else 'no requests'}")
+        sent, not_sent = requests
+        lines.append(
+            f"this run  {duration(seconds)}, {counted(sent, 'request') if sent else 'no requests'}{_unsent(sent, not_sent)}"
+        )
     lines += [*_cost_lines(status), *_saved_lines(status), *_pace_lines(status)]
     if next_command:
         lines.append(f"next      {next_command}")
@@ -125,15 +128,20 @@ def _near_lines(near: int) -> list[str]:
 def _request_lines(status: Status) -> list[str]:
     requests, usage = status.requests, status.usage
     if not requests.sent:
-        return ["requests  none were sent"]
+        return ["requests  none were sent" + _unsent(0, requests.not_sent)]
     outcomes = (Outcome.ANSWERED, Outcome.REJECTED, Outcome.LOST)
     told = [f"{count:,} {outcome}" for outcome in outcomes if (count := getattr(requests, outcome))]
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
     thought = f" ({usage.reasoning_tokens:,} thinking)" if usage.reasoning_tokens else ""
     return [
-        f"requests  {requests.sent:,} sent: " + ", ".join(told),
+        f"requests  {requests.sent:,} sent: " + ", ".join(told) + _unsent(requests.sent, requests.not_sent),
         f"tokens    {usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out{thought}, as reported",
     ]
+
+
+def _unsent(sent: int, not_sent: int) -> str:
+    """What is said of requests that were not sent, behind how many were: they reached nobody and cost nothing."""
+    return f"; {not_sent:,}{' more' if sent else ''} got no connection" if not_sent else ""
 
 
 def _cost_lines(status: Status) -> list[str]:
