@@ -40,9 +40,8 @@ def summary_lines(
     ]
     if seconds is not None:
         sent, not_sent = requests
-        lines.append(
-            f"this run  {duration(seconds)}, {counted(sent, 'request') if sent else 'no requests'}{_unsent(sent, not_sent)}"
-        )
+        told = counted(sent, "request") if sent else "no requests"
+        lines.append(f"this run  {duration(seconds)}, {told}{_unsent(sent, not_sent)}")
     lines += [*_cost_lines(status), *_saved_lines(status), *_pace_lines(status)]
     if next_command:
         lines.append(f"next      {next_command}")
