@@ -53,7 +53,7 @@ from batchjob.pace.health import (
 from batchjob.providers.table import PLAIN, by_name
 from batchjob.settings.complete import check
 from batchjob.settings.config import JobConfig, merge
-from batchjob.settings.jobfile import parse_labels_file
+from batchjob.settings.labelsfile import parse_labels_file
 from batchjob.shortcuts.case import Case
 from batchjob.shortcuts.unsendable import Unsendable
 from batchjob.states import Event, JobState, Outcome

@@ -53,7 +53,8 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 def row_of(setting: Setting) -> list[str]:
     rows = rows_of(PAGE.read_text(encoding="utf-8"))
-    heading = setting.heading(setting.about.shown) if setting.table or setting.pairs else ""
+    named = setting.about.in_file and (setting.table or setting.pairs)
+    heading = setting.heading(setting.about.shown) if named else ""
     key = heading or (setting.name if setting.about.in_file else setting.option)
     assert key in rows, f"{setting.name} is not in {PAGE.name}"
     return rows[key]
@@ -217,7 +218,7 @@ def test_help_loads_no_library_that_it_does_not_use(name: str, tmp_path: Path) -
 def test_the_settings_that_decide_are_these() -> None:
     assert set(deciding()) == {
         *("base_url", "model", "labels", "fallback", "prompt", "temperature", "rules", "routes"),
-        *("text_column", "encoding", "thinking", "params", "models"),
+        *("text_column", "encoding", "thinking", "params", "models", "descriptions"),
     }
 
 

@@ -19,7 +19,7 @@ from batchjob.errors import InputError, SettingError
 from batchjob.inputs import open_input
 from batchjob.inputs.reader import StreamReader
 from batchjob.model import Chunk, InputRow
-from batchjob.settings.jobfile import parse_labels_file
+from batchjob.settings.labelsfile import parse_labels_file
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob

@@ -31,7 +31,7 @@ from batchjob.task.identity import Task
 from batchjob.task.prompt import prompt_of
 from batchjob.task.routes import check_routes
 
-ASKS_OTHERWISE = ("labels", "prompt", "fallback", "model")
+ASKS_OTHERWISE = ("labels", "descriptions", "prompt", "fallback", "model")
 """With others of these a finished job's input is likely meant to be mended, and not to be paid for again."""
 
 

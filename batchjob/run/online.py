@@ -39,7 +39,7 @@ from batchjob.run.understanding import Understanding
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
 from batchjob.states import Outcome, State
-from batchjob.task.prompt import Prompt
+from batchjob.task.prompt import prompt_of
 
 BEAT_SECONDS = 1.0
 
@@ -79,7 +79,7 @@ class Runner:
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._telling, self._terms = Telling(log), Terms.of(config)
-        prompt = Prompt(self._terms.labels, config.prompt, job.source)
+        prompt = prompt_of(config, job.source)
         self._questions = Questions(config, prompt, endpoint, budget, learned)
         self._spending = Spending(budget, self._questions)
         self._understanding = Understanding(config, self._questions)

@@ -1,9 +1,10 @@
 """The bytes of a request -> what is asked; an answer -> bytes. No I/O.
 
 A task is read from the prompt: the labels are the first `enum` of the response format's schema, else the lines
-`- label` behind a line `Labels:` in the system message (in the user's where there is no other), else those of the
-settings. The text is the last user message. Where that is a JSON object with the keys "1" to "n", it is n texts, and
-the answer is a JSON object with the same keys. A text that is an object of strings is its values, a line each.
+`- label` behind a line `Labels:` (what each means is indented below it) in the system message (in the user's where
+there is no other), else those of the settings. The text is the last user message. Where that is a JSON object with the
+keys "1" to "n", it is n texts, and the answer is a JSON object with the same keys. A text that is an object of strings
+is its values, a line each.
 """
 
 from __future__ import annotations
@@ -141,6 +142,8 @@ def _listed(text: str) -> tuple[str, ...]:
     for line in text.split("\n"):
         if listing and line.startswith("- "):
             labels.append(line[2:].strip())
+        elif labels and line.startswith("  "):
+            continue  # what the label means
         elif labels:
             break
         else:

@@ -12,6 +12,8 @@ from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import allowed_of
 from batchjob.settings.pairs import check_headers, check_params
 
+MOST_NAMED = 10
+"""Labels in a message."""
 _VERSION = re.compile(r"[0-9A-Za-z.-]{1,40}\Z")
 
 
@@ -29,6 +31,10 @@ def check(config: JobConfig) -> JobConfig:
     twice = [label for label, times in Counter(config.labels).items() if times > 1]
     if twice:
         raise SettingError(f"label {sorted(twice)[0]!r} is given twice")
+    unknown = next((label for label in config.descriptions if label not in config.labels), None)
+    if unknown is not None:
+        known = ", ".join(config.labels[:MOST_NAMED]) + (", ..." if len(config.labels) > MOST_NAMED else "")
+        raise SettingError(f"{unknown!r} is described, and is no label of this job. The labels are: {known}")
     if not config.base_url:
         raise SettingError(
             "no endpoint: give --base-url https://host/v1 (or set OPENAI_BASE_URL), or try it out with --sandbox"

@@ -14,24 +14,23 @@ import msgspec
 from msgspec import Meta
 
 from batchjob.errors import SettingError
-from batchjob.settings.declared import ALWAYS, RUNS, START, About, Because, Decides, declared
-from batchjob.settings.endpoint import EndpointSettings
+from batchjob.settings.asked import TaskSettings
+from batchjob.settings.declared import RUNS, START, About, Because, Decides, declared
 from batchjob.settings.pairs import READERS, merged
-from batchjob.settings.tables import Amount, Length, OfModel, Price, Route, Rule
+from batchjob.settings.tables import Amount, Count, Length, Price
 
 OTHER_ROWS = "refused for rows that are read: add --new"
 
 MOST_LABELS = 10_000
 DEEPEST = 50
 """Of tables in tables: a request's parameters have a few."""
-Count = Annotated[int, Meta(ge=1)]
 Tries = Annotated[int, Meta(ge=1, le=100)]
 Positive = Annotated[float, Meta(gt=0)]
 Status = Annotated[int, Meta(ge=500, le=599)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class JobConfig(TaskSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All settings of a job, group by group, the common ones first. Durations are seconds, money is USD. A default
     that is None means "not set".
     """
@@ -78,92 +77,6 @@ class JobConfig(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fi
         ),
         Because("it says where the rows begin", then=OTHER_ROWS),
     ] = None
-
-    labels: Annotated[
-        tuple[str, ...],
-        About("task", "The labels to choose from.", "A,B,C", example=("billing", "refund", "other"), commands=ALWAYS),
-        Decides(but="their order"),
-    ] = ()
-    fallback: Annotated[
-        str | None,
-        About(
-            "task",
-            "Label for a blank text, and for an answer off the list.",
-            "LABEL",
-            "such rows fail",
-            "other",
-            commands=ALWAYS,
-        ),
-        Decides(),
-    ] = None
-    prompt: Annotated[
-        str | None,
-        About(
-            "task",
-            "Your own prompt; {labels}, {text} and any other {column} are filled in.",
-            "TEXT",
-            "one is made from the labels",
-            "Answer with one of these labels alone: {labels}\n\n{text}",
-            commands=ALWAYS,
-        ),
-        Decides(but="white space at its end"),
-    ] = None
-    temperature: Annotated[
-        float,
-        Meta(ge=0, le=2),
-        About("task", "Sampling temperature; 0 takes the most likely answer.", "T", commands=ALWAYS),
-        Decides(),
-    ] = 0.0
-    max_tokens: Annotated[
-        Count | None,
-        About(
-            "task",
-            "Most tokens of an answer; models that think need hundreds.",
-            unset="by the longest label",
-            example=16,
-            commands=ALWAYS,
-        ),
-        Because("an answer that ended by itself is the same, and one that was cut is none"),
-    ] = None
-    thinking: Annotated[
-        Literal["off", "low", "medium", "high", "default"] | None,
-        About(
-            "task",
-            "How much the model thinks before it answers.",
-            unset="off where the provider has a switch",
-            example="off",
-            commands=ALWAYS,
-        ),
-        Decides(),
-    ] = None
-    params: Annotated[
-        dict[str, Any],
-        About(
-            "task",
-            "A parameter of each request; dots lead into tables, and omit leaves one of ours out.",
-            "KEY=VALUE",
-            "none",
-            {"reasoning_effort": "low"},
-            commands=ALWAYS,
-            flag="--param",
-        ),
-        Decides(but="service_tier, user, metadata and what else changes no answer"),
-    ] = {}
-    models: Annotated[
-        dict[str, OfModel],
-        About("task", "What holds for one model alone.", "MODEL", "none", "small-model"),
-        Decides(),
-    ] = {}
-    rules: Annotated[
-        tuple[Rule, ...],
-        About("task", "The first rule that matches a text gives its label, for free.", unset="none"),
-        Decides(),
-    ] = ()
-    routes: Annotated[
-        tuple[Route, ...],
-        About("task", "The first route whose conditions all hold chooses the model.", unset="none"),
-        Decides(),
-    ] = ()
 
     concurrency: Annotated[
         int, Meta(ge=1, le=4096), About("limits", "Most requests in flight."), Because("it sets the pace")
@@ -346,6 +259,8 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
     """
     settings: dict[str, Any] = {}
     for layer in layers:
+        if "labels" in layer and "descriptions" in settings:  # of other labels they say nothing
+            settings["descriptions"] = {k: v for k, v in settings["descriptions"].items() if k in layer["labels"]}
         together = {
             name: merged(settings.get(name, {}), layer[name]) for name in READERS if isinstance(layer.get(name), dict)
         }

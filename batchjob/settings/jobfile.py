@@ -12,7 +12,7 @@ from batchjob.errors import SettingError
 from batchjob.files import read_small, real_path
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import ALWAYS, BEFORE, START, About, Because, Decides, Setting, declared
-from batchjob.settings.labelsfile import parse_labels_file
+from batchjob.settings.labelsfile import read_labels_file
 
 DEFAULT_CONFIG = Path("job.toml")
 MOST_TOML_BYTES = 1024 * 1024
@@ -23,7 +23,11 @@ FILES = {
     "labels": Setting(
         "labels_file",
         About(
-            "task", "File with the labels, one a line or a JSON array.", "FILE", example="labels.txt", commands=ALWAYS
+            "task",
+            "File with the labels: one a line, a JSON array, or CSV with label and description.",
+            "FILE",
+            example="labels.txt",
+            commands=ALWAYS,
         ),
         Decides(but="its name"),
     ),
@@ -162,6 +166,8 @@ def parse_job_toml(path: Path) -> dict[str, Any]:
 def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
     """Replace labels_file and prompt_file by what the files hold; relative paths start from base."""
     found, files = dict(given), []
+    if isinstance(labels := found.get("labels"), dict):  # the table [labels] of a job.toml
+        found |= {"labels": list(labels), "descriptions": labels}
     for setting, file in FILES.items():
         key = file.name
         named = found.pop(key, None)
@@ -174,5 +180,5 @@ def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
             text = read_small(base / str(named), MOST_FILE_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{origin}: cannot read the {key} {named}: {error}") from None
-        found[setting] = parse_labels_file(text, str(named)) if setting == "labels" else text
+        found |= read_labels_file(text, str(named)) if setting == "labels" else {setting: text}
     return Read(found, tuple(files))

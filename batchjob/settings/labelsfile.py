@@ -1,4 +1,4 @@
-"""A file of labels: one a line, or a JSON array. What could be meant in two ways is refused."""
+"""A file of labels: one a line, a JSON array, or a table with what each means. What has two meanings is refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,31 @@ import msgspec
 from batchjob.errors import SettingError
 
 HEADERS = frozenset({"label", "labels", "name", "category", "categories", "class", "classes", "intent", "tag"})
+DESCRIPTIONS = frozenset({"description", "descriptions", "definition", "meaning"})
 _LISTED = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)])\s+\S.*")
 """A line of a list: with a dash, a dot or a number before it."""
+
+
+def read_labels_file(text: str, origin: str) -> dict[str, Any]:
+    """The settings in a file of labels: `labels`, and `descriptions` where it is a table with a header of both.
+
+    Raises:
+        SettingError: it is not clear what is meant; the text names the line.
+    """
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    header = [name.strip().casefold() for name in first.split(",")]
+    if len(header) != 2 or header[0] not in HEADERS or header[1] not in DESCRIPTIONS:
+        return {"labels": parse_labels_file(text, origin)}
+    lines = csv.reader(text.splitlines(), strict=True)
+    try:
+        rows = [[cell.strip() for cell in row] for row in lines if any(cell.strip() for cell in row)][1:]
+    except csv.Error as error:
+        raise SettingError(f"{origin}: line {lines.line_num} is no CSV: {error}") from None
+    for at, row in enumerate(rows, 1):
+        if len(row) > 2 or not row[0]:
+            raise SettingError(f"{origin}: label number {at} is not a label and its description: quote what has commas")
+    described = {row[0]: row[1] for row in rows if len(row) == 2 and row[1]}
+    return {"labels": [row[0] for row in rows], "descriptions": described}
 
 
 def parse_labels_file(text: str, origin: str) -> list[str]:

@@ -73,7 +73,26 @@ def read_headers(given: Sequence[str]) -> dict[str, str]:
     return {name.strip(): value for name, _, value in pairs}
 
 
-READERS = {"params": read_params, "headers": read_headers}
+def read_descriptions(given: Sequence[str]) -> dict[str, str]:
+    """What labels mean, as it is typed, LABEL=TEXT.
+
+    Raises:
+        SettingError: one has no LABEL or no =, or a label is there twice.
+    """
+    found: dict[str, str] = {}
+    for pair in given:
+        label, equals, text = (part.strip() for part in pair.partition("="))
+        if not label or not equals:
+            raise SettingError(
+                f"--describe {pair!r}: give LABEL=TEXT, such as refund='money back for something bought'"
+            )
+        if label in found:
+            raise SettingError(f"--describe: {label!r} is there twice")
+        found[label] = text
+    return found
+
+
+READERS = {"params": read_params, "headers": read_headers, "descriptions": read_descriptions}
 """Setting -> how its repeatable flag is read."""
 
 

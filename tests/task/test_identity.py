@@ -16,8 +16,7 @@ from batchjob.money.budget import Budget
 from batchjob.settings.config import JobConfig, deciding, merge
 from batchjob.settings.declared import Setting, declared
 from batchjob.task.identity import QUESTION, Keys, Task, loose_keys
-from batchjob.task.labels import LabelSet
-from batchjob.task.prompt import Prompt
+from batchjob.task.prompt import prompt_of
 from batchjob.task.texts import exact_form
 
 PLAIN = {"base_url": "https://host/v1", "model": "m", "labels": ["b", "a"]}
@@ -55,6 +54,7 @@ OTHER: dict[str, Any] = {
     "params": {"seed": 7},
     "models": {"m": {"params": {"seed": 7}}},
     "headers": {"X-Title": "x"},
+    "descriptions": {"a": "the first"},
     "auth": "none",
     "provider": "vllm",
 }
@@ -77,7 +77,7 @@ def other(setting: Setting) -> dict[str, Any]:
 def body(settings: dict[str, Any]) -> dict[str, Any]:
     """The request that asks for one row."""
     config = merge(settings)
-    questions = Questions(config, Prompt(LabelSet(config.labels), config.prompt), ChatBodies(), Budget({}))
+    questions = Questions(config, prompt_of(config, None), ChatBodies(), Budget({}))
     found: dict[str, Any] = msgspec.json.decode(questions.body(Parcel((Row(1, "a text"),), config.model)))
     return found
 

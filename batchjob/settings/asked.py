@@ -1,0 +1,122 @@
+"""The settings of a job that say what is asked about each text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from batchjob.settings.declared import ALWAYS, About, Because, Decides
+from batchjob.settings.endpoint import EndpointSettings
+from batchjob.settings.tables import Count, OfModel, Route, Rule
+
+
+class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of JobConfig."""
+
+    labels: Annotated[
+        tuple[str, ...],
+        About(
+            "task",
+            "The labels to choose from; in job.toml also as a table [labels] that says what each means.",
+            "A,B,C",
+            example=("billing", "refund", "other"),
+            commands=ALWAYS,
+        ),
+        Decides(but="their order"),
+    ] = ()
+    descriptions: Annotated[
+        dict[str, str],
+        About(
+            "task",
+            "What a label means, as the model is told.",
+            "LABEL=TEXT",
+            "none",
+            {"refund": "money back for something bought"},
+            commands=ALWAYS,
+            in_file=False,
+            flag="--describe",
+        ),
+        Decides(but="white space around them"),
+    ] = {}
+    fallback: Annotated[
+        str | None,
+        About(
+            "task",
+            "Label for a blank text, and for an answer off the list.",
+            "LABEL",
+            "such rows fail",
+            "other",
+            commands=ALWAYS,
+        ),
+        Decides(),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        About(
+            "task",
+            "Your own prompt; {labels}, {text} and any other {column} are filled in.",
+            "TEXT",
+            "one is made from the labels",
+            "Answer with one of these labels alone: {labels}\n\n{text}",
+            commands=ALWAYS,
+        ),
+        Decides(but="white space at its end"),
+    ] = None
+    temperature: Annotated[
+        float,
+        Meta(ge=0, le=2),
+        About("task", "Sampling temperature; 0 takes the most likely answer.", "T", commands=ALWAYS),
+        Decides(),
+    ] = 0.0
+    max_tokens: Annotated[
+        Count | None,
+        About(
+            "task",
+            "Most tokens of an answer; models that think need hundreds.",
+            unset="by the longest label",
+            example=16,
+            commands=ALWAYS,
+        ),
+        Because("an answer that ended by itself is the same, and one that was cut is none"),
+    ] = None
+    thinking: Annotated[
+        Literal["off", "low", "medium", "high", "default"] | None,
+        About(
+            "task",
+            "How much the model thinks before it answers.",
+            unset="off where the provider has a switch",
+            example="off",
+            commands=ALWAYS,
+        ),
+        Decides(),
+    ] = None
+    params: Annotated[
+        dict[str, Any],
+        About(
+            "task",
+            "A parameter of each request; dots lead into tables, and omit leaves one of ours out.",
+            "KEY=VALUE",
+            "none",
+            {"reasoning_effort": "low"},
+            commands=ALWAYS,
+            flag="--param",
+        ),
+        Decides(but="service_tier, user, metadata and what else changes no answer"),
+    ] = {}
+    models: Annotated[
+        dict[str, OfModel],
+        About("task", "What holds for one model alone.", "MODEL", "none", "small-model"),
+        Decides(),
+    ] = {}
+    rules: Annotated[
+        tuple[Rule, ...],
+        About("task", "The first rule that matches a text gives its label, for free.", unset="none"),
+        Decides(),
+    ] = ()
+    routes: Annotated[
+        tuple[Route, ...],
+        About("task", "The first route whose conditions all hold chooses the model.", unset="none"),
+        Decides(),
+    ] = ()
