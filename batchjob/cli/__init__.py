@@ -33,6 +33,7 @@ COMMANDS = {
     "errors": "Failed and unconfirmed rows by kind, and what to do.",
     "export": "Labels in input order, to a file or stdout.",
     "score": "How good the labels are, beside those of a person.",
+    "compare": "Two jobs beside each other: agreement, cost, settings.",
     "jobs": "The jobs in this database.",
     "remove": "Forget a job with its texts.",
     "profile": "Before paying: duplicates, lengths, tokens, cost, settings.",

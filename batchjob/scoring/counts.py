@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from batchjob.model import Value
 from batchjob.scoring.interval import Share, wilson
+from batchjob.scoring.pairs import kappa
 
 MOST_PAIRS = 20_000
 """Pairs of gold and label that are told apart; rows of further ones are counted together."""
@@ -129,6 +130,11 @@ class Counts:
     def accuracy(self) -> Share | None:
         """The share of rows that are right."""
         return wilson(self.right, self.rows)
+
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's, of gold and labels."""
+        return kappa(self.right, self.rows, self._support + self.foreign, self._given) if self.rows else None
 
     def labels(self) -> Iterator[LabelScore]:
         """Each label that a row is by gold or got, the best supported first."""

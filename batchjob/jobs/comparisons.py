@@ -1,0 +1,169 @@
+"""Two jobs beside each other: their labels row by row, what they cost, and how they were asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from batchjob.forecast.counting import Lengths
+from batchjob.jobs.guard import check_export
+from batchjob.jobs.scores import SCORED_STATES, Gold
+from batchjob.model import Job
+from batchjob.outputs import open_output
+from batchjob.ports import StoreReader
+from batchjob.scoring.counts import Counts, Judged
+from batchjob.scoring.pairs import Duel, duel
+from batchjob.settings.config import JobConfig
+from batchjob.states import Outcome, Purpose
+from batchjob.views.compare import Comparison, Side, comparison, side_of
+from batchjob.views.status import settings_of, status_of
+
+
+class Half(NamedTuple):
+    """A row, as one of the two jobs has it."""
+
+    key: str
+    text: str
+    rest: str | None
+    label: str | None
+    ended: bool
+
+
+class Pair(NamedTuple):
+    """A row in both jobs."""
+
+    a: Half
+    b: Half
+
+
+class Counted:
+    """The pairs of two jobs, counted as they go by; b's label stands beside a's as a label beside gold."""
+
+    def __init__(self, a: Job, b: Job, gold: Gold | None) -> None:
+        labels = (msgspec.json.decode(job.settings, type=JobConfig).labels for job in (a, b))
+        self.agreement = Counts({label for some in labels for label in some})
+        self.unpaired = self.unended = self.unlabelled = 0
+        self.asked = [0, 0]
+        self._gold = gold
+        self._right: Counter[tuple[bool, bool]] = Counter()
+
+    def differing(self, pairs: Iterable[Pair]) -> Iterator[tuple[str, str, str, str, str]]:
+        """Count the pairs; those with two labels, or one, are given back: id, text, both labels and gold."""
+        for a, b in pairs:
+            if not (a.ended and b.ended):
+                self.unended += 1
+                continue
+            gold = self._gold.of(a.key, a.rest) if self._gold else ""
+            if gold:
+                self._right[a.label == gold, b.label == gold] += 1
+            if a.label is None or b.label is None:
+                self.unlabelled += 1
+            else:
+                self.agreement.add(Judged(a.key, a.text, a.label, b.label, None, None, None))
+            if a.label != b.label:
+                yield a.key, a.text, a.label or "", b.label or "", gold
+
+    @property
+    def duel(self) -> Duel | None:
+        """Who is right where; None without gold."""
+        right = self._right
+        return (
+            duel(*(right[who] for who in ((True, True), (True, False), (False, True), (False, False))))
+            if right
+            else None
+        )
+
+    # ------------------------------------------------------------ pairing
+
+    def halves(self, reader: StoreReader, job: Job, which: int) -> Iterator[tuple[int, Half]]:
+        """The rows of one of the jobs by number; those that were asked for are counted."""
+        for number, key, text, rest, label, _, state, _, _, _, _, attempts, *_ in reader.export_rows(job):
+            self.asked[which] += attempts > 0
+            yield number, Half(key, text, rest, label, state in SCORED_STATES)
+
+    def by_number(self, reader: StoreReader, a: Job, b: Job) -> Iterator[Pair]:
+        """The rows of two jobs of one input. One whose text has changed in between has no counterpart."""
+        others = self.halves(reader, b, 1)
+        at, other = next(others, (0, None))
+        for number, half in self.halves(reader, a, 0):
+            while other is not None and at < number:
+                self.unpaired += 1
+                at, other = next(others, (0, None))
+            if other is None or at > number or other.text != half.text:
+                self.unpaired += 1
+            else:
+                yield Pair(half, other)
+            if other is not None and at == number:
+                at, other = next(others, (0, None))
+        self.unpaired += sum(1 for _ in others) + (other is not None)
+
+    def by_text(self, reader: StoreReader, a: Job, b: Job) -> Iterator[Pair]:
+        """The rows of two inputs: the first row of b with a text stands for all. Memory grows with the rows of b."""
+        known: dict[int, Half] = {}
+        names: dict[str, str] = {}  # each label once
+        for _, half in self.halves(reader, b, 1):
+            label = half.label and names.setdefault(half.label, half.label)
+            known.setdefault(hash(half.text), Half("", "", None, label, half.ended))
+        met = set()
+        for _, half in self.halves(reader, a, 0):
+            other = known.get(code := hash(half.text))
+            if other is None:
+                self.unpaired += 1
+            else:
+                met.add(code)
+                yield Pair(half, other)
+        self.unpaired += len(known) - len(met)
+
+
+def compare(
+    reader: StoreReader, a: Job, b: Job, *, gold: Gold | None = None, disagreements: str | None = None
+) -> Comparison:
+    """Compare two jobs.
+
+    Args:
+        gold: the right labels, of the rows of a.
+        disagreements: a file for the rows on which they differ; its format is that of its suffix.
+
+    Raises:
+        SettingError: that file is one that is needed.
+    """
+    counted, same_input = Counted(a, b, gold), a.source.place == b.source.place
+    pairs = counted.by_number(reader, a, b) if same_input else counted.by_text(reader, a, b)
+    differing = counted.differing(pairs)
+    if disagreements is None:
+        for _ in differing:
+            pass
+    else:
+        check_export(reader, a, "--disagreements", disagreements)
+        check_export(reader, b, "--disagreements", disagreements)
+        open_output(disagreements, None).write(("id", "text", *_names(a, b), "gold"), differing)
+    sides = (_side(reader, job, asked) for job, asked in zip((a, b), counted.asked, strict=True))
+    return comparison(
+        *sides,
+        by="row" if same_input else "text",
+        agreement=counted.agreement,
+        duel=counted.duel,
+        gold=gold.said if gold else None,
+        unpaired=counted.unpaired,
+        unended=counted.unended,
+        unlabelled=counted.unlabelled,
+    )
+
+
+def _names(a: Job, b: Job) -> tuple[str, str]:
+    """What the columns of their labels are called."""
+    return f"label_{a.name}", f"label_{b.name}"
+
+
+def _side(reader: StoreReader, job: Job, asked: int) -> tuple[Side, JobConfig]:
+    milliseconds = Lengths()
+    for _, _, _, _, purpose, _, sent_at, ended_at, outcome, *_ in reader.requests(job):
+        if outcome == Outcome.ANSWERED and purpose == Purpose.LABEL:
+            milliseconds.add(max(round(1000 * (ended_at - sent_at)), 0))
+    found: dict[str, Any] = milliseconds.document()
+    snapshot = reader.snapshot(job.name)
+    side = side_of(status_of(snapshot), asked, median=found["median"], p95=found["p95"])
+    return side, settings_of(snapshot)
