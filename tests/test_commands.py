@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import socket
 import sqlite3
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +21,7 @@ import pytest
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.jobfile import KEY_COMMAND, read_job_toml
 from batchjob.stores.sqlite.check import SqliteCheck
+from tests.terminals import in_terminal
 from tests.waiting import is_under_way, until
 
 if TYPE_CHECKING:
@@ -85,22 +82,6 @@ def copy_records(folder: Path, table: str, numbers: str = "WITH n (i) AS (SELECT
     db.close()
     values = ", ".join(other.get(name, name) for name in columns)
     change(folder, f"INSERT INTO {table} {numbers} SELECT {values} FROM {table}, n")
-
-
-def in_terminal(job: BatchJob, columns: int, *arguments: str) -> tuple[int, str]:
-    """(exit code, output) of a command in a terminal so wide."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = job.begin(*arguments, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    parts = []
-    try:
-        while part := os.read(ours, 65536):
-            parts.append(part)
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(ours)
-    return process.wait(timeout=20), b"".join(parts).decode().replace("\r", "")
 
 
 def files(folder: Path) -> set[str]:
@@ -212,8 +193,9 @@ def test_a_running_job_says_so_and_how_to_watch_it(running: BatchJob) -> None:
 def test_nothing_is_wider_than_a_narrow_terminal_but_commands_to_copy(job: BatchJob, command: str) -> None:
     code, out = in_terminal(job, 40, *command.split())
     assert code == 0
-    assert len(out.splitlines()) > 3
-    assert [line for line in out.splitlines() if len(line) > 40 and "batchjob " not in line] == []
+    lines = out.replace("\r", "").splitlines()
+    assert len(lines) > 3
+    assert [line for line in lines if len(line) > 40 and "batchjob " not in line] == []
 
 
 def test_watching_in_a_terminal_ends_with_the_job_on_the_screen(job: BatchJob) -> None:
@@ -225,7 +207,7 @@ def test_watching_in_a_terminal_ends_with_the_job_on_the_screen(job: BatchJob) -
 def test_the_summary_of_a_run_fits_a_terminal_too(job: BatchJob) -> None:
     code, out = in_terminal(job, 40, "retry")
     assert code == 4
-    lines = out[out.index("job tickets") :].splitlines()
+    lines = out[out.index("job tickets") :].replace("\r", "").splitlines()
     assert any(line.startswith("rows ") for line in lines)
     assert all(len(line) <= 40 or "batchjob " in line for line in lines), lines
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
 import random
 import re
 import socket
-import struct
 import subprocess
 import sys
-import termios
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchjob.forecast.counting import Frequent, HashSet, Lengths
+from tests.terminals import in_terminal
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -234,19 +230,11 @@ def test_slower_quotas_take_longer(batchjob: BatchJob) -> None:
 
 def test_the_lengths_are_drawn_within_forty_columns(batchjob: BatchJob) -> None:
     write(batchjob, "text\n" + "".join(f"{'x' * (n % 3000)}y{n}\n" for n in range(1, 9000, 7)))
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 40, 0, 0))
-    process = batchjob.begin("profile", "t.csv", stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
-    os.close(theirs)
-    said = b""
-    try:
-        while part := os.read(ours, 65536):
-            said += part
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait(timeout=20) == 0
-    lines = [line for line in said.decode().replace("\r", "").splitlines() if not line.startswith("next")]
+    shown = in_terminal(batchjob, 40, "profile", "t.csv")
+    assert shown.code == 0
+    lines = [
+        line for line in shown.out.replace("\r\n", "\n").split("\x1b[K")[-1].splitlines() if not line.startswith("next")
+    ]
     assert sum("#" in line for line in lines) >= 5
     assert [line for line in lines if len(line) > 40 and "prices" not in line] == []
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batchjob.cli.screen import Above, Screen
+from tests.terminals import Terminal, in_terminal
+from tests.waiting import is_under_way, until
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -31,29 +28,11 @@ def write_tickets(job: BatchJob, rows: int) -> None:
     (job.folder / "t.csv").write_text("\n".join(["id,text", *lines]) + "\n")
 
 
-def in_terminal(job: BatchJob, columns: int, *arguments: str, **environment: str) -> str:
-    """All that a command writes to a terminal so wide and 24 lines high, escapes and all."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    env = {**job.environment, "TERM": "xterm", **environment}
-    process = job.begin(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
-    os.close(theirs)
-    parts = []
-    try:
-        while part := os.read(ours, 65536):
-            parts.append(part)
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(ours)
-    process.wait(timeout=20)
-    return b"".join(parts).decode()
-
-
 @pytest.mark.parametrize("columns", [120, 80, 40])
 def test_live_lines_fit_and_are_cleared_before_a_log_line(batchjob: BatchJob, sandbox: Sandbox, columns: int) -> None:
     write_tickets(batchjob, 30)
     url = sandbox("--latency", "0.1", "--poison", "ticket 7:")
-    out = in_terminal(batchjob, columns, "start", "t.csv", "--base-url", url, *LABELS, "--concurrency", "4")
+    out = in_terminal(batchjob, columns, "start", "t.csv", "--base-url", url, *LABELS, "--concurrency", "4").out
     painted = [line for part in CLEARED.split(out) for line in (part or "").replace("\r", "").split("\n")]
     live = [line for line in painted if "rows  " in line or "in flight" in line]
     assert live
@@ -76,17 +55,18 @@ def test_what_scrolls_is_written_where_the_live_lines_were() -> None:
 def test_a_dumb_terminal_gets_no_escapes_and_colours_only_who_wants_them(batchjob: BatchJob, sandbox: Sandbox) -> None:
     write_tickets(batchjob, 12)
     begin = ("start", "t.csv", "--base-url", sandbox("--latency", "0.05"), *LABELS, "--concurrency", "2")
-    assert "\x1b" not in in_terminal(batchjob, 80, *begin, TERM="dumb")
-    plain = in_terminal(batchjob, 80, *begin, "--new", "--no-cache", NO_COLOR="1")
+    assert "\x1b" not in in_terminal(batchjob, 80, *begin, TERM="dumb").out
+    plain = in_terminal(batchjob, 80, *begin, "--new", "--no-cache", NO_COLOR="1").out
     assert CLEARED.search(plain)
     assert not re.search(r"\x1b\[\d*m", plain)
-    assert "\x1b" not in in_terminal(batchjob, 80, "status", "--watch", TERM="dumb")
+    assert "\x1b" not in in_terminal(batchjob, 80, "status", "--watch", TERM="dumb").out
 
 
 def test_a_limit_is_the_whole_that_is_shown(batchjob: BatchJob, sandbox: Sandbox) -> None:
     write_tickets(batchjob, 60)
     url = sandbox("--latency", "0.1")
-    out = in_terminal(batchjob, 80, "start", "t.csv", "--base-url", url, *LABELS, "--limit", "20", "--concurrency", "4")
+    begin = ("start", "t.csv", "--base-url", url, *LABELS, "--limit", "20", "--concurrency", "4")
+    out = in_terminal(batchjob, 80, *begin).out
     totals = set(re.findall(r"\d+/(\d+\+?) rows", out))
     assert totals <= {"0", "0+", "20", "20+", "60+"}
     assert "20" in totals
@@ -129,27 +109,33 @@ def test_status_names_input_model_endpoint_and_when_it_began(batchjob: BatchJob,
 
 def test_ctrl_c_clears_the_live_lines_and_says_what_is_waited_for(batchjob: BatchJob, sandbox: Sandbox) -> None:
     write_tickets(batchjob, 50)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [batchjob.command, "start", "t.csv", "--base-url", sandbox("--latency", "0.2"), *LABELS, "--concurrency", "2"],
-        cwd=batchjob.folder,
-        env={**batchjob.environment, "TERM": "xterm", "COLUMNS": "80"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    out, stopped = "", False
-    try:
-        while part := os.read(ours, 65536):
-            out += part.decode()
-            if not stopped and "rows/s" in out:
-                process.send_signal(2)
-                stopped = True
-    except OSError:
-        pass
-    os.close(ours)
-    assert process.wait(timeout=20) == 130
+    url = sandbox("--latency", "0.2")
+    terminal = Terminal(batchjob, 80, "start", "t.csv", "--base-url", url, *LABELS, "--concurrency", "2")
+    terminal.read_until("rows/s")
+    terminal.process.send_signal(signal.SIGINT)
+    code, out = terminal.end()
+    assert code == 130
     assert re.search(r"\x1b\[Jbatchjob: stopping: waiting for the requests in flight", out)
     assert "next      batchjob resume t" in out
+
+
+def test_a_screen_that_is_watched_is_painted_anew_when_its_terminal_is_resized(
+    batchjob: BatchJob, sandbox: Sandbox
+) -> None:
+    write_tickets(batchjob, 500)
+    job = batchjob.begin("start", "t.csv", "--base-url", sandbox("--latency", "0.2"), *LABELS, "--concurrency", "2")
+    try:
+        until(lambda: is_under_way(batchjob))
+        terminal = Terminal(batchjob, 120, "status", "--watch", "--interval", "60", lines=40)
+        wide = terminal.read_until("labels ").split("\r\n")
+        terminal.resize(40, 12)
+        narrow = terminal.read_until("rows   ")
+        up, painted = re.split(r"\x1b\[J", narrow)
+        # Nothing of the wide lines stays, each of which takes several of the narrow terminal.
+        assert up.count("\x1b[A") == sum(max(-(-len(line) // 40), 1) for line in wide) - 1
+        assert max(map(len, painted.split("\r\n"))) < 40
+        terminal.process.send_signal(signal.SIGTERM)
+        assert len(terminal.end().out.rpartition("\x1b[J")[2].strip().split("\r\n")) <= 12
+    finally:
+        job.kill()
+        job.communicate()

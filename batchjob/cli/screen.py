@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from types import FrameType
 from typing import TextIO
 
 from batchjob.cli.show import columns
+from batchjob.views.lines import width
 
 USUAL_LINES = 24
 CLEAR_TO_END = "\x1b[J"
@@ -29,7 +36,7 @@ class Screen:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._shown = 0
+        self._shown: Sequence[str] = ()
 
     @property
     def columns(self) -> int:
@@ -46,7 +53,7 @@ class Screen:
     def paint(self, lines: Sequence[str]) -> None:
         """Show these lines instead of those before."""
         self._put(self._cleared() + "\n".join(lines))
-        self._shown = len(lines)
+        self._shown = lines
 
     def clear(self) -> None:
         """Take them away, so that something else may be written."""
@@ -56,18 +63,45 @@ class Screen:
         """What is shown stays, and what comes is written below."""
         if self._shown:
             self._put("\n")
-        self._shown = 0
+        self._shown = ()
 
     def _cleared(self) -> str:
-        cleared = "\r" + UP * (self._shown - 1) + CLEAR_TO_END if self._shown else ""
-        self._shown = 0
+        cleared = "\r" + UP * (self._height() - 1) + CLEAR_TO_END if self._shown else ""
+        self._shown = ()
         return cleared
+
+    def _height(self) -> int:
+        """The lines that what is shown takes: one that was narrowed meanwhile has wrapped them."""
+        columns = max(self.columns + 1, 1) if self._stream.isatty() else sys.maxsize
+        return sum(max(ceil(width(line) / columns), 1) for line in self._shown)
 
     def _put(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             encoding = self._stream.encoding or "utf-8"
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()
+
+
+@contextlib.contextmanager
+def resizes() -> Iterator[Callable[[float], None]]:
+    """Gives a sleep of some seconds that ends early when the terminal is resized."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+
+    def resized(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(BlockingIOError):
+            theirs.send(b"\0")
+
+    def sleep(seconds: float) -> None:
+        if select.select([ours], [], [], seconds)[0]:
+            ours.recv(512)
+
+    with ours, theirs:
+        before = signal.signal(signal.SIGWINCH, resized)
+        try:
+            yield sleep
+        finally:
+            signal.signal(signal.SIGWINCH, before)
 
 
 class Above:

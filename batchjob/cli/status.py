@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
 from batchjob.cli.options import database, db_flag, db_option, job_argument
-from batchjob.cli.screen import Screen, moves_cursor
+from batchjob.cli.screen import Screen, moves_cursor, resizes
 from batchjob.cli.show import show_document, show_lines
 from batchjob.ports import StoreReader
 from batchjob.records import Snapshot
@@ -43,21 +43,24 @@ def command(job: str | None, db: str | None, as_json: bool, watch: bool, interva
             for snapshot in _looks(reader, name, interval):
                 show_document(status_of(snapshot), compact=True)
         elif moves_cursor(sys.stdout):
-            _repaint(_looks(reader, name, interval), Screen(sys.stdout))
+            with resizes() as sleep:
+                _repaint(_looks(reader, name, interval, sleep), Screen(sys.stdout))
         else:
             for count, snapshot in enumerate(_looks(reader, name, interval)):
                 show_lines([*([""] if count else []), *_lines(snapshot)])
     return 0
 
 
-def _looks(reader: StoreReader, name: str, interval: float) -> Iterator[Snapshot]:
+def _looks(
+    reader: StoreReader, name: str, interval: float, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Snapshot]:
     """How the job stands at each interval, the last time when it is no longer running."""
     while True:
         snapshot = reader.snapshot(name)
         yield snapshot
         if not status_of(snapshot).busy:
             return
-        time.sleep(interval)
+        sleep(interval)
 
 
 def _show(snapshot: Snapshot, *, as_json: bool) -> None:

@@ -7,19 +7,20 @@ from collections.abc import Iterator, Sequence
 from batchjob.printable import printable
 
 
-def folded(lines: Sequence[str], columns: int | None) -> list[str]:
+def folded(lines: Sequence[str], columns: int | None, *, whole: bool = True) -> list[str]:
     """The lines made printable and folded between words; what follows stands under what it belongs to.
 
-    A line with a command stays whole, so that the command can be copied. With columns None, every line does.
+    A line with a command stays whole, so that the command can be copied, unless `whole` is False: then no line is
+    wider. With columns None, every line stays whole.
     """
     shown = [printable(line) for line in lines]
     if columns is None:
         return shown
-    return [part for line in shown for part in _fold(line, columns)]
+    return [part for line in shown for part in _fold(line, columns, whole=whole)]
 
 
-def _fold(line: str, columns: int) -> Iterator[str]:
-    if width(line) <= columns or line.startswith("next ") or "batchjob " in line:
+def _fold(line: str, columns: int, *, whole: bool) -> Iterator[str]:
+    if width(line) <= columns or (whole and (line.startswith("next ") or "batchjob " in line)):
         yield line
         return
     indent = min(_hanging(line), columns // 2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from batchjob.numbers import about, counted, day, dollars, duration, share
 from batchjob.printable import printable
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import Outcome, Source
-from batchjob.views.lines import folded
+from batchjob.views.lines import cut, ending, folded
 from batchjob.views.live import live_lines, live_of
 from batchjob.views.next_steps import advice
 from batchjob.views.outage import outage_words
@@ -49,27 +49,40 @@ def summary_lines(
 
 
 def watch_lines(status: Status, *, columns: int, lines: int) -> list[str]:
-    """What a person who watches a running job sees, no more than fits; labels last, for there may be many."""
+    """What a person who watches a running job sees, no more than fits: what matters least is left out first."""
     held_back = outage_words(status.outage) if status.outage else status.pacing
-    shown = [
-        _state_line(status),
-        *_origin_lines(status),
-        "",
-        *live_lines(live_of(status, held_back), columns),
-        "",
-        _rows_line(status),
-        *(f"warning   {warning}" for warning in status.warnings),
-        *_error_lines(status),
-        *_request_lines(status),
-        *_cost_lines(status),
-        *_saved_lines(status),
+    blocks: list[tuple[int, Sequence[str]]] = [  # how soon a block is left out, from 0 for never
+        (0, [_state_line(status)]),
+        *((5, [line]) for line in _origin_lines(status, columns)),
+        (8, [""]),
+        (0, live_lines(live_of(status, held_back), columns)),
+        (8, [""]),
+        (1, [_rows_line(status)]),
+        *((4, [f"warning   {warning}"]) for warning in status.warnings),
+        *((4 if number else 2, [line]) for number, line in enumerate(_error_lines(status))),
+        *((4, [line]) for line in _request_lines(status)),
+        *((3, [line]) for line in _cost_lines(status)),
+        *((6, [line]) for line in _saved_lines(status)),
     ]
-    shown = folded(shown, columns)
+    shown = _fitting([(rank, folded(block, columns, whole=False)) for rank, block in blocks], columns, lines)
     for most in range(min(MOST_LABELS, len(status.labels)), 0, -1):
         labels = folded(_label_lines(status.labels, most), columns)
         if len(shown) + len(labels) <= lines:
             return shown + labels
-    return shown[:lines]
+    return shown
+
+
+def _fitting(blocks: Sequence[tuple[int, Sequence[str]]], columns: int, lines: int) -> list[str]:
+    """The lines of the blocks in their order, without those of the highest ranks if they are too many."""
+    kept = dict.fromkeys(range(len(blocks)), 0)
+    for place in sorted(kept, key=lambda place: blocks[place][0]):
+        kept[place] = min(len(blocks[place][1]), lines - sum(kept.values()))
+    return [line for place, count in kept.items() for line in _begun(blocks[place][1], count, columns)]
+
+
+def _begun(block: Sequence[str], count: int, columns: int) -> Sequence[str]:
+    """So many lines of a block; where some are missing, the last one says so."""
+    return block[:count] if count in (0, len(block)) else [*block[: count - 1], cut(f"{block[count - 1]} …", columns)]
 
 
 def trouble_lines(status: Status, next_command: str) -> list[str]:
@@ -81,8 +94,8 @@ def _state_line(status: Status) -> str:
     return f"job {status.job}: {status.state.replace('_', ' ')}" + (f" - {status.reason}" if status.reason else "")
 
 
-def _origin_lines(status: Status) -> Iterator[str]:
-    yield f"input     {status.input}"
+def _origin_lines(status: Status, columns: int | None = None) -> Iterator[str]:
+    yield f"input     {ending(status.input, columns and columns - 10)}"
     asked = "the built-in sandbox" if status.endpoint == SANDBOX_URL else f"{status.model} at {status.endpoint}"
     yield f"asks      {asked}, since {day(status.created_at)}"
 

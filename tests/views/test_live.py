@@ -87,5 +87,33 @@ def test_who_watches_sees_a_screen_with_the_labels_last_and_no_more(columns: int
     assert len(shown) <= lines
     assert max(map(width, shown)) <= columns
     assert "65 %" in " ".join(shown)
+    assert "rows      380 of 1,000" in " ".join(shown)
     labels = [at for at, line in enumerate(shown) if "a_rather_long_label" in line]
     assert labels == [] if lines == 14 else labels[-1] >= len(shown) - 2
+
+
+@pytest.mark.parametrize("lines", [40, 23, 13, 8, 4])
+def test_of_what_does_not_fit_a_watched_screen_the_least_is_left_out(lines: int) -> None:
+    full = msgspec.structs.replace(
+        status_of(snapshot(alive=True, request={"sent": 4000, "answered": 4000})),
+        state=JobState.RUNNING,
+        rows=Rows(10_000, 5_990, 10, 3_800, 200, 0),
+        rate=Rate(12.0, 500, 6_000),
+        input="/a/folder/with/a/rather/long/name/" * 4 + "tickets.csv",
+        pacing="held to 100 requests a minute by --rpm",
+        warnings=("the input is on a network disk, where a lock may not hold: keep the database on a local one",) * 2,
+        labels={"refund": 3_800},
+        errors=tuple(ErrorCount(kind, 20, None) for kind in ("off_list", "timeout", *"abcdefgh")),
+    )
+    shown = watch_lines(full, columns=39, lines=lines)
+    assert len(shown) <= lines
+    assert max(map(width, shown)) <= 39
+    assert shown[0] == "job tickets: running"
+    told = " ".join(" ".join(shown).split())
+    assert "40 %" in told
+    assert ("3,800 of 10,000 rows labelled" in told) == (lines >= 8)
+    assert ("20 off_list: give --fallback LABEL" in told) == (lines >= 13)
+    assert ("cost      0.0000 USD" in "\n".join(shown)) == (lines >= 13)
+    assert ("…rather/long/name/tickets.csv" in told) == (lines == 40)
+    assert shown[-1].endswith("…") == (lines in (13, 8, 4))
+    assert ("refund 3,800" in shown[-1]) == (lines == 40)
