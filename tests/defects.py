@@ -1347,6 +1347,15 @@ def _(supply: Any) -> None:
     )
 
 
+@defect(
+    "the main thread is not woken to hear signals",
+    "cli.run",
+    f"{HOSTILE}::test_signals_that_the_kernel_gives_to_another_thread_are_heard",
+)
+def _(run: Any) -> None:
+    put(run, "WAKE_SECONDS", 0)
+
+
 @defect("TAB offers nothing but options", "cli.completion", "tests/test_completion.py")
 def _(completion: Any) -> None:
     put(completion, "OFFERS", {})

@@ -41,6 +41,9 @@ GC_THRESHOLD = 50_000
 SWITCH_SECONDS = 0.0002
 """How long the event loop's thread keeps Python's lock when the store's thread wants it. At Python's 5 ms the store
 learned of the next group only when the loop had gone through all that was ready."""
+WAKE_SECONDS = 0.2
+"""How often the main thread is woken out of a system call to see whether a signal came. One that arrives just before
+the call, or that the kernel gives to another thread, does not end the call."""
 
 
 def run(plan: Plan, key_command: str | None = None, *, as_json: bool = False) -> int:
@@ -92,9 +95,12 @@ def _attended_by(log: Logger, screen: Screen | None, config: JobConfig) -> Atten
         # Not the loop's own: what keeps the loop from its turn must not keep a second signal from ending it.
         heard = _Signals(loop, runner, screen)
         before = {number: signal.signal(number, heard) for number in stopping_signals()}
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lambda number, frame: None)
+        signal.setitimer(signal.ITIMER_REAL, WAKE_SECONDS, WAKE_SECONDS)
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
             for task in showing:
