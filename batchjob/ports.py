@@ -25,7 +25,7 @@ from batchjob.model import (
     Unheard,
     Write,
 )
-from batchjob.records import CacheShare, Difference, Problem, Snapshot
+from batchjob.records import CacheShare, Difference, Found, FoundRequests, Problem, RowDetail, RowFilter, Snapshot
 
 
 class Reader(Protocol):
@@ -287,6 +287,31 @@ class StoreReader(Protocol):
             only: rows in this state (pending: or in flight), `near` for those whose label was so matched, or of this
                 error kind.
             asked: rows behind this number are left out where nothing was done about them.
+        """
+        ...
+
+    def find_rows(
+        self, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool = False
+    ) -> Found:
+        """The next rows of the job that are wanted, in input order.
+
+        Args:
+            beyond: the number of the row behind which is looked, or before which where it goes backwards.
+            limit: of the rows found.
+            most: of the rows looked at, so that it does not take long. Very long texts count for many rows.
+        """
+        ...
+
+    def row(self, job: Job, number: int) -> RowDetail:
+        """The row of this number, or a JobError."""
+        ...
+
+    def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
+        """The requests that carried a row, those in flight too, in the order of sending.
+
+        Args:
+            beyond: the request behind which is looked; 0: all.
+            most: of the requests looked at, so that it does not take long.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from batchjob.model import Job, Outage, Value
 
@@ -65,6 +65,40 @@ class ExportRow(NamedTuple):
     cached_input_tokens: int | None
     output_tokens: int | None
     cost_picousd: int | None
+
+
+class RowFilter(Value, frozen=True):
+    """Which rows of a job are looked for: those that meet every condition. None and "" are none."""
+
+    state: str | None = None
+    label: str | None = None
+    source: str | None = None
+    kind: str | None = None  # of the error of a failed or unconfirmed row
+    matched: str | None = None  # how the label was read from the answer
+    text: str = ""  # stands in its text, in capitals or not; or is its whole id
+
+
+class Found(NamedTuple):
+    """Rows that were looked for, as ExportRow has them, in input order."""
+
+    rows: list[tuple[Any, ...]]
+    looked_to: int  # the number of the last row that was looked at; of the first one, where it went backwards
+    ended: bool  # there are no rows behind it
+
+
+class RowDetail(NamedTuple):
+    """A row, with what an export does not need."""
+
+    row: ExportRow
+    line: int
+    matched: str | None
+
+
+class FoundRequests(NamedTuple):
+    """Requests that carried a row, as RequestRecord has them, and how far was looked."""
+
+    requests: list[tuple[Any, ...]]
+    looked_to: int | None  # the last request that was looked at; None: there are no more
 
 
 class RequestRecord(NamedTuple):

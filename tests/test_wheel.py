@@ -21,6 +21,9 @@ INSIDE = (
     "batchjob/examples/labels.txt",
     "batchjob/examples/README.md",  # the licence of the texts
     "batchjob/sandbox/banking77.tsv",
+    "batchjob/page/static/index.html",
+    "batchjob/page/static/vendor/preact-htm.js",
+    "batchjob/page/static/vendor/LICENSE.preact",
 )
 IN_SOURCE = (
     "README.md",

@@ -30,6 +30,7 @@ COMMANDS = {
     "resume": "Continue the unfinished rows of a job.",
     "retry": "Put failed rows back and run only those.",
     "status": "Progress, from any process at any time.",
+    "view": "The same and every row on a local page, in a browser.",
     "errors": "Failed and unconfirmed rows by kind, and what to do.",
     "export": "Labels in input order, to a file or stdout.",
     "score": "How good the labels are, beside those of a person.",

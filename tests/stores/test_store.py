@@ -30,7 +30,8 @@ from batchjob.model import (
     Usage,
 )
 from batchjob.ports import Store, StoreReader
-from batchjob.states import CostSource, Event, JobState, Outcome, Purpose, Source, State
+from batchjob.records import Found, RowFilter
+from batchjob.states import CostSource, Event, JobState, Matched, Outcome, Purpose, Source, State
 from batchjob.stores import open_check, open_reader, open_store
 
 SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text", "more"), "id", "text", None, None)
@@ -411,6 +412,93 @@ async def test_a_reader_gives_some_rows_or_those_that_were_asked_for(bench: Benc
         assert numbers("pending") == [2, 3, 5, 6]
         assert numbers("near") == numbers("unconfirmed") == []
         assert numbers(asked=2) == [1, 2, 4, 5]
+
+
+# ---------------------------------------------------------------- looked for, a piece at a time
+
+
+def numbers(found: Found) -> tuple[list[int], int, bool]:
+    return [record[0] for record in found.rows], found.looked_to, found.ended
+
+
+async def test_rows_are_found_by_every_condition_a_bounded_piece_at_a_time(bench: Bench) -> None:
+    request = await bench.claim(1, 2, 3)
+    near = RowResult(2, Event.COMPLETE, 1, 1, "no", Source.MODEL, "No!", matched=Matched.NEAR)
+    failed = RowResult(3, Event.FAIL, 1, 1, error_kind="off_list", error="?")
+    await bench.store.commit([Settle(request, Outcome.ANSWERED, (labelled(1), near, failed), 3.0)])
+    with bench.read() as reader:
+        job = reader.job("job")
+
+        def find(beyond: int = 0, limit: int = 9, most: int = 9, *, back: bool = False, **wanted: Any) -> Any:
+            found = reader.find_rows(job, RowFilter(**wanted), beyond=beyond, limit=limit, most=most, backwards=back)
+            assert found.rows == [record for record in reader.export_rows(job) if record[0] in numbers(found)[0]]
+            return numbers(found)
+
+        assert find() == ([1, 2, 3, 4, 5, 6], 6, True)
+        assert find(limit=2) == ([1, 2], 2, False)
+        assert find(2, 2) == ([3, 4], 4, False)
+        assert find(7, 2, back=True) == ([5, 6], 5, False)
+        assert find(3, back=True) == ([1, 2], 1, True)
+        assert find(1, back=True) == ([], 1, True)
+        assert find(6) == ([], 6, True)
+        assert find(state="done") == ([1, 2], 6, True)
+        assert find(state="pending", most=3) == ([], 3, False), "it looks no further than it may"
+        assert find(3, state="pending", most=2) == ([4, 5], 5, False)
+        assert find(label="no", source="model") == ([2], 6, True)
+        assert find(matched="near") == ([2], 6, True)
+        assert find(kind="off_list", most=1) == ([3], 6, True), "failed rows are found wherever they are"
+        assert find(kind="off_list", state="done") == ([], 6, True)
+
+
+async def test_a_text_is_found_in_capitals_too_and_an_id_as_a_whole(bench: Bench) -> None:
+    await bench.store.create_job(uid="b", name="b", source=SOURCE, settings=b"{}", task=TASK, at=1.0)
+    texts = ("Über %1", "ueber", "an ÜBER_", "x" * 10_000, "R-1")
+    rows = [(n + 1, f"R-{n}", text, None, None) for n, text in enumerate(texts, 1)]
+    await bench.store.commit([AddRows(2, Chunk(1, rows, 10, "d", True))])
+    with bench.read() as reader:
+        job = reader.job("b")
+
+        def find(text: str, most: int = 99, **more: Any) -> Any:
+            return numbers(reader.find_rows(job, RowFilter(text=text), beyond=0, limit=9, most=most, **more))
+
+        assert find("über") == ([1, 3], 5, True)
+        assert find("%") == ([1], 5, True)
+        assert find("_") == ([3], 5, True)
+        assert find("R-1") == ([1, 5], 5, True)
+        assert find("R-") == ([5], 5, True)
+        assert find("x", most=5) == ([4], 4, False), "a long text counts for several"
+
+
+async def test_a_row_has_its_story_by_number_and_each_request_that_carried_it(bench: Bench) -> None:
+    first = await bench.claim(1, 2)
+    again = [RowResult(n, Event.RELEASE, 1) for n in (1, 2)]
+    await bench.store.commit([Settle(first, Outcome.REJECTED, tuple(again), 3.0, 429)])
+    second = await bench.claim(2)
+    await bench.store.commit([Settle(second, Outcome.ANSWERED, (labelled(2),), 4.0)])
+    third = await bench.claim(2, purpose=Purpose.VERIFY)
+    with bench.read() as reader:
+        job = reader.job("job")
+        detail = reader.row(job, 2)
+        assert (detail.row.number, detail.row.text, detail.row.label, detail.line) == (2, "text 2", "yes", 3)
+        with pytest.raises(JobError, match="no row 7: its rows are 1 to 6"):
+            reader.row(job, 7)
+
+        def carried(number: int, beyond: int = 0, most: int = 9) -> Any:
+            found = reader.row_requests(job, number, beyond=beyond, most=most)
+            assert found.requests == [one for one in reader.requests(job) if one in found.requests]
+            return [one[0] for one in found.requests], found.looked_to
+
+        assert carried(2) == ([first, second, third], None)
+        assert carried(1) == ([first], None)
+        assert carried(3) == ([], None)
+        assert carried(2, most=1) == ([first], first)
+        assert carried(2, first, 1) == ([second], second)
+    await bench.again()
+    other = await bench.claim(2, purpose=Purpose.VERIFY)
+    with bench.read() as reader:
+        job = reader.job("job")
+        assert carried(2) == ([first, second, third, other], None)
+        assert carried(2, third) == ([other], None)
 
 
 async def test_the_input_may_lie_elsewhere_and_one_that_is_not_read_is_known(bench: Bench) -> None:

@@ -5,6 +5,7 @@ The standard library's sqlite3 and no event loop, because `status` should answer
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,11 @@ from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
 from batchjob.model import InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.providers.dialect import place_of
-from batchjob.records import CacheShare, Problem, Snapshot
+from batchjob.records import CacheShare, Found, FoundRequests, Problem, RowDetail, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig
-from batchjob.stores.sqlite import ids, schema
+from batchjob.stores.sqlite import finding, ids, schema
 from batchjob.stores.sqlite.files import check_sides
+from batchjob.stores.sqlite.finding import EXPORT_ROWS, REQUESTS
 from batchjob.stores.sqlite.group import QUERIES
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
@@ -105,9 +107,15 @@ class SqliteReader:
         self.close()
 
     def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
+        with self._asked() as db:
+            return db.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for a question or a few that take no longer than they may; errors in our words."""
         self._until = time.monotonic() + (inf if self.counts_all else QUERY_SECONDS)
         try:
-            return self._db.execute(query, values).fetchall()
+            yield self._db
         except sqlite3.Error as error:
             raise schema.translate(error, self.path) from error
         except OverflowError as error:
@@ -293,6 +301,23 @@ class SqliteReader:
             raise schema.damaged(self.path, "rows out of order")
         return page
 
+    def find_rows(
+        self, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool = False
+    ) -> Found:
+        """See ports.StoreReader.find_rows."""
+        with self._asked() as db:
+            return finding.find_rows(db, job, wanted, beyond=beyond, limit=limit, most=most, backwards=backwards)
+
+    def row(self, job: Job, number: int) -> RowDetail:
+        """See ports.StoreReader.row."""
+        with self._asked() as db:
+            return finding.row(db, job, number)
+
+    def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
+        """See ports.StoreReader.row_requests."""
+        with self._asked() as db:
+            return finding.row_requests(db, job, number, beyond=beyond, most=most)
+
     def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:
         """See ports.StoreReader.unfinished_rows."""
         first, _ = ids.row_range(job.id)
@@ -344,13 +369,6 @@ PROBLEMS = ids.expand(
     " WHERE row.error_kind = ? AND row.state IN ('failed', 'unconfirmed') AND row.id > ? AND row.id <= ?"
     " ORDER BY row.id LIMIT ?"
 )
-EXPORT_ROWS = ids.expand(
-    "SELECT number_of(row.id), input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
-    " row.error, row.origin, row.answer, row.attempts, row.confidence, request.provider_id, request.rows,"
-    " request.model, request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
-    " FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.request_id"
-    " WHERE row.id > :last AND row.id <= :end{which} ORDER BY row.id LIMIT :limit"
-)
 ONLY = {
     "done": "row.state = 'done'",
     "failed": "row.state = 'failed'",
@@ -364,14 +382,6 @@ UNFINISHED_ROWS = ids.expand(
     "SELECT number_of(row.id), input.line, input.key, input.text, input.rest, input.defect"
     " FROM row CROSS JOIN input ON input.id = row.id"
     " WHERE row.id > ? AND row.id <= ? AND row.state IN ('pending', 'in_flight') ORDER BY row.id"
-)
-REQUESTS = (
-    "SELECT id, client_key, provider_id, rows, purpose, model, sent_at, ended_at, outcome, status,"
-    " input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd / 1e12, cost_source, odd_usage,"
-    " error_kind, error FROM request WHERE id > ? AND id <= ?"
-    " UNION ALL"
-    " SELECT id, client_key, NULL, rows, purpose, model, sent_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
-    " cost_picousd / 1e12, NULL, NULL, NULL, NULL FROM intent WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
 )
 CACHE_BY_JOB = (
     "SELECT job.name, count(*), sum(off_list), min(at), max(at), sum(length(CAST(label AS BLOB)))"

@@ -1,0 +1,137 @@
+"""Rows that are looked for, a bounded piece of a job at a time: what a page shows of a job of any size.
+
+Numbers of rows, and of requests in a run, have no gaps. So a piece is a range of ids, and looking at it costs the same
+wherever it lies.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from batchjob.errors import JobError
+from batchjob.model import Job
+from batchjob.records import ExportRow, Found, FoundRequests, RowDetail, RowFilter
+from batchjob.stores.sqlite import ids
+
+LONG_CHARACTERS = 2000
+"""A text counts for one row more each time it is this long."""
+
+_EXPORTED = (
+    "number_of(row.id), input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
+    " row.error, row.origin, row.answer, row.attempts, row.confidence, request.provider_id, request.rows,"
+    " request.model, request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
+)
+_FROM = "FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON request.id = row.request_id"
+EXPORT_ROWS = ids.expand(
+    f"SELECT {_EXPORTED} {_FROM} WHERE row.id > :last AND row.id <= :end{{which}} ORDER BY row.id LIMIT :limit"
+)
+_DETAIL = ids.expand(f"SELECT {_EXPORTED}, input.line, row.matched {_FROM} WHERE row.id = ?")
+_THESE = ids.expand(f"SELECT {_EXPORTED} {_FROM} WHERE row.id IN (SELECT value FROM json_each(?)) ORDER BY row.id")
+_PLACES = "SELECT row.id FROM row WHERE {which} ORDER BY row.id {order} LIMIT :limit"
+_TEXTS = (
+    "SELECT row.id, input.key, input.text FROM row CROSS JOIN input ON input.id = row.id"
+    " WHERE {which} ORDER BY row.id {order}"
+)
+_CONDITIONS = {
+    "state": "row.state = :state",
+    "label": "row.label = :label",
+    "source": "row.source = :source",
+    "matched": "row.matched = :matched",
+    "kind": "row.error_kind = :kind AND row.state IN ('failed', 'unconfirmed')",
+}
+
+_REQUEST = (
+    "SELECT id, client_key, provider_id, rows, purpose, model, sent_at, ended_at, outcome, status,"
+    " input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_picousd / 1e12, cost_source, odd_usage,"
+    " error_kind, error FROM request WHERE id > ? AND id <= ?"
+)
+_INTENT = (
+    "SELECT id, client_key, NULL, rows, purpose, model, sent_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+    " cost_picousd / 1e12, NULL, NULL, NULL, NULL FROM intent WHERE id > ? AND id <= ?"
+)
+REQUESTS = f"{_REQUEST} UNION ALL {_INTENT} ORDER BY id LIMIT ?"
+_CARRIES = " AND instr(replace(replace(rows, '[', ','), ']', ','), ?) > 0"
+_CARRYING = f"{_REQUEST}{_CARRIES} UNION ALL {_INTENT}{_CARRIES} ORDER BY id"
+_LAST_REQUEST = (
+    "SELECT max(coalesce((SELECT max(id) FROM request WHERE id > :first AND id <= :end), 0),"
+    " coalesce((SELECT max(id) FROM intent WHERE id > :first AND id <= :end), 0))"
+)
+
+
+def find_rows(
+    db: sqlite3.Connection, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool
+) -> Found:
+    """See ports.StoreReader.find_rows."""
+    by_index = wanted.kind is not None and not wanted.text
+    reach = job.rows if by_index else most
+    first, last = (max(beyond - 1 - reach, 0), beyond - 1) if backwards else (beyond, min(beyond + reach, job.rows))
+    if last <= first:
+        return Found([], beyond, ended=True)
+    edge = first + 1 if backwards else last
+    found, looked = _places(db, job, wanted, (first, last), limit, most, backwards)
+    looked_to = edge if looked is None else looked
+    rows = db.execute(_THESE, (str(sorted(found)),)).fetchall()
+    return Found(rows, looked_to, ended=looked_to == (1 if backwards else job.rows))
+
+
+def _places(
+    db: sqlite3.Connection, job: Job, wanted: RowFilter, span: tuple[int, int], limit: int, most: int, backwards: bool
+) -> tuple[list[int], int | None]:
+    """The ids of wanted rows in a span of numbers, and where looking ended before the span did."""
+    given = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
+    which = " AND ".join(["row.id > :first AND row.id <= :last", *(_CONDITIONS[name] for name in given)])
+    values = {**given, "first": ids.row_id(job.id, span[0]), "last": ids.row_id(job.id, span[1]), "limit": limit}
+    order = "DESC" if backwards else "ASC"
+    if wanted.text:
+        cursor = db.execute(_TEXTS.format(which=which, order=order), values)
+        try:
+            return _holding(cursor, wanted.text, limit, most)
+        finally:
+            cursor.close()
+    found = [id_ for (id_,) in db.execute(_PLACES.format(which=which, order=order), values)]
+    return found, ids.number_of(found[-1]) if len(found) == limit else None
+
+
+def _holding(
+    candidates: Iterator[tuple[int, str, str]], text: str, limit: int, most: int
+) -> tuple[list[int], int | None]:
+    """Those of the candidates that hold a text; and where looking ended, if not with the last of them."""
+    sought, found, weight = text.casefold(), list[int](), 0
+    for id_, key, held in candidates:
+        weight += 1 + len(held) // LONG_CHARACTERS
+        if sought in held.casefold() or key == text:
+            found.append(id_)
+        if len(found) == limit or weight >= most:
+            return found, ids.number_of(id_)
+    return found, None
+
+
+def row(db: sqlite3.Connection, job: Job, number: int) -> RowDetail:
+    """See ports.StoreReader.row."""
+    record: tuple[Any, ...] | None = None
+    if 0 < number <= job.rows:
+        record = db.execute(_DETAIL, (ids.row_id(job.id, number),)).fetchone()
+    if record is None:
+        raise JobError(f"job {job.name!r} has no row {number:,}: its rows are 1 to {job.rows:,}")
+    *exported, line, matched = record
+    return RowDetail(ExportRow(*exported), line, matched)
+
+
+def row_requests(db: sqlite3.Connection, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
+    """See ports.StoreReader.row_requests."""
+    found: list[tuple[Any, ...]] = []
+    sought = f",{number},"
+    for (run_id,) in db.execute("SELECT id FROM run WHERE job_id = ? ORDER BY id", (job.id,)).fetchall():
+        first, end = ids.request_range(run_id)
+        first = max(first, beyond)
+        (last,) = db.execute(_LAST_REQUEST, {"first": first, "end": end}).fetchone()
+        if last <= first:
+            continue
+        upto = min(last, first + most)
+        found += db.execute(_CARRYING, (first, upto, sought, first, upto, sought)).fetchall()
+        most -= upto - first
+        if most <= 0:
+            return FoundRequests(found, upto)
+    return FoundRequests(found, None)
