@@ -87,6 +87,7 @@ def test_failed_rows_are_wrong_and_pending_ones_are_left_out(scored: BatchJob) -
         "pending": 2,
         "unconfirmed": 0,
         "without_gold": 1,
+        "examples": 0,
     }
     said = scored("score", "--gold", "gold").out
     assert f"{right} right of 303 scored, of them 1 failed, which count as wrong" in said

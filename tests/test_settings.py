@@ -93,10 +93,10 @@ def test_every_field_of_a_table_is_declared(table: type[msgspec.Struct]) -> None
 def test_every_setting_has_its_flag_or_is_a_table(setting: Setting) -> None:
     assert (setting.table is None) == bool(setting.commands)
     for name in ALWAYS:
-        options = [option for option in command(name).params if setting.option in option.opts]
+        options = [option for option in command(name).params if option.name == setting.name]
         assert bool(options) == (name in setting.commands), name
         for option in options:
-            assert option.name == setting.name
+            assert setting.option in option.opts
             assert (f"--no-{setting.option[2:]}" in option.secondary_opts) == setting.switch
             assert setting.about.sentence.rstrip(".") in help_of(name) or "same endpoint" in help_of(name)
 
@@ -218,7 +218,7 @@ def test_help_loads_no_library_that_it_does_not_use(name: str, tmp_path: Path) -
 def test_the_settings_that_decide_are_these() -> None:
     assert set(deciding()) == {
         *("base_url", "model", "labels", "fallback", "prompt", "temperature", "rules", "routes"),
-        *("text_column", "encoding", "thinking", "params", "models", "descriptions"),
+        *("text_column", "encoding", "thinking", "params", "models", "descriptions", "examples"),
     }
 
 

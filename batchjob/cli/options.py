@@ -49,17 +49,17 @@ class GroupedCommand(click.Command):
 def setting_option(setting: Setting, said: str) -> Callable[[F], F]:
     """The flag of a setting, with its help."""
     more: dict[str, Any] = {"help": said, "cls": GroupedOption, "group": setting.about.group}
+    names = (setting.option, setting.name)
     if setting.pairs:
-        names = (setting.option, setting.name)
         return click.option(*names, multiple=True, metavar=setting.shown, callback=_or_none, **more)
     if setting.switch:
-        return click.option(f"{setting.option}/--no-{setting.option[2:]}", default=None, **more)
+        return click.option(f"{setting.option}/--no-{setting.option[2:]}", setting.name, default=None, **more)
     if setting.kind is bool:
-        return click.option(setting.option, is_flag=True, **more)
+        return click.option(*names, is_flag=True, **more)
     if setting.choices:
-        return click.option(setting.option, type=click.Choice(setting.choices), **more)
+        return click.option(*names, type=click.Choice(setting.choices), **more)
     kind = setting.kind if setting.kind in (int, float) else str
-    return click.option(setting.option, type=kind, metavar=setting.shown, **more)
+    return click.option(*names, type=kind, metavar=setting.shown, **more)
 
 
 def _or_none(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -19,6 +19,7 @@ from batchjob.forecast.estimate import outlook
 from batchjob.forecast.suggest import suggested
 from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
+from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.intake import open_as_set
 from batchjob.model import Chunk, InputRow
 from batchjob.money.prices import prices_of
@@ -49,6 +50,8 @@ def command(inputs: tuple[str, ...], db: str | None, config: str | None, as_json
     gathered = gather_settings(config, flags)
     settings = gathered.settings
     usable(settings)
+    if settings.labels:
+        settings = with_examples(settings, inputs)
     path = database(db, configured=gathered.db)
     reader = open_as_set(inputs, settings)
     profile = _profile(reader, settings, path, {name for name, value in flags.items() if value is not None})
@@ -104,6 +107,7 @@ def usable(settings: JobConfig) -> None:
         msgspec.structs.replace(
             settings,
             labels=settings.labels or ("label",),
+            examples=settings.examples if settings.labels else (),
             model=settings.model or "model",
             base_url=settings.base_url or "http://localhost",
         )

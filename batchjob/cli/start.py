@@ -16,6 +16,7 @@ from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
 from batchjob.errors import SettingError
 from batchjob.jobs import plans
+from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.plans import Plan
 from batchjob.model import Job
 from batchjob.settings.config import JobConfig, merge
@@ -54,7 +55,7 @@ def command(
     if gathered.where:
         say(f"settings from {gathered.where}", quiet=settings.quiet)
     if show_prompt:
-        return show_request(inputs, settings)
+        return show_request(inputs, with_examples(settings, inputs))
     key_command = api_key_command or gathered.key_command
     if not dry_run and not key_command:  # a command is asked once, when all else is right
         require_key(settings)

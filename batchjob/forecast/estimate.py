@@ -28,6 +28,8 @@ class Estimate(Value, frozen=True):
     expected_usd: float | None
     worst_usd: float | None  # every byte a token, every answer as long as it may be; without requests sent again
     seconds: float
+    examples_tokens: int = 0  # of those that are sent
+    examples_usd: float | None = None  # of what is expected
 
 
 class Outlook(Value, frozen=True):
@@ -104,6 +106,10 @@ def _estimate(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | N
         usd(sum(expected for expected, _ in costs)) if known else None,
         usd(sum(worst for _, worst in costs)) * config.max_paid if known else None,
         max(seconds),
+        sum(bill.examples_tokens for bill in bills.values()),
+        usd(sum(cost_picousd(Usage(b.examples_tokens), p) for m, b in bills.items() if (p := prices.get(m))))
+        if known
+        else None,
     )
 
 
@@ -114,6 +120,7 @@ class _Bill(Value, frozen=True):
     usage: Usage
     most_bytes: int
     most_output: int
+    examples_tokens: int
 
     def worst(self, price: KnownPrice) -> int:
         # Each request may have REQUEST_TOKENS more than its bytes, and worst_case_picousd adds them for one.
@@ -149,6 +156,7 @@ def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int, dialect: D
         + round(asked.text_bytes * more)
         + (asked.rows + verified) * ROW_BYTES
         + shared_rows * (schema + prompt.names_bytes),
+        examples_tokens=round((requests + verified) * prompt.examples_tokens),
         most_output=(alone + verified) * most_tokens(config, dialect, 1) + shared * most_tokens(config, dialect, each),
     )
 

@@ -13,6 +13,7 @@ import msgspec
 from batchjob.errors import JobError, SettingError
 from batchjob.files import real_path
 from batchjob.forecast.work import Work
+from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.guard import check_run
 from batchjob.jobs.intake import open_as_set, rest_of, rest_of_input
 from batchjob.model import Chunk, InputSource, Job
@@ -31,7 +32,7 @@ from batchjob.task.identity import Task
 from batchjob.task.prompt import prompt_of
 from batchjob.task.routes import check_routes
 
-ASKS_OTHERWISE = ("labels", "descriptions", "prompt", "fallback", "model")
+ASKS_OTHERWISE = ("labels", "descriptions", "examples", "prompt", "fallback", "model")
 """With others of these a finished job's input is likely meant to be mended, and not to be paid for again."""
 
 
@@ -117,8 +118,9 @@ def plan_start(
     reader = open_as_set(paths, config)
     prompt_of(config, reader.source)  # before anything is made, for it may name what is no column
     config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
-    task = Task.of(config)
     known = _jobs_of(db, reader.source.place)
+    config = with_examples(config, paths, [] if new else [settings_of(job) for job in known])
+    task = Task.of(config)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
     if config.name and (job is None or job.name != config.name):
         job = _named(db, config, reader, task, new=new)

@@ -19,7 +19,8 @@ from batchjob.scoring.counts import Counts, Judged
 from batchjob.settings.config import JobConfig
 from batchjob.states import State
 from batchjob.task.columns import column_reader
-from batchjob.views.score import WITHOUT_GOLD, ScoreReport, score_report
+from batchjob.task.examples import is_example
+from batchjob.views.score import EXAMPLE, WITHOUT_GOLD, ScoreReport, score_report
 
 GOLD_COLUMNS = ("gold", "label")
 """The columns of a file of gold that are taken where none is named."""
@@ -106,13 +107,16 @@ def score(reader: StoreReader, job: Job, gold: Gold) -> ScoreReport:
 
 def judged_rows(reader: StoreReader, job: Job, gold_of: GoldOf) -> Iterator[Judged | str]:
     """The rows of a job in input order: those that have gold and their end; of one without an end its state, and
-    WITHOUT_GOLD of one without gold.
+    WITHOUT_GOLD of one without gold, and EXAMPLE of one whose text the model was told with its label.
     """
+    shown = is_example(msgspec.json.decode(job.settings, type=JobConfig))
     for record in reader.export_rows(job):
         _, key, text, rest, label, source, state, kind, _, _, answer, *_ = record
         gold = gold_of(key, rest)
         if not gold:
             yield WITHOUT_GOLD
+        elif shown(text):
+            yield EXAMPLE
         elif state in SCORED_STATES:
             yield Judged(key, text, gold, label, source, kind, answer)
         else:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from batchjob.settings.declared import ALWAYS, About, Because, Decides
 from batchjob.settings.endpoint import EndpointSettings
-from batchjob.settings.tables import Count, OfModel, Route, Rule
+from batchjob.settings.tables import Count, Example, Length, OfModel, Route, Rule
 
 
 class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -64,6 +64,33 @@ class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown
         ),
         Decides(but="white space at its end"),
     ] = None
+    examples: Annotated[
+        tuple[Example, ...],
+        About("task", "Texts with their labels, which stand in each request.", unset="none"),
+        Decides(),
+    ] = ()
+    draw_examples: Annotated[
+        Count | None,
+        About(
+            "task",
+            "Draw so many examples from the input's first 50,000 rows, evenly over the labels.",
+            "N",
+            "none are drawn",
+            8,
+            flag="--examples",
+        ),
+        Because("what it draws is in the examples, which do", then="by the examples that are drawn"),
+    ] = None
+    gold: Annotated[
+        str | None,
+        About("task", "Column with labels by hand, which examples are drawn from.", "NAME", "none", "gold"),
+        Because("what is drawn is in the examples, which do", then="by the examples that are drawn"),
+    ] = None
+    examples_seed: Annotated[
+        Length,
+        About("task", "Another number draws other examples."),
+        Because("what it draws is in the examples, which do", then="by the examples that are drawn"),
+    ] = 0
     temperature: Annotated[
         float,
         Meta(ge=0, le=2),

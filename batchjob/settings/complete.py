@@ -35,6 +35,10 @@ def check(config: JobConfig) -> JobConfig:
     if unknown is not None:
         known = ", ".join(config.labels[:MOST_NAMED]) + (", ..." if len(config.labels) > MOST_NAMED else "")
         raise SettingError(f"{unknown!r} is described, and is no label of this job. The labels are: {known}")
+    for number, example in enumerate(config.examples, 1):
+        if example.label not in config.labels or not example.text.strip():
+            wrong = f"{example.label!r} is not a label of this job" if example.text.strip() else "its text is blank"
+            raise SettingError(f"example number {number}: {wrong}")
     if not config.base_url:
         raise SettingError(
             "no endpoint: give --base-url https://host/v1 (or set OPENAI_BASE_URL), or try it out with --sandbox"

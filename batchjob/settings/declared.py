@@ -49,7 +49,7 @@ class About(msgspec.Struct, frozen=True):
     env: tuple[str, ...] = ()  # variables that give it; the first that is set counts
     commands: tuple[str, ...] = ()  # that take its flag, if not those of the group
     in_file: bool = True  # whether job.toml may have it
-    flag: str = ""  # of a table whose keys are the user's own: gives one of them, and is repeatable
+    flag: str = ""  # if not by its name; of a table whose keys are the user's own: gives one of them, repeatable
 
 
 class Decides(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ class Setting(msgspec.Struct, frozen=True):
     @property
     def pairs(self) -> bool:
         """Whether its keys are the user's own."""
-        return bool(self.about.flag)
+        return self.kind is dict and bool(self.about.flag)
 
     @property
     def shown(self) -> str:

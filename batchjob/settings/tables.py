@@ -37,6 +37,13 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Annotated[str | None, Column("What `column` must hold.")] = None
 
 
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An `[[examples]]` table: a text with the label it is to get, as the model is told."""
+
+    text: Annotated[str, Column("A text like those of the input.", "Where is my refund?")]
+    label: Annotated[str, Column("Its label, one of the job's.", "refund")]
+
+
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A `[prices."MODEL"]` table: USD per million tokens."""
 

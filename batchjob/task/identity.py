@@ -23,7 +23,7 @@ READING = 2
 """The version of how answers are read, and of which texts are the same: another one must not take over labels that were
 remembered by this one."""
 
-QUESTION = ("base_url", "labels", "descriptions", "prompt", "temperature", "thinking", "params", "models")
+QUESTION = ("base_url", "labels", "descriptions", "examples", "prompt", "temperature", "thinking", "params", "models")
 """The settings a request's body and address come from, besides the model, which each row may have another of."""
 
 NO_ANSWER = frozenset(

@@ -11,6 +11,8 @@ import msgspec
 
 from batchjob.model import InputSource, Row
 from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Example
+from batchjob.task.examples import told
 from batchjob.task.labels import LabelSet
 from batchjob.task.template import LABELS, TEXT, Template, read_template
 from batchjob.task.words import stands_alone
@@ -47,7 +49,7 @@ class Prompt:
     A prompt of the user's own may hold {labels}, where the labels are put as a list, with what they mean, and {column},
     where a row's value of that column is put; {text} is the text column. Without the text in it the prompt is the
     system message, and the text is the user's; without {labels} the list is appended, unless the prompt names every
-    label and none is described.
+    label and none is described. Examples stand behind the prompt, or before it where it holds the text.
 
     Many rows go as one JSON object of texts by number, counted from 1 within the request, so that no text can pass for
     another row; where the prompt uses other columns too, of objects by number. What is said of that comes last: the
@@ -64,6 +66,7 @@ class Prompt:
         source: InputSource | None = None,
         *,
         descriptions: Mapping[str, str] = NONE,
+        examples: Sequence[Example] = (),
     ) -> None:
         template = read_template(prompt if prompt is not None and prompt.strip() else DEFAULT_PROMPT, source)
         said = not descriptions and _all_named(labels, template.letters)
@@ -73,6 +76,12 @@ class Prompt:
         listed = "\n".join(_listed(label, descriptions.get(label, "")) for label in labels.labels)
         self._letters, self._places = _with_labels(template, listed)
         self._in_place = TEXT in self._places
+        self.examples, shown = len(examples), told(examples) if examples else ""
+        self.examples_tokens = estimate_tokens(shown)
+        if examples and self._in_place:  # what comes behind the text would pass for a part of it
+            self._letters[0] = f"{shown}\n\n{self._letters[0]}"
+        elif examples:
+            self._letters[-1] = f"{self._letters[-1].rstrip()}\n\n{shown}"
         self._order = tuple(dict.fromkeys(self._places if self._in_place else (*self._places, TEXT)))
         self.columns = tuple(name for name in self._order if name != TEXT)  # besides the text
         self.names_tokens = sum(estimate_tokens(f'"{name}":"",') for name in self._order) if self.columns else 0.0
@@ -161,7 +170,9 @@ def prompt_of(config: JobConfig, source: InputSource | None) -> Prompt:
     Raises:
         SettingError: it names what is no column of the input.
     """
-    return Prompt(LabelSet(config.labels), config.prompt, source, descriptions=config.descriptions)
+    return Prompt(
+        LabelSet(config.labels), config.prompt, source, descriptions=config.descriptions, examples=config.examples
+    )
 
 
 def _listed(label: str, description: str) -> str:

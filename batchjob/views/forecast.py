@@ -317,6 +317,9 @@ def _estimate_lines(estimate: Estimate) -> Iterator[str]:
         yield "  cost    unknown"
     else:
         yield f"  cost    {about(estimate.expected_usd)}, at worst {about(estimate.worst_usd)}"
+    if estimate.examples_tokens:
+        worth = "" if estimate.examples_usd is None else f", {about(estimate.examples_usd)}"
+        yield f"  of that about {_about(estimate.examples_tokens)} tokens in{worth} for the examples"
     yield f"  time    about {duration(max(estimate.seconds, 1))}"
 
 

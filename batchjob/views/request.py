@@ -47,5 +47,8 @@ def prompt_lines(prompt: Prompt) -> Iterator[str]:
     """What is to be said of a prompt: columns it uses besides the text, and a list that it did not ask for."""
     if prompt.columns:
         yield f"columns   {', '.join(map(printable, prompt.columns))}, besides the text, are in the prompt"
+    if prompt.examples:
+        tokens = round(prompt.examples_tokens)
+        yield f"examples  {prompt.examples:,} stand in each request: about {counted(tokens, 'token')} of it"
     if prompt.appends_labels:
         yield f"prompt    {LIST_APPENDED}"

@@ -15,6 +15,7 @@ from batchjob.states import State
 from batchjob.views.lines import cut, padded, width
 
 WITHOUT_GOLD = "without_gold"
+EXAMPLE = "example"
 """Beside the states of rows that are left out."""
 MOST_LABELS = 30
 MOST_CONFUSIONS = 10
@@ -40,6 +41,7 @@ class ScoredRows(Value, frozen=True):
     pending: int  # and in flight
     unconfirmed: int
     without_gold: int
+    examples: int  # and rows with the same text: the model was told their label
 
 
 class SourceScore(Value, frozen=True):
@@ -96,6 +98,7 @@ def score_report(
             pending=left_out.get(State.PENDING, 0) + left_out.get(State.IN_FLIGHT, 0),
             unconfirmed=left_out.get(State.UNCONFIRMED, 0),
             without_gold=left_out.get(WITHOUT_GOLD, 0),
+            examples=left_out.get(EXAMPLE, 0),
         ),
         accuracy=counts.accuracy,
         macro_f1=macro_f1([one for one in scores if one.label in known]),
@@ -159,7 +162,12 @@ def _foreign_lines(report: ScoreReport) -> Iterator[str]:
 def _row_lines(rows: ScoredRows, strangers: int) -> Iterator[str]:
     failed = f", of them {rows.failed:,} failed, which count as wrong" if rows.failed else ""
     yield f"rows      {rows.right:,} right of {rows.scored:,} scored{failed}"
-    left = {"pending or in flight": rows.pending, "unconfirmed": rows.unconfirmed, "without gold": rows.without_gold}
+    left = {
+        "pending or in flight": rows.pending,
+        "unconfirmed": rows.unconfirmed,
+        "without gold": rows.without_gold,
+        "that the model was told as examples": rows.examples,
+    }
     told = ", ".join(f"{count:,} {what}" for what, count in left.items() if count)
     if told:
         yield f"left out  {told}"

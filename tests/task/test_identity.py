@@ -55,6 +55,7 @@ OTHER: dict[str, Any] = {
     "models": {"m": {"params": {"seed": 7}}},
     "headers": {"X-Title": "x"},
     "descriptions": {"a": "the first"},
+    "examples": [{"text": "x", "label": "a"}],
     "auth": "none",
     "provider": "vllm",
 }
