@@ -30,6 +30,10 @@ class Layout(Value, frozen=True):
     header_row: bool = True
 
 
+OF_SAMPLE = "\x1f"
+"""Before the sample in the place of an input of which a job has only that."""
+
+
 class InputSource(Value, frozen=True):
     """Where a job's rows come from, as far as it is known before reading: enough to open it again."""
 
@@ -47,6 +51,7 @@ class InputSource(Value, frozen=True):
     more: tuple[str, ...] = ()  # files whose rows come behind those of `path`
     file_column: str = ""  # which of them a row is from; "" where there is but one
     beside: tuple[str, ...] = ()  # the other files the job was begun with: of labels, prompt and settings
+    sample: str = ""  # of a try: which of its rows the job has; "" for all
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -56,7 +61,7 @@ class InputSource(Value, frozen=True):
     @property
     def place(self) -> str:
         """What tells the input from others."""
-        return "\n".join(self.paths)
+        return "\n".join((*self.paths, f"{OF_SAMPLE}{self.sample}") if self.sample else self.paths)
 
 
 class Notice(NamedTuple):

@@ -249,7 +249,8 @@ class StoreReader(Protocol):
         ...
 
     def latest(self, *, unfinished: bool = False) -> Job:
-        """The job that was worked on last, or, where `unfinished` is set, the only one that is not finished.
+        """The job that was worked on last, or, where `unfinished` is set, the only one that is not finished. Those that
+        `try` made for a few rows are left out.
 
         Raises:
             JobError: there is none, or there are several unfinished ones.

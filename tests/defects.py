@@ -1447,3 +1447,26 @@ def _(pairs: Any) -> None:
         return both_sides(k, n) / 2
 
     put(pairs, "_binomial", one_side)
+
+
+@defect(
+    "a try's job is the latest",
+    "stores.sqlite.reader",
+    "tests/test_try.py::test_its_jobs_are_listed_only_when_asked_for_and_are_never_the_latest",
+)
+def _(reader: Any) -> None:
+    put(reader, "WHOLE", "1")
+
+
+@defect(
+    "a try draws among all rows, with gold or not",
+    "jobs.trials",
+    "tests/test_try.py::test_with_gold_only_rows_that_have_some_are_drawn",
+)
+def _(trials: Any) -> None:
+    scores = importlib.import_module("batchjob.jobs.scores")
+
+    def gold_of(source: Any, named: str) -> Any:
+        return scores.Gold(named, lambda key, rest: "x")
+
+    put(trials, "_gold_of", gold_of)

@@ -33,6 +33,7 @@ COMMANDS = {
     "view": "The same and every row on a local page, in a browser.",
     "errors": "Failed and unconfirmed rows by kind, and what to do.",
     "export": "Labels in input order, to a file or stdout.",
+    "try": "A few rows first: the prompt, the labels, what all would take.",
     "score": "How good the labels are, beside those of a person.",
     "compare": "Two jobs beside each other: agreement, cost, settings.",
     "jobs": "The jobs in this database.",
@@ -45,6 +46,9 @@ COMMANDS = {
     "doctor": "Python, SQLite, disk, endpoint: what is fine and what is not.",
 }
 
+MODULES = {"try": "trial"}
+"""Command -> its module, where that cannot have its name: it is a word of Python."""
+
 
 class _Commands(click.Group):
     """The commands of COMMANDS, each imported when it is used."""
@@ -55,7 +59,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"batchjob.cli.{cmd_name}")
+        module = importlib.import_module(f"batchjob.cli.{MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         if sys.flags.optimize > 1:
             _restore_help(command, Path(module.__file__ or ""))

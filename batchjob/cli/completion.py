@@ -59,6 +59,8 @@ OFFERS: dict[str, Offer] = {
     "PATH": _files,
     "file": _files,
     "job": _jobs,
+    "A": _jobs,
+    "B": _jobs,
     "KIND": _kinds,
 }
 """What the help calls a parameter, or its name -> what is offered for it."""

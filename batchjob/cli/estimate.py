@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from batchjob.cli.request import first_body
@@ -12,6 +12,7 @@ from batchjob.endpoints.key import require_key
 from batchjob.errors import BatchjobError
 from batchjob.forecast.estimate import Estimate, outlook
 from batchjob.forecast.work import LookUp, Work
+from batchjob.jobs.intake import rows_within
 from batchjob.jobs.plans import Plan
 from batchjob.model import Chunk, InputRow, Job
 from batchjob.money.cost import usd
@@ -40,15 +41,6 @@ def learned_in(db: str, config: JobConfig) -> dict[str, Learned]:
         return {}
     with open_reader(db) as store:
         return learned_of(store.learned(place_of(config)), config)
-
-
-def rows_within(chunks: Iterable[Chunk], limit: int | None) -> Iterator[list[InputRow]]:
-    """The rows of the chunks, up to the row with the number `limit`."""
-    for chunk in chunks:
-        if limit is not None and chunk.first_number + len(chunk.rows) > limit:
-            yield chunk.rows[: max(limit - chunk.first_number + 1, 0)]
-            return
-        yield chunk.rows
 
 
 # ---------------------------------------------------------------- the plan of start

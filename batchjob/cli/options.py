@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -46,11 +46,11 @@ class GroupedCommand(click.Command):
                     formatter.write_dl([(left.ljust(width), right) for left, right in records], LEFT_COLUMNS)
 
 
-def setting_option(setting: Setting, said: str) -> Callable[[F], F]:
-    """The flag of a setting, with its help."""
+def setting_option(setting: Setting, said: str, *, several: bool = False) -> Callable[[F], F]:
+    """The flag of a setting, with its help; `several`: it may be given more than once."""
     more: dict[str, Any] = {"help": said, "cls": GroupedOption, "group": setting.about.group}
     names = (setting.option, setting.name)
-    if setting.pairs:
+    if setting.pairs or several:
         return click.option(*names, multiple=True, metavar=setting.shown, callback=_or_none, **more)
     if setting.switch:
         return click.option(f"{setting.option}/--no-{setting.option[2:]}", setting.name, default=None, **more)
@@ -66,13 +66,14 @@ def _or_none(context: click.Context, parameter: click.Parameter, given: tuple[st
     return given or None
 
 
-def setting_options(command: str, **said: str) -> Callable[[F], F]:
+def setting_options(command: str, *, several: Sequence[str] = (), **said: str) -> Callable[[F], F]:
     """The flags of all settings that a command takes.
 
     Args:
+        several: settings of which it takes more than one value.
         said: setting -> its help, where this command has other words for it.
     """
-    return _together([setting for setting in settings() if command in setting.commands], command, said)
+    return _together([setting for setting in settings() if command in setting.commands], command, said, several)
 
 
 def named_options(*names: str, **said: str) -> Callable[[F], F]:
@@ -80,11 +81,13 @@ def named_options(*names: str, **said: str) -> Callable[[F], F]:
     return _together([setting for setting in settings() if setting.name in names], "", said)
 
 
-def _together(chosen: list[Setting], command: str, said: dict[str, str]) -> Callable[[F], F]:
+def _together(
+    chosen: list[Setting], command: str, said: dict[str, str], several: Sequence[str] = ()
+) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for setting in reversed(chosen):
             text = said.get(setting.name) or help_of(setting, fresh=command in BEFORE or setting in BESIDE)
-            function = setting_option(setting, text)(function)
+            function = setting_option(setting, text, several=setting.name in several)(function)
         return function
 
     return decorate

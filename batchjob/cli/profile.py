@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -11,16 +10,17 @@ from typing import Any
 import click
 import msgspec
 
-from batchjob.cli.estimate import learned_in, remembering, rows_within
+from batchjob.cli.estimate import learned_in, remembering
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, setting_options
 from batchjob.cli.show import columns, show_document, show_lines
 from batchjob.cli.start import gather_settings
+from batchjob.cli.typed import start_line
 from batchjob.forecast.estimate import outlook
 from batchjob.forecast.suggest import suggested
 from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
 from batchjob.jobs.drawing import with_examples
-from batchjob.jobs.intake import open_as_set
+from batchjob.jobs.intake import open_as_set, rows_within
 from batchjob.model import Chunk, InputRow
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
@@ -134,23 +134,5 @@ def _watched(pages: Iterable[list[InputRow]], *, quiet: bool) -> Iterator[list[I
 
 def _command_line(context: click.Context, settings: JobConfig, chosen: dict[str, Any]) -> str:
     """The start that is suggested, ready to paste; what only the user knows stands there in capitals."""
-    inputs = context.params["inputs"]
-    words = ["batchjob", "start", *(f"./{one}" if one.startswith("-") and one != "-" else one for one in inputs)]
-    for option in context.command.params:
-        value = context.params.get(option.name or "")
-        if not isinstance(option, click.Option) or value is None or option.name == "as_json":
-            continue
-        if isinstance(value, bool):
-            words.append(option.opts[0] if value else option.secondary_opts[0])
-        elif isinstance(value, tuple) and option.multiple:
-            words += [word for one in value for word in (option.opts[0], one)]
-        else:
-            words += [option.opts[0], _spelled(value)]
-    for name, value in chosen.items():
-        words += [f"--{name.replace('_', '-')}", _spelled(value)]
     missing = [word for name, word in PLACEHOLDERS.items() if not getattr(settings, name)]
-    return " ".join([shlex.join(words), *missing])
-
-
-def _spelled(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return " ".join([start_line(context, chosen), *missing])

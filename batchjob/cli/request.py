@@ -24,12 +24,16 @@ def show_request(paths: Sequence[str], config: JobConfig) -> int:
         work.add(chunk.rows)
         if work.first is not None:
             break
-    if work.first is None:
-        show_lines(["no row of the input needs a request"])
-        return 0
-    url = address_of(config.base_url, ChatBodies.PATH)
-    show_lines(request_lines(url, first_body(work, config, work.first), work.first.rows))
+    show_lines(first_request(work, config) or ["no row of the input needs a request"])
     return 0
+
+
+def first_request(work: Work, config: JobConfig) -> list[str]:
+    """The first request of the rows that were counted, in lines; none where no row needs one."""
+    if work.first is None:
+        return []
+    url = address_of(config.base_url, ChatBodies.PATH)
+    return request_lines(url, first_body(work, config, work.first), work.first.rows)
 
 
 def first_body(work: Work, config: JobConfig, first: Parcel) -> bytes:

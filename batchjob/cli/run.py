@@ -48,8 +48,14 @@ the call, or that the kernel gives to another thread, does not end the call."""
 
 def run(plan: Plan, key_command: str | None = None, *, as_json: bool = False) -> int:
     """Carry out a plan; the exit code. The summary goes to stderr, or as a document to stdout."""
+    ended, log = carry_out(plan, require_key(plan.config, key_command), key_command)
+    _summarize(plan, ended, log.bind(job=plan.name), as_json=as_json)
+    return ended.ending.exit_code
+
+
+def carry_out(plan: Plan, key: str | None, key_command: str | None) -> tuple[Ended, Logger]:
+    """Carry out a plan, attended by who sits at the terminal; how it ended, and what logs for it."""
     config = plan.config
-    key = require_key(config, key_command)
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -64,8 +70,7 @@ def run(plan: Plan, key_command: str | None = None, *, as_json: bool = False) ->
     with asyncio.Runner(loop_factory=_loop_factory()) as loop:
         attend, most = _attended_by(log, screen, config), _most_in_flight(config)
         ended = loop.run(runs.run(plan, key=key, log=log, key_command=key_command, attend=attend, most_in_flight=most))
-    _summarize(plan, ended, log.bind(job=plan.name), as_json=as_json)
-    return ended.ending.exit_code
+    return ended, log
 
 
 def _most_in_flight(config: JobConfig) -> int:

@@ -84,18 +84,13 @@ def _estimate(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | N
     models = work.models
     requests = sum(asked.requests(most)[0] for asked in models.values())
     verified = sum(round(config.verify_sample * asked.rows) for asked in models.values()) if most > 1 else 0
-    seconds = [(requests + verified) * ANSWER_SECONDS / config.concurrency]
-    if config.rpm:
-        seconds.append((requests + verified) / (SHARE * config.rpm / 60))
     if not config.labels:
-        return Estimate(most, requests + verified, None, None, None, None, max(seconds))
+        return Estimate(most, requests + verified, None, None, None, None, run_seconds(requests + verified, 0, config))
     bills = {
         model: _bill(asked, work.prompt, config, most, dialect_of(config, model, work.learned.get(model)))
         for model, asked in models.items()
     }
-    if config.tpm:
-        charged = sum(bill.usage.input_tokens + bill.most_output for bill in bills.values())
-        seconds.append(charged / (SHARE * config.tpm / 60))
+    charged = sum(bill.usage.input_tokens + bill.most_output for bill in bills.values())
     costs = [(cost_picousd(b.usage, p), b.worst(p)) for m, b in bills.items() if (p := prices.get(m)) is not None]
     known = len(costs) == len(bills) and bool(config.model and config.base_url)
     return Estimate(
@@ -105,12 +100,27 @@ def _estimate(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | N
         sum(bill.usage.output_tokens for bill in bills.values()),
         usd(sum(expected for expected, _ in costs)) if known else None,
         usd(sum(worst for _, worst in costs)) * config.max_paid if known else None,
-        max(seconds),
+        run_seconds(requests + verified, charged, config),
         sum(bill.examples_tokens for bill in bills.values()),
         usd(sum(cost_picousd(Usage(b.examples_tokens), p) for m, b in bills.items() if (p := prices.get(m))))
         if known
         else None,
     )
+
+
+def run_seconds(requests: int, tokens: float, config: JobConfig, answer_seconds: float = ANSWER_SECONDS) -> float:
+    """How long a run of so many requests takes, by the slowest of its limits.
+
+    Args:
+        tokens: what counts against --tpm.
+        answer_seconds: how long the endpoint takes for one.
+    """
+    seconds = [requests * answer_seconds / config.concurrency]
+    if config.rpm:
+        seconds.append(requests / (SHARE * config.rpm / 60))
+    if config.tpm:
+        seconds.append(tokens / (SHARE * config.tpm / 60))
+    return max(seconds)
 
 
 class _Bill(Value, frozen=True):

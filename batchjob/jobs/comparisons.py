@@ -140,7 +140,7 @@ def compare(
         check_export(reader, a, "--disagreements", disagreements)
         check_export(reader, b, "--disagreements", disagreements)
         open_output(disagreements, None).write(("id", "text", *_names(a, b), "gold"), differing)
-    sides = (_side(reader, job, asked) for job, asked in zip((a, b), counted.asked, strict=True))
+    sides = (side_by_itself(reader, job, asked) for job, asked in zip((a, b), counted.asked, strict=True))
     return comparison(
         *sides,
         by="row" if same_input else "text",
@@ -158,7 +158,8 @@ def _names(a: Job, b: Job) -> tuple[str, str]:
     return f"label_{a.name}", f"label_{b.name}"
 
 
-def _side(reader: StoreReader, job: Job, asked: int) -> tuple[Side, JobConfig]:
+def side_by_itself(reader: StoreReader, job: Job, asked: int) -> tuple[Side, JobConfig]:
+    """What a job costs and how long its requests take, and its settings. `asked`: its rows that went out in one."""
     milliseconds = Lengths()
     for _, _, _, _, purpose, _, sent_at, ended_at, outcome, *_ in reader.requests(job):
         if outcome == Outcome.ANSWERED and purpose == Purpose.LABEL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import msgspec
 
 from batchjob.errors import InputChanged, JobError, SettingError
 from batchjob.inputs import open_inputs, reopen_input
-from batchjob.model import Chunk, InputSource, Job
+from batchjob.model import Chunk, InputRow, InputSource, Job
 from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.config import JobConfig
@@ -37,6 +37,15 @@ def open_as_set(paths: Sequence[str], config: JobConfig) -> Reader:
         skip_lines=config.skip_lines,
         header_row=config.header_row,
     )
+
+
+def rows_within(chunks: Iterable[Chunk], limit: int | None) -> Iterator[list[InputRow]]:
+    """The rows of the chunks, up to the row with the number `limit`."""
+    for chunk in chunks:
+        if limit is not None and chunk.first_number + len(chunk.rows) > limit:
+            yield chunk.rows[: max(limit - chunk.first_number + 1, 0)]
+            return
+        yield chunk.rows
 
 
 def rest_of(reader: Reader, job: Job, *, append: bool = False) -> Rest:
@@ -86,6 +95,8 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
         JobError: it is gone, or cannot be read once more.
     """
     source = job.source
+    if source.sample and (moved or not job.ingested):
+        raise JobError(f"job {job.name!r} has a few rows of its input for batchjob try: give that command again")
     if moved:
         if len(moved) != len(source.paths):
             raise SettingError(

@@ -118,7 +118,7 @@ def plan_start(
     reader = open_as_set(paths, config)
     prompt_of(config, reader.source)  # before anything is made, for it may name what is no column
     config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
-    known = _jobs_of(db, reader.source.place)
+    known = jobs_of(db, reader.source.place)
     config = with_examples(config, paths, [] if new else [settings_of(job) for job in known])
     task = Task.of(config)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
@@ -131,7 +131,7 @@ def plan_start(
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
     source = msgspec.structs.replace(reader.source, beside=tuple(map(real_path, beside)))
-    made = NewJob(_free_name(db, config, source.path), source)
+    made = NewJob(config.name or free_name(db, stem_of(source.path)), source)
     before = known[0] if known and not new else None
     plan = Plan(db, made, config, chain((first,), chunks), before=before)
     return plan if before is None else plan._replace(refusal=_refusal(plan, before, first))
@@ -242,7 +242,8 @@ def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:
 # ---------------------------------------------------------------- which job
 
 
-def _jobs_of(db: str, place: str) -> list[Job]:
+def jobs_of(db: str, place: str) -> list[Job]:
+    """The jobs of an input (InputSource.place), the latest first."""
     if not holds_jobs(db):
         return []
     with open_reader(db) as reader:
@@ -271,12 +272,14 @@ def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool)
     return found
 
 
-def _free_name(db: str, config: JobConfig, input_path: str) -> str:
-    """The name asked for, or one made of the input's, with a number where that is taken."""
-    if config.name:
-        return config.name
-    stem = "stdin" if input_path == "-" else Path(input_path).name.split(".")[0]
-    stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "job"
+def stem_of(path: str) -> str:
+    """What a job of this input is called, where nobody names it."""
+    stem = "stdin" if path == "-" else Path(path).name.split(".")[0]
+    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "job"
+
+
+def free_name(db: str, stem: str) -> str:
+    """The name, with a number where it is taken."""
     if not holds_jobs(db):
         return stem
     with open_reader(db) as store:

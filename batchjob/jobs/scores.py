@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from batchjob.errors import InputError, SettingError
+from batchjob.errors import InputError
 from batchjob.inputs import open_input
-from batchjob.inputs.reader import column_meant
-from batchjob.model import Job
+from batchjob.jobs.drawing import labelled_column
+from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.scoring.counts import Counts, Judged
@@ -46,15 +45,13 @@ def gold_in_input(reader: StoreReader, job: Job, named: str) -> Gold:
     Raises:
         SettingError: it has no such column, or that is the text.
     """
-    source = job.source
-    known = [*source.columns, *(notice.what for notice in reader.noticed(job) if notice.kind == "column")]
-    column = column_meant(named, known)
-    if column is None or column == source.text_column:
-        others = [name for name in known if name != source.text_column]
-        near = difflib.get_close_matches(named, others, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]!r}" if near else f"besides the text there are: {', '.join(others) or 'none'}"
-        why = "is the text itself" if column else "is no column of its input"
-        raise SettingError(f"--gold {named!r} {why}: {hint}. Or name a file with ids and gold: --gold-file FILE")
+    later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
+    return gold_column(job.source, later, named)
+
+
+def gold_column(source: InputSource, later: Sequence[str], named: str) -> Gold:
+    """The gold in a column of an input, `later` being those that its first row has not; as `gold_in_input`."""
+    column = labelled_column(named, source, later)
     value = column_reader(source, column)
     return Gold(f"column {column}", lambda key, rest: value(key, rest).strip())
 

@@ -12,9 +12,9 @@ T = TypeVar("T")
 Group = Literal["input", "task", "endpoint", "limits", "money", "run", "output"]
 
 START = ("start",)
-BEFORE = ("start", "profile")
+BEFORE = ("start", "profile", "try")
 RUNS = ("start", "resume", "retry")
-ALWAYS = ("start", "profile", "resume", "retry")
+ALWAYS = (*BEFORE, "resume", "retry")
 """The commands that take a flag."""
 
 

@@ -94,7 +94,7 @@ BESIDE = (
             "COMMAND",
             "a variable holds the key",
             example="gcloud auth print-access-token",
-            commands=("start", "resume", "retry"),
+            commands=("start", "try", "resume", "retry"),
         ),
         Because("it says who pays"),
     ),

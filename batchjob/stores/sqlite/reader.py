@@ -18,7 +18,7 @@ import msgspec
 
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
-from batchjob.model import InputRow, Job, Key, Notice, Outage, Remembered
+from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.providers.dialect import place_of
 from batchjob.records import CacheShare, Found, FoundRequests, Problem, RowDetail, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig
@@ -146,8 +146,10 @@ class SqliteReader:
             # By runs and not by the clock, which may have been set back; it decides only where the newest never ran.
             found = self._all(
                 select_jobs(
-                    "WHERE job.id = (SELECT job_id FROM run ORDER BY id DESC LIMIT 1)"
-                    " OR (job.id = (SELECT max(id) FROM job) AND NOT EXISTS (SELECT 1 FROM run WHERE job_id = job.id))"
+                    "WHERE job.id = (SELECT job_id FROM run WHERE EXISTS"
+                    f" (SELECT 1 FROM job WHERE id = run.job_id AND {WHOLE}) ORDER BY id DESC LIMIT 1)"
+                    f" OR (job.id = (SELECT max(id) FROM job WHERE {WHOLE})"
+                    " AND NOT EXISTS (SELECT 1 FROM run WHERE job_id = job.id))"
                     " ORDER BY job.updated_at DESC, job.id DESC LIMIT 1"
                 )
             )
@@ -155,8 +157,8 @@ class SqliteReader:
                 raise JobError(f"there are no jobs in {self.path} yet: begin one with batchjob start INPUT")
             return job_from_record(found[0])
         open_ = self._all(
-            "SELECT name FROM job WHERE ingested = 0 OR EXISTS (SELECT 1 FROM tally WHERE job_id = job.id"
-            " AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0) ORDER BY id"
+            f"SELECT name FROM job WHERE {WHOLE} AND (ingested = 0 OR EXISTS (SELECT 1 FROM tally WHERE job_id = job.id"
+            " AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0)) ORDER BY id"
         )
         if len(open_) == 1:
             return self.job(open_[0][0])
@@ -361,6 +363,8 @@ class SqliteReader:
         return [CacheShare(*record) for record in self._all(CACHE_BY_JOB)]
 
 
+WHOLE = f"instr(job.input_path, char({ord(OF_SAMPLE)})) = 0"
+"""Of jobs that are no tries of a few rows."""
 PROBLEMS = ids.expand(
     "SELECT number_of(row.id), input.line, input.key, substr(input.text, 1, 200), row.error, row.answer, row.attempts,"
     " request.provider_id"

@@ -1,0 +1,204 @@
+"""`try`: a few rows, in several ways of asking, by jobs of their own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_terminal import in_terminal
+
+from batchjob.views.lines import width
+
+if TYPE_CHECKING:
+    from tests.conftest import BatchJob
+
+Sandbox = Callable[..., str]
+TICKETS = Path(__file__).resolve().parent.parent / "examples" / "tickets.csv"
+LABELS = TICKETS.with_name("labels.txt")
+TASK = ("--labels-file", str(LABELS), "--rpm", "0", "--quiet")
+
+
+def tickets() -> list[dict[str, str]]:
+    with TICKETS.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def document(batchjob: BatchJob, *arguments: str, code: int = 0) -> dict[str, Any]:
+    ended = batchjob("try", *arguments, "--json")
+    assert ended.code == code, ended.err
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+def paid(ledger: Path) -> int:
+    """Requests that were answered."""
+    return len(ledger.read_text().splitlines()) if ledger.exists() else 0
+
+
+def test_rows_are_drawn_by_a_seed_and_paid_once(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    ledger = batchjob.folder / "ledger"
+    ask = (str(TICKETS), *TASK, "--base-url", sandbox("--ledger", str(ledger)), "--model", "toy")
+    first = document(batchjob, *ask)
+    assert (len(first["rows"]), paid(ledger)) == (10, 10)
+    ids = [row["id"] for row in first["rows"]]
+    assert ids == sorted(ids) != [row["id"] for row in tickets()[:10]]
+    assert first["variants"][0]["whole"]["to_ask"] == 290
+
+    again = document(batchjob, *ask)
+    assert (again["rows"], paid(ledger)) == (first["rows"], 10)
+    assert again["variants"][0]["whole"]["to_ask"] == 290
+    assert [row["id"] for row in document(batchjob, *ask, "--seed", "2")["rows"]] != ids
+    assert [row["id"] for row in document(batchjob, *ask, "--sample", "first", "-n", "3")["rows"]] == [
+        "T-0001",
+        "T-0002",
+        "T-0003",
+    ]
+
+    asked = paid(ledger)
+    started = shlex.split(again["variants"][0]["start"])
+    assert batchjob(*started[1:]).code == 0
+    status = json.loads(batchjob("status", "--json").out)
+    assert status["job"] == "tickets"
+    assert status["sources"]["cache"] == asked
+    assert paid(ledger) == 300
+
+
+def test_the_prompt_is_shown_as_it_is_sent(batchjob: BatchJob) -> None:
+    (batchjob.folder / "p.txt").write_text("One of\n{labels}\nfor {text}?")
+    ended = batchjob("try", str(TICKETS), *TASK, "--sandbox", "--prompt-file", "p.txt", "-n", "1", "--sample", "first")
+    assert ended.code == 0, ended.err
+    listed = "\n".join(f"- {label}" for label in sorted(LABELS.read_text().split()))
+    sent = f"user:\nOne of\n{listed}\nfor {tickets()[0]['text']}?\n"
+    assert sent in ended.out
+    shown = batchjob("start", str(TICKETS), *TASK, "--sandbox", "--prompt-file", "p.txt", "--show-prompt")
+    assert shown.out.rstrip("\n") in ended.out
+
+
+def test_each_model_with_each_prompt_is_a_column_beside_gold(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    (batchjob.folder / "p.txt").write_text("Labels:\n{labels}\nfor {text}")
+    (batchjob.folder / "q.txt").write_text("Labels:\n{labels}\nfor {text}, edit_personal_details perhaps")
+    url = sandbox("--model", "small", "--model", "large", "--poison", "the age limit", "--poison-fault", "off_list")
+    ask = (str(TICKETS), *TASK, "--base-url", url, "--price", "1,2", "--gold", "gold", "-n", "20")
+    ways = ("--model", "small", "--model", "large", "--prompt-file", "p.txt", "--prompt-file", "q.txt")
+    found = document(batchjob, *ask, *ways)
+    assert [one["name"] for one in found["variants"]] == [
+        "small, p.txt",
+        "small, q.txt",
+        "large, p.txt",
+        "large, q.txt",
+    ]
+    gold = {row["id"]: row["gold"] for row in tickets()}
+    for at, one in enumerate(found["variants"]):
+        right = [row["answers"][at]["label"] == gold[row["id"]] for row in found["rows"]]
+        assert (one["accuracy"]["hits"], one["accuracy"]["n"]) == (sum(right), 20)
+        usage = one["side"]
+        each = (usage["input_tokens_per_1000"] + 2 * usage["output_tokens_per_1000"]) / 1e9
+        assert one["whole"]["usd"] == pytest.approx(280 * each)
+    for row in found["rows"]:
+        labels = {one["label"] for one in row["answers"]} | {gold[row["id"]]}
+        assert row["agree"] == (len(labels) == 1)
+    said = batchjob("try", *ask, *ways).out
+    assert "A         small, p.txt, job try-tickets\nB         small, q.txt, job try-tickets-2\n" in said
+    assert said.count("POST ") == 2
+
+
+def test_an_answer_off_the_list_stands_there_as_it_came(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    url = sandbox("--poison", "refunds", "--poison-fault", "off_list")
+    ended = batchjob("try", str(TICKETS), *TASK, "--base-url", url, "--model", "toy")
+    assert ended.code == 4
+    (line,) = (line for line in ended.out.splitlines() if "Do you give refunds?" in line)
+    assert line.startswith("!  T-0133  Do you give refunds?")
+    assert line.endswith("(off_list): 'something_else_entirely'")
+
+
+def test_a_model_that_is_refused_leaves_the_others_their_column(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    ask = (str(TICKETS), *TASK, "--base-url", sandbox("--model", "large"), "-n", "3")
+    ended = batchjob("try", *ask, "--model", "nowhere", "--model", "large")
+    assert ended.code == 3
+    assert "job try-tickets: refused" in ended.err
+    assert "next      batchjob doctor" in ended.err
+    found = document(batchjob, *ask, "--model", "nowhere", "--model", "large", code=3)
+    assert [one["exit_code"] for one in found["variants"]] == [3, 0]
+    labels = [[one["label"] for one in row["answers"]] for row in found["rows"]]
+    assert [(first is None, second is None) for first, second in labels] == [(True, False)] * 3
+
+
+def test_its_jobs_are_listed_only_when_asked_for_and_are_never_the_latest(batchjob: BatchJob) -> None:
+    document(batchjob, str(TICKETS), *TASK, "--sandbox", "-n", "2")
+    ended = batchjob("jobs")
+    assert "no jobs yet" in ended.out
+    assert "left out  1 of batchjob try: --all shows them" in ended.out
+    assert "try-tickets  finished  2/2" in batchjob("jobs", "--all").out
+    assert batchjob("status").code == 1
+    assert batchjob("start", str(TICKETS), *TASK, "--sandbox", "--limit", "5").code == 0
+    document(batchjob, str(TICKETS), *TASK, "--sandbox", "-n", "3")
+    assert json.loads(batchjob("status", "--json").out)["job"] == "tickets"
+    assert [one["job"] for one in json.loads(batchjob("jobs", "--json").out)] == ["tickets"]
+    assert batchjob("resume").code == 0
+    assert json.loads(batchjob("status", "--json").out)["rows"]["done"] == 300
+
+
+def test_with_gold_only_rows_that_have_some_are_drawn(batchjob: BatchJob) -> None:
+    rows = [{"text": f"I lost my card {n}", **({"right": "lost_or_stolen_card"} if n > 96 else {})} for n in range(100)]
+    (batchjob.folder / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ask = ("t.jsonl", *TASK, "--sandbox", "--gold")
+    found = document(batchjob, *ask, "right")
+    assert [row["id"] for row in found["rows"]] == ["98", "99", "100"]
+    assert found["variants"][0]["accuracy"]["n"] == 3
+    ended = batchjob("try", *ask, "rigth")
+    assert ended.code == 2
+    assert "no row has a value in 'rigth'" in ended.err
+    assert batchjob("try", *ask, "text").code == 2
+
+
+def test_what_is_piped_in_can_be_tried(batchjob: BatchJob) -> None:
+    ended = batchjob("try", "-", *TASK, "--sandbox", "-n", "2", "--json", input=TICKETS.read_text(encoding="utf-8"))
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert (found["input"], len(found["rows"])) == ("stdin", 2)
+
+
+def test_a_try_that_died_before_its_rows_were_kept_is_made_by_the_same_command(batchjob: BatchJob) -> None:
+    ask = (str(TICKETS), *TASK, "--sandbox", "-n", "2")
+    killed = batchjob("try", *ask, env={"BATCHJOB_FAILPOINT": "input.before_commit=kill"})
+    assert killed.code != 0
+    ended = batchjob("resume", "try-tickets")
+    assert (ended.code, "give that command again" in ended.err) == (1, True)
+    found = document(batchjob, *ask)
+    assert found["variants"][0]["job"] == "try-tickets"
+    assert len(found["rows"]) == 2
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+def test_the_table_fits_its_terminal(batchjob: BatchJob, columns: int) -> None:
+    ask = ("try", str(TICKETS), *TASK, "--sandbox", "--gold", "gold", "--model", "a", "--model", "b", "-n", "4")
+    lines = [line for line in in_terminal(batchjob, columns, *ask).splitlines() if "batchjob start" not in line]
+    assert max(map(width, lines)) <= columns
+    assert sum("T-0" in line for line in lines) == 4
+
+
+def test_too_many_ways_are_refused_before_anything_is_read(batchjob: BatchJob) -> None:
+    models = [word for n in range(11) for word in ("--model", f"m{n}")]
+    ended = batchjob("try", "nowhere.csv", *TASK, "--sandbox", *models)
+    assert (ended.code, "11 ways of asking are too many: 10 at most" in ended.err) == (2, True)
+
+
+def test_the_draw_is_fair() -> None:
+    from batchjob.jobs.intake import open_as_set
+    from batchjob.jobs.trials import Wanted, draw
+    from batchjob.settings.config import JobConfig
+
+    counts = dict.fromkeys((row["id"] for row in tickets()), 0)
+    for seed in range(60):
+        drawn = draw(
+            open_as_set([str(TICKETS)], JobConfig()), Wanted(100, "random", seed, None, None), [], lambda text: False
+        )
+        for row in drawn.chunk.rows:
+            counts[row[1]] += 1
+    # Each of 300 rows is expected 20 times; a binomial strays by 3.7, and hardly ever by five times that.
+    assert all(abs(count - 20) < 5 * 3.7 for count in counts.values())
