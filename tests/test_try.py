@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_terminal import in_terminal
 
 from batchjob.views.lines import width
+from tests.terminals import in_terminal
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -156,6 +156,15 @@ def test_with_gold_only_rows_that_have_some_are_drawn(batchjob: BatchJob) -> Non
     assert batchjob("try", *ask, "text").code == 2
 
 
+def test_rows_that_are_examples_are_not_drawn(batchjob: BatchJob) -> None:
+    (batchjob.folder / "t.csv").write_text("".join(TICKETS.read_text(encoding="utf-8").splitlines(keepends=True)[:31]))
+    ask = ("t.csv", *TASK, "--sandbox", "--examples", "3", "--gold", "gold", "-n", "40")
+    found = document(batchjob, *ask)
+    assert len(found["rows"]) == found["variants"][0]["accuracy"]["n"] == 27
+    assert batchjob(*shlex.split(found["variants"][0]["start"])[1:]).code == 0
+    assert json.loads(batchjob("status", "--json").out)["sources"]["cache"] == 27
+
+
 def test_what_is_piped_in_can_be_tried(batchjob: BatchJob) -> None:
     ended = batchjob("try", "-", *TASK, "--sandbox", "-n", "2", "--json", input=TICKETS.read_text(encoding="utf-8"))
     assert ended.code == 0, ended.err
@@ -177,7 +186,7 @@ def test_a_try_that_died_before_its_rows_were_kept_is_made_by_the_same_command(b
 @pytest.mark.parametrize("columns", [40, 80, 160])
 def test_the_table_fits_its_terminal(batchjob: BatchJob, columns: int) -> None:
     ask = ("try", str(TICKETS), *TASK, "--sandbox", "--gold", "gold", "--model", "a", "--model", "b", "-n", "4")
-    lines = [line for line in in_terminal(batchjob, columns, *ask).splitlines() if "batchjob start" not in line]
+    lines = [line for line in in_terminal(batchjob, columns, *ask).out.splitlines() if "batchjob start" not in line]
     assert max(map(width, lines)) <= columns
     assert sum("T-0" in line for line in lines) == 4
 
@@ -195,9 +204,8 @@ def test_the_draw_is_fair() -> None:
 
     counts = dict.fromkeys((row["id"] for row in tickets()), 0)
     for seed in range(60):
-        drawn = draw(
-            open_as_set([str(TICKETS)], JobConfig()), Wanted(100, "random", seed, None, None), [], lambda text: False
-        )
+        reader = open_as_set([str(TICKETS)], JobConfig())
+        drawn = draw(reader, Wanted(100, "random", seed, None, None), [], lambda text: False)
         for row in drawn.chunk.rows:
             counts[row[1]] += 1
     # Each of 300 rows is expected 20 times; a binomial strays by 3.7, and hardly ever by five times that.

@@ -36,7 +36,6 @@ from batchjob.views.summary import trouble_lines
 from batchjob.views.trial import Trial, TrialRow, Variant, trial_lines, trial_row, whole_of
 
 OWN = ("rows", "sample", "seed")
-GOLD = "Column with the right labels: only rows that have one are drawn; --examples come from it, too"
 MOST_VARIANTS = 10
 WORST_FIRST = (130, 3, 5, 4, 0)
 """The exit codes of runs: that of a try is the worst of its variants'."""
@@ -69,7 +68,7 @@ _option = partial(click.option, cls=GroupedOption, group="input")
 @_option("--sample", type=click.Choice(["random", "first"]), default="random", show_default=True, help="Which rows")
 @_option("--seed", type=int, default=1, show_default=True, metavar="N", help="Another seed draws other rows")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document", cls=GroupedOption, group="output")
-@setting_options("try", several=("model", "prompt_file"), gold=GOLD)
+@setting_options("try", several=("model", "prompt_file"))
 def command(
     inputs: tuple[str, ...],
     rows: int,
@@ -84,7 +83,8 @@ def command(
     """Label a few rows of INPUT, look at the prompt and the labels, and see what all rows would take.
 
     With several --model or --prompt-file, each way of asking is a column. The rows are kept in jobs of their own: to
-    try them again costs nothing, and neither do they when start labels the whole file.
+    try them again costs nothing, and neither do they when start labels the whole file. With --gold only rows that have
+    some are drawn, and accuracy is told.
     """
     ways = _ways(inputs, config, flags)
     first, gold = ways[0], ways[0].gathered.settings.gold

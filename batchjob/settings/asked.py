@@ -83,7 +83,13 @@ class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown
     ] = None
     gold: Annotated[
         str | None,
-        About("task", "Column with labels by hand, which examples are drawn from.", "NAME", "none", "gold"),
+        About(
+            "task",
+            "Column with labels by hand, for examples and for try.",
+            "NAME",
+            "none",
+            "gold",
+        ),
         Because("what is drawn is in the examples, which do", then="by the examples that are drawn"),
     ] = None
     examples_seed: Annotated[
