@@ -16,7 +16,7 @@ run: $(READY)
 	@echo
 	@head -n 6 $(OUT)/tickets-labelled.csv
 	@echo
-	@$(BIN)/python examples/agreement.py $(OUT)/tickets-labelled.csv
+	@$(BIN)/batchjob score --gold gold --db $(OUT)/tickets.db
 	@echo "What became of it, from any terminal:  $(BIN)/batchjob status --db $(OUT)/tickets.db"
 	@echo "Nothing is sent twice; see for yourself: make run"
 	@echo "Your own file:  $(BIN)/batchjob start FILE --labels a,b,c --base-url https://host/v1 --model NAME"

@@ -20,9 +20,7 @@ def command() -> int:
     folder = next((folder for folder in (_PACKAGED, _CHECKOUT) if (folder / "tickets.csv").is_file()), None)
     if folder is None:
         raise BatchjobError("the example is not in this installation: it was packed without batchjob/examples")
-    tickets, labels, agreement = (
-        shlex.quote(str(folder / name)) for name in ("tickets.csv", "labels.txt", "agreement.py")
-    )
+    tickets, labels = (shlex.quote(str(folder / name)) for name in ("tickets.csv", "labels.txt"))
     show_lines(
         [
             "300 questions of a bank's customers, each with its right label in the column gold:",
@@ -30,7 +28,7 @@ def command() -> int:
             "Label them, without a key:",
             f"  batchjob start {tickets} --labels-file {labels} --sandbox --rpm 0 --output labels.csv",
             "Count how many labels are right:",
-            f"  python3 {agreement} labels.csv",
+            "  batchjob score --gold gold",
         ]
     )
     return 0
