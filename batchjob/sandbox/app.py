@@ -7,7 +7,6 @@ ends in a rejection or in a billed completion, is written down, and only then is
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from typing import Any
@@ -24,6 +23,7 @@ from batchjob.sandbox.quota import Denied, Quota
 from batchjob.sandbox.settings import SandboxSettings
 from batchjob.sandbox.tongues import PLAIN, TONGUES, Asked
 from batchjob.sandbox.wire import Completion, Refusal, Task
+from batchjob.task.patterns import Pattern, PatternTimeout
 
 _HANG_SECONDS = 3600.0  # longer than any timeout
 _OFF_LIST = "something_else_entirely"
@@ -38,7 +38,7 @@ class SandboxApp:
         self._dice = Dice(settings.faults, settings.seed)
         self._quota = Quota(settings)
         self._memory = Memory(settings.remembered_keys) if settings.idempotent else None
-        self._poison = re.compile(settings.poison) if settings.poison else None
+        self._poison = Pattern("poison", settings.poison, any_case=False) if settings.poison else None
         self._start = secrets.token_hex(4)  # request ids stay unique over restarts
         self.received = 0
         self._tongue = TONGUES.get(settings.tongue, PLAIN)
@@ -152,8 +152,11 @@ class SandboxApp:
             raise _over_quota(task, denied)
 
     def _fault(self, task: Task) -> Fault | None:
-        if self._poison is not None and any(map(self._poison.search, task.texts)):
-            return FAULTS[self._settings.poison_fault]
+        try:
+            if self._poison is not None and any(map(self._poison.found_in, task.texts)):
+                return FAULTS[self._settings.poison_fault]
+        except PatternTimeout as error:
+            raise Refusal(500, f"{error} takes too long on this text", type="server_error") from None
         return self._dice.fault()
 
     def _reject(self, line: Line, headers: dict[str, str], fault: Fault) -> web.Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from batchjob.errors import SettingError
 from batchjob.sandbox.faults import FAULTS
 from batchjob.sandbox.tongues import TONGUES
+from batchjob.task.patterns import Pattern
 
 WindowKind = Literal["fixed", "sliding"]
 
@@ -47,7 +47,7 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.tongue and self.tongue not in TONGUES:
             raise SettingError(f"unknown provider {self.tongue!r}: one of {', '.join(TONGUES)}")
         if self.poison is not None:
-            _check_pattern(self.poison)
+            Pattern("poison", self.poison, any_case=False)
 
     def _check_numbers(self) -> None:
         low, high = self.latency
@@ -66,10 +66,3 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingError(f"unknown fault {kind!r}: one of {', '.join(FAULTS)}")
         if any(not 0 <= rate <= 1 for rate in self.faults.values()) or sum(self.faults.values()) > 1 + 1e-9:
             raise SettingError("the rates of the faults are shares of all requests: each 0 to 1, and 1 at most in sum")
-
-
-def _check_pattern(poison: str) -> None:
-    try:
-        re.compile(poison)
-    except re.error as error:
-        raise SettingError(f"poison {poison!r} is not a regular expression: {error}") from None

@@ -22,6 +22,7 @@ from batchjob.shortcuts.rules import ByRule
 from batchjob.shortcuts.unsendable import Unsendable
 from batchjob.task.columns import columns_of, values_of
 from batchjob.task.identity import Keys, Task, loose_keys
+from batchjob.task.patterns import PatternTimeout
 from batchjob.task.prompt import Prompt
 from batchjob.task.routes import Routes
 
@@ -83,11 +84,18 @@ class Walk:
         self._keys = Keys(self._question, sent=partial(_sent, self._config, learned))
 
     def by_row(self, rows: Iterable[Row]) -> tuple[list[RowResult], list[Case]]:
-        """The results of rows that need no look-up, and the others with their model and key."""
+        """The results of rows that need no look-up, and the others with their model and key.
+
+        Raises:
+            SettingError: a pattern takes too long on one of them.
+        """
         done: list[RowResult] = []
         left: list[Case] = []
         for row in rows:
-            result = _settled(Case(row), self._by_row)
+            try:
+                result = _settled(Case(row), self._by_row)
+            except PatternTimeout as error:
+                raise error.on(row.number) from None
             if result is not None:
                 done.append(result)
             else:
@@ -95,11 +103,18 @@ class Walk:
         return done, left
 
     def asking(self, row: Row, model: str | None = None) -> Case:
-        """A row with the values and the model it is to be asked with, and the key of that question."""
+        """A row with the values and the model it is to be asked with, and the key of that question.
+
+        Raises:
+            SettingError: a pattern takes too long on it.
+        """
         route = ""
         if model is None:
             columns = columns_of(self._source, row) if self._routes.needs_columns else None
-            model, route = self._routes.choose(row.text, columns)
+            try:
+                model, route = self._routes.choose(row.text, columns)
+            except PatternTimeout as error:
+                raise error.on(row.number) from None
         values: tuple[str, ...] = (row.text,)
         if self._prompt.columns:
             row = self.valued(row)

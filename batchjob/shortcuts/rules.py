@@ -17,8 +17,7 @@ from batchjob.task.words import folded, stands_in
 class Rules:
     """The rules of a job, ready to label rows.
 
-    A rule matches where its pattern is found or any of its words stands. Patterns are Python's regular expressions and
-    have no time limit: one that repeats a repetition, such as (a+)+$, can take minutes on a single long text.
+    A rule matches where its pattern is found or any of its words stands.
 
     Raises:
         SettingError: a pattern is not a regular expression.
@@ -29,10 +28,14 @@ class Rules:
         self._any_words = any(rule.words for rule in rules)
 
     def label(self, text: str) -> tuple[str, str] | None:
-        """The label and the name of the first rule that matches, or None."""
+        """The label and the name of the first rule that matches, or None.
+
+        Raises:
+            PatternTimeout: it takes too long to find that out.
+        """
         words = folded(text) if self._any_words else ""
         for rule, pattern, wanted in self._rules:
-            if (pattern is not None and pattern.search(text)) or any(stands_in(word, words) for word in wanted):
+            if (pattern is not None and pattern.found_in(text)) or any(stands_in(word, words) for word in wanted):
                 return rule.label, rule.name
         return None
 

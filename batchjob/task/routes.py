@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -20,7 +19,7 @@ from batchjob.task.languages import (
     script_meant,
     script_of,
 )
-from batchjob.task.patterns import check_names, compiled, nearest
+from batchjob.task.patterns import Pattern, check_names, compiled, nearest
 
 
 class Routes:
@@ -41,6 +40,9 @@ class Routes:
         """The model a row goes to, and the name of the route that says so ("": none does).
 
         column_values are the row's other columns, by name, where needs_columns asks for them.
+
+        Raises:
+            PatternTimeout: it takes too long to find that out.
         """
         if not self._routes:
             return self._default, ""
@@ -67,16 +69,14 @@ class _Traits:
         return language_of(self.text, self._ranker)
 
 
-def _fits(
-    route: Route, pattern: re.Pattern[str] | None, traits: _Traits, column_values: Mapping[str, object] | None
-) -> bool:
+def _fits(route: Route, pattern: Pattern | None, traits: _Traits, column_values: Mapping[str, object] | None) -> bool:
     """Whether every condition of the route holds; the cheap ones are tried first."""
     length = len(traits.text)
     return (
         (route.min_length is None or length >= route.min_length)
         and (route.max_length is None or length <= route.max_length)
         and (route.column is None or _value(column_values, route.column) == route.value)
-        and (pattern is None or pattern.search(traits.text) is not None)
+        and (pattern is None or pattern.found_in(traits.text))
         and (route.script is None or traits.script == script_meant(route.script))
         and (route.language is None or traits.language == route.language.lower())
     )
