@@ -14,11 +14,22 @@ BatchjobError               1   a known error: one sentence, and what to do next
 How a run ends (refused by the endpoint, out of budget, interrupted) is a result, not an error: see model.Ending.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class BatchjobError(Exception):
-    """A known error. Its text says what happened and what to do; it is printed without a traceback."""
+    """A known error. Its text says what happened and what to do; it is printed without a traceback.
+
+    `then` is the command to type next, its verb first: who prints it knows how the user named the database.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "", *, then: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.then = tuple(then)
 
 
 class SettingError(BatchjobError):

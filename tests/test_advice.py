@@ -53,6 +53,24 @@ def test_a_job_whose_model_is_unknown_goes_on_with_another(batchjob: BatchJob, s
     assert (batchjob.folder / "t-labels.csv").read_text().count("refund") >= 8
 
 
+def test_what_an_error_says_to_type_names_the_database_and_does_what_it_says(batchjob: BatchJob) -> None:
+    here = ("--db", "my jobs.db")
+    (batchjob.folder / "job.toml").write_text('labels = ["refund", "other"]\nsandbox = true\nrpm = 0\n')
+    (batchjob.folder / "t.csv").write_text("id,text\n1,a refund please\n2,\n")
+    none = batchjob("status", *here)
+    assert (none.code, next_of(none)) == (1, "batchjob start INPUT --db 'my jobs.db'")
+    assert typed(batchjob, next_of(none), INPUT="t.csv").code == 4
+    for asked in (("status", "tickets"), ("resume",)):
+        refused = batchjob(*asked, *here)
+        assert (refused.code, next_of(refused)) == (1, "batchjob jobs --db 'my jobs.db'")
+        assert typed(batchjob, next_of(refused)).out.split()[5:] != []
+    again = ("start", "t.csv", "--labels", "refund,invoice", *here)
+    refused = batchjob(*again)
+    assert (refused.code, next_of(refused)) == (2, "batchjob retry t OPTIONS --db 'my jobs.db'")
+    assert next_of(refused) in batchjob(*again, "--dry-run").out
+    assert not (batchjob.folder / "batchjob.db").exists()
+
+
 def test_rows_that_fail_alike_are_asked_otherwise_in_the_same_job_and_none_is_paid_again(
     batchjob: BatchJob, sandbox: Sandbox
 ) -> None:

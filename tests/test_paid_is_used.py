@@ -112,7 +112,7 @@ def test_a_start_that_would_pay_for_rows_that_are_done_is_refused_with_the_two_w
 ) -> None:
     refused = start(job, model, *other)
     assert refused.code == 2
-    for part in ("has labelled 2 rows", "--new", "For the 2 that failed", "batchjob retry t"):
+    for part in ("has labelled 2 rows", "--new", "To ask the 2 that failed", "batchjob retry t"):
         assert part in refused.err
     assert "but       job 't' has labelled 2 rows" in start(job, model, *other, "--dry-run").out
     assert len(model.asked) == 4

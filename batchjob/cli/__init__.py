@@ -125,7 +125,10 @@ def _run(arguments: list[str] | None) -> int:
             return int(completion.complete(group))
         # Not click's own main: that ends the process itself on a closed pipe.
         with group.make_context("batchjob", sys.argv[1:] if arguments is None else list(arguments)) as context:
-            result: Any = group.invoke(context)
+            try:
+                result: Any = group.invoke(context)
+            except BatchjobError as error:
+                return _end_known(error, context)
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -133,9 +136,6 @@ def _run(arguments: list[str] | None) -> int:
         told = io.StringIO()
         error.show(told)
         click.echo(without_passwords(told.getvalue()), err=True, nl=False)
-        return error.exit_code
-    except BatchjobError as error:
-        _say(f"batchjob: {error}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _say("batchjob: interrupted")
@@ -158,6 +158,16 @@ def _run(arguments: list[str] | None) -> int:
         _say(f"batchjob: defect: {type(error).__name__}: {error}. Please report it; BATCHJOB_DEBUG=1 shows where")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _end_known(error: BatchjobError, context: click.Context) -> int:
+    _say(f"batchjob: {error}")
+    if error.then:
+        from batchjob.cli.options import DB_FLAG
+        from batchjob.views.next_steps import after_error
+
+        _say(f"next      {after_error(error.then, context.meta.get(DB_FLAG, ''))}")
+    return error.exit_code
 
 
 def _say(text: str) -> None:

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from batchjob.cli.options import db_flag
 from batchjob.cli.request import first_body
 from batchjob.cli.show import show_lines
 from batchjob.endpoints.key import require_key
-from batchjob.errors import BatchjobError
+from batchjob.errors import BatchjobError, SettingError
 from batchjob.forecast.estimate import Estimate, outlook
 from batchjob.forecast.work import LookUp, Work
 from batchjob.jobs.intake import rows_within
@@ -22,6 +23,7 @@ from batchjob.providers.dialect import Learned, learned_of, place_of, tells_cost
 from batchjob.settings.config import JobConfig
 from batchjob.stores import holds_jobs, open_reader, writer_of
 from batchjob.views.forecast import estimate_lines, paid_again_words, rows_lines, standing, work_found
+from batchjob.views.next_steps import after_error
 from batchjob.views.request import beginning_lines, prompt_lines
 
 
@@ -66,7 +68,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
             f"plan      {begun}",
             *changed,
             *(lines if work.rows or own is None else ["rows      none is left to do"]),
-            *([f"but       {plan.refusal}"] if plan.refusal else []),
+            *(_refused(plan.refusal) if plan.refusal else ()),
             *prompt_lines(work.prompt),
             *(beginning_lines(first_body(work, config, work.first)) if work.first else ()),
             *_hindrances(plan.db, config, estimate, spent),
@@ -74,6 +76,12 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
         ]
     )
     return 0
+
+
+def _refused(refusal: SettingError) -> Iterator[str]:
+    yield f"but       {refusal}"
+    if refusal.then:
+        yield f"          {after_error(refusal.then, db_flag())}"
 
 
 def _left(db: str, config: JobConfig, job: Job | None) -> Iterator[list[InputRow]]:

@@ -49,7 +49,7 @@ def command(
     and --show-prompt is also a key of job.toml.
     """
     if as_json and (dry_run or show_prompt):
-        raise SettingError("--json is for the summary of a run: batchjob profile --json says what one would take")
+        raise SettingError("--json is for the summary of a run: profile --json says what one would take")
     gathered = gather_settings(config, flags)
     settings = plans.complete(gathered.settings)
     if gathered.where:
@@ -65,7 +65,7 @@ def command(
     if dry_run:
         return show_plan(plan, _what_changed(plan))
     if plan.refusal:
-        raise SettingError(plan.refusal)
+        raise plan.refusal
     if prompt_of(plan.config, plan.source).appends_labels:
         say(LIST_APPENDED, quiet=settings.quiet)
     if isinstance(plan.job, Job):

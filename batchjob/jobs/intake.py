@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -112,12 +111,14 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
     if source.path == "-":
         raise JobError(
             f"job {job.name!r} was reading stdin and has {job.rows:,} rows of it: pipe the same input again, "
-            f"with the same options, into: batchjob start - --name {job.name}"
+            f"with the same options",
+            then=("start", "-", "--name", job.name, "OPTIONS"),
         )
     if gone := next((path for path in source.paths if not Path(path).exists()), None):
         raise JobError(
             f"the input of job {job.name!r}, {gone}, is gone and was not read to its end: put it back, or if it was "
-            f"moved say where it is: batchjob resume {job.name} --input {_here(gone)}"
+            f"moved say where it is",
+            then=("resume", job.name, "--input", _here(gone)),
         )
     return rest_of(reopen_input(source, source.paths), job)
 
@@ -125,7 +126,7 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
 def _here(gone: str) -> str:
     """Where a file that is gone may be: here, under its name."""
     name = Path(gone).name
-    return shlex.quote(name) if Path(name).is_file() else "PATH"
+    return name if Path(name).is_file() else "PATH"
 
 
 def _check_same(reader: Reader, job: Job) -> None:

@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
     before: Job | None = None  # of a new job: the last one of this input, with other settings; of a resume: this one
     moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
-    refusal: str = ""  # why it should not be carried out without the user's word
+    refusal: SettingError | None = None  # why it should not be carried out without the user's word
     asks_the_same: bool = True  # as the job's runs before
 
     @property
@@ -137,11 +137,11 @@ def plan_start(
     return plan if before is None else plan._replace(refusal=_refusal(plan, before, first))
 
 
-def _refusal(plan: Plan, before: Job, first: Chunk) -> str:
+def _refusal(plan: Plan, before: Job, first: Chunk) -> SettingError | None:
     """Why a new job should not be begun as if by itself: rows of a finished one would be paid for again."""
     changed = plan.changed
     if before.state is not JobState.FINISHED or not set(changed) <= set(ASKS_OTHERWISE):
-        return ""
+        return None
     with open_reader(plan.db) as reader:
         rows = reader.snapshot(before.name).tally.get("row", {})
         learned = learned_of(reader.learned(place_of(plan.config)), plan.config)
@@ -154,11 +154,12 @@ def _refusal(plan: Plan, before: Job, first: Chunk) -> str:
     asks_the_same = _asks(settings_of(before)) == _asks(plan.config)
     # These rows stand for all: where the same is asked, those that are done have their label from the cache.
     if not done or not work.asked or (asks_the_same and work.asked <= failed_here):
-        return ""
-    retry = f" For the {failed:,} that failed, and them alone: batchjob retry {before.name}, with the same options."
-    return (
+        return None
+    retry = f" To ask the {failed:,} that failed, and them alone: retry, with the same options."
+    return SettingError(
         f"job {before.name!r} has labelled {done:,} rows of this input, which would be paid for again with other "
-        f"{' and other '.join(changed) or 'settings'}. To do that, as a new job: add --new.{retry if failed else ''}"
+        f"{' and other '.join(changed) or 'settings'}. To do that, as a new job: add --new.{retry if failed else ''}",
+        then=("retry", before.name, "OPTIONS") if failed else (),
     )
 
 
@@ -205,15 +206,17 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
     if not chosen and held:
         raise JobError(
             f"no row of job {job.name!r} failed, but {held:,} are unconfirmed: they may have been paid. "
-            f"To send them again: batchjob retry {job.name} --kind unconfirmed"
+            f"They are sent again where you say so",
+            then=("retry", job.name, "--kind", "unconfirmed"),
         )
     check_run(db, config, job.source.paths, job.source.beside)
     same = _asks(before) == _asks(config)
     tried = job.ingested and not snapshot.tally.get("row", {}).get(State.PENDING, 0)
     if not same and not tried:
         raise JobError(
-            f"job {job.name!r} has rows that were never tried. Give these options to batchjob resume {job.name}, "
-            f"which asks them so; then retry those that failed"
+            f"job {job.name!r} has rows that were never tried. Give these options to resume, which asks "
+            f"them so; then retry those that failed",
+            then=("resume", job.name, "OPTIONS"),
         )
     return Plan(db, job, config, None, retry_kinds=chosen, asks_the_same=same)
 

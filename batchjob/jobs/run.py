@@ -194,9 +194,7 @@ async def _recover(store: Store, config: JobConfig, log: Logger) -> None:
             "requests_left_in_flight",
             requests=lost,
             meaning="the process before died while they were out, so they may have been paid",
-            now="held: see batchjob errors"
-            if hold
-            else "sent again, with the same idempotency keys if nothing changed",
+            now="held, as unconfirmed" if hold else "sent again, with the same idempotency keys if nothing changed",
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from math import ceil, floor, log10
 
 from batchjob.exchange.decide import ADVICE
@@ -36,14 +37,21 @@ def advice(kind: str, status: Status | None = None) -> str:
     """What to do about an error kind; `status`: of the job whose rows failed so, if there is one yet."""
     if status is not None and status.skipped and kind == BLANK:
         return "skipped, as --blank skip says"
-    return ADVICE.get(kind, "see batchjob errors")
+    return ADVICE.get(kind, "see its message")
 
 
 def command(verb: str, job: str, *options: str) -> str:
     """A command about a job, as a shell takes it, also where the job's name begins like an option."""
     words = [option for option in options if option]
     name = shlex.quote(job)
-    return " ".join(["batchjob", verb, *words, "--", name] if job.startswith("-") else ["batchjob", verb, name, *words])
+    ends_options = job.startswith("-") and job != "-"
+    return " ".join(["batchjob", verb, *words, "--", name] if ends_options else ["batchjob", verb, name, *words])
+
+
+def after_error(then: Sequence[str], flag: str) -> str:
+    """The command that an error names (BatchjobError.then), its verb first."""
+    verb, *words = then
+    return command(verb, words[0], *map(shlex.quote, words[1:]), flag) if words else f"batchjob {verb} {flag}".rstrip()
 
 
 def next_command(status: Status, config: JobConfig, flag: str) -> str:

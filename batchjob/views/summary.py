@@ -161,7 +161,7 @@ def _cost_lines(status: Status) -> list[str]:
     lines = []
     if cost.odd_usages:
         odd = counted(cost.odd_usages, "answer")
-        lines.append(f"usage     {odd} with a usage that cannot be true: batchjob export --requests shows it")
+        lines.append(f"usage     {odd} with a usage that cannot be true: export --requests shows it")
     if cost.usd is not None:
         lines.append(f"cost      {_paid(cost, cost.usd)}, {_says(cost, status.requests.answered)}")
     elif status.requests.answered and cost.prices:

@@ -50,7 +50,7 @@ class WriterLock:
             if attempt == TRIES - 1:
                 holder = _holder(self._path)
                 os.close(self._file)
-                raise JobBusy(_refusal(database, holder))
+                raise _refusal(database, holder)
             time.sleep(PAUSE_SECONDS)
         self.name(job)
 
@@ -153,11 +153,12 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _refusal(database: Path, holder: dict[str, Any]) -> str:
+def _refusal(database: Path, holder: dict[str, Any]) -> JobBusy:
     who = f"process {holder['pid']}" if "pid" in holder else "another process"
     what = f" on job {holder['job']!r}" if holder.get("job") else ""
     since = f" since {holder['since']}" if "since" in holder else ""
-    return (
-        f"{who} is working{what} in {database}{since}. Watch it with: batchjob status --db {database} --watch. "
-        f"To run another job at the same time, give it a database of its own with --db"
+    return JobBusy(
+        f"{who} is working{what} in {database}{since}. "
+        "To run another job at the same time, give it a database of its own with --db",
+        then=("status", holder["job"], "--watch") if holder.get("job") else ("status",),
     )

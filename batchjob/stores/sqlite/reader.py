@@ -29,6 +29,7 @@ from batchjob.stores.sqlite.group import QUERIES
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
 from batchjob.stores.sqlite.records import (
+    BEGIN,
     as_written,
     counters,
     facts_learned,
@@ -65,7 +66,7 @@ class SqliteReader:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise JobError(f"there is no database {path}: begin a job with batchjob start INPUT, or name it with --db")
+            raise JobError(f"there is no database {path}: name one with --db, or begin a job", then=BEGIN)
         check_sides(path)
         self.path = path
         self._inbox: dict[Key, Remembered] | None = None
@@ -75,7 +76,7 @@ class SqliteReader:
         except sqlite3.Error as error:
             raise schema.translate(error, path) from error
         if version == 0:
-            raise NoJobs(f"{path} holds no jobs yet: begin one with batchjob start INPUT")
+            raise NoJobs(f"{path} holds no jobs yet", then=BEGIN)
 
     @property
     def url(self) -> str:
@@ -154,7 +155,7 @@ class SqliteReader:
                 )
             )
             if not found:
-                raise JobError(f"there are no jobs in {self.path} yet: begin one with batchjob start INPUT")
+                raise JobError(f"there are no jobs in {self.path} yet", then=BEGIN)
             return job_from_record(found[0])
         open_ = self._all(
             f"SELECT name FROM job WHERE {WHOLE} AND (ingested = 0 OR EXISTS (SELECT 1 FROM tally WHERE job_id = job.id"
@@ -163,7 +164,7 @@ class SqliteReader:
         if len(open_) == 1:
             return self.job(open_[0][0])
         if not open_:
-            raise JobError("no job is unfinished. batchjob jobs lists them; failed rows go out again with: retry JOB")
+            raise JobError("no job is unfinished. Failed rows go out again with: retry JOB", then=("jobs",))
         names = ", ".join(name for (name,) in open_[:10])
         raise JobError(f"{len(open_)} jobs are unfinished ({names}): say which one")
 

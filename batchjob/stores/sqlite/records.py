@@ -21,6 +21,8 @@ from batchjob.stores.sqlite.ids import MOST_JOBS
 LATEST = 253_402_300_799.0
 """The end of the year 9999 in epoch seconds."""
 MOST = 2**60
+BEGIN = ("start", "INPUT")
+"""What to type where there is no job."""
 
 _COLUMNS = (
     "job.id, job.uid, job.name, job.source, job.settings, job.prices, task.digest, job.state, job.reason,"
@@ -119,7 +121,7 @@ def find_job(db: sqlite3.Connection, name: str) -> Job:
         return job_from_record(record)
     names = [known for (known,) in db.execute("SELECT name FROM job ORDER BY id DESC LIMIT 1000")]
     if not names:
-        raise JobError("there are no jobs in this database yet: begin one with batchjob start INPUT")
+        raise JobError("there are no jobs in this database yet", then=BEGIN)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}?" if near else f"The latest is {names[0]!r}."
-    raise JobError(f"no job is named {name!r}. {hint} batchjob jobs lists them")
+    raise JobError(f"no job is named {name!r}. {hint}", then=("jobs",))
