@@ -555,7 +555,7 @@ def test_a_time_limit_holds_also_where_its_timer_is_due_at_once() -> None:
     async def waits() -> str:
         deadlines = Deadlines(0.0004)
         for _ in range(3):
-            with pytest.raises(TimeoutError), deadlines:
+            with pytest.raises(TimeoutError), deadlines.begin():
                 await asyncio.sleep(5)
         return "over"
 

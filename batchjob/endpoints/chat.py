@@ -78,7 +78,7 @@ class ChatEndpoint(ChatBodies):
         """POST the body once and say what was heard; nothing is retried or followed here."""
         headers = f"Idempotency-Key: {client_key}\r\nX-Client-Request-Id: {client_key}\r\n"
         try:
-            with self._deadlines:
+            with self._deadlines.begin():
                 failpoints.reach("request.before_first_byte")
                 sent_with = self._key_line
                 answer = await self._transport.ask(headers + sent_with, body)

@@ -13,7 +13,7 @@ GRACE_SECONDS = 1.0
 
 
 class Deadlines:
-    """A time limit for whatever runs inside `with`, the same for all: one timer for them all, not one for each.
+    """A time limit for whatever runs inside `with begin()`, the same for all: one timer for them all, not one for each.
 
     After a stall nothing ends before what lies in the sockets was read: an answer that has come is no lost request.
 
@@ -30,22 +30,23 @@ class Deadlines:
         self._set_for = 0.0  # uvloop's handle of a timer that is due at once does not know when that is
         self._grace = False  # the timer comes after a stall
 
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
+    def begin(self) -> _Deadline:
+        """The time limit of the task that calls."""
+        task = asyncio.current_task(self._loop)
         assert task is not None
         due = self._loop.time() + self._seconds
         self._due[task] = due
         if self._timer is None:
             self._sweep_at(due)
+        return _Deadline(self, task)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def end(self, task: asyncio.Task[Any]) -> bool:
+        """What was limited is over; whether it was by the limit, and nobody else cancelled the task."""
         self._due.pop(task, None)
-        if self._over and task in self._over:
-            self._over.remove(task)
-            if task.uncancel() == 0 and kind is asyncio.CancelledError:
-                raise TimeoutError from error
+        if not self._over or task not in self._over:
+            return False
+        self._over.remove(task)
+        return task.uncancel() == 0
 
     def _sweep_at(self, when: float) -> None:
         self._set_for = when
@@ -73,3 +74,19 @@ class Deadlines:
         """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
+
+
+class _Deadline:
+    """Of one task: whoever ends it need not ask again which task that is."""
+
+    __slots__ = ("_deadlines", "_task")
+
+    def __init__(self, deadlines: Deadlines, task: asyncio.Task[Any]) -> None:
+        self._deadlines, self._task = deadlines, task
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._deadlines.end(self._task) and kind is asyncio.CancelledError:
+            raise TimeoutError from error

@@ -52,12 +52,15 @@ def within_an_hour(seconds: float) -> float:
 
 def limits(headers: Mapping[str, str]) -> Limits | None:
     """The quotas that headers tell of, OpenAI's or those of a provider that has its own, or None."""
+    for name in _names():
+        if name in headers:
+            break
+    else:
+        return None
     if any(name in headers for name in _NAMES):
         found = Limits(requests=_quota(headers, _USUAL["requests"]), tokens=_quota(headers, _USUAL["tokens"]))
     else:
         told = {what: one for what, one in _others() if one.limit in headers}
-        if not told:
-            return None
         found = Limits(**{what: _quota(headers, one) for what, one in told.items()})
     return None if found == _NOTHING else found
 
@@ -81,6 +84,12 @@ def _others() -> tuple[tuple[str, LimitHeaders], ...]:
         for one in named
         if one.window_seconds == MINUTE and one.limit not in _NAMES
     )
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    """Each header that tells of a quota."""
+    return tuple(dict.fromkeys((*_NAMES, *(one.limit for _, one in _others()))))
 
 
 def _quota(headers: Mapping[str, str], named: LimitHeaders) -> Quota:

@@ -47,7 +47,7 @@ class ModelsEndpoint(ChatEndpoint):
         """The names of the models, or what was heard instead; the key is in none of it."""
         heard: Reply
         try:
-            with self._deadlines:
+            with self._deadlines.begin():
                 answer = await self._transport.ask()
             if answer.status == 200:
                 return tuple(self._secrets.blotted(name) for name in _names(answer.body))

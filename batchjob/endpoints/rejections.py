@@ -156,6 +156,8 @@ def identifier(value: Any) -> str | None:
 
 def text_of(value: Any) -> str | None:
     """A value as text that can be stored: lists of text parts are joined, lone surrogates replaced."""
+    if type(value) is str and value.isascii() and "\0" not in value:  # as nearly always
+        return value
     if isinstance(value, list):
         parts = [part.get("text") for part in value if isinstance(part, dict)]
         value = "".join(part for part in parts if isinstance(part, str)) or None

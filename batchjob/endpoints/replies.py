@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -60,7 +61,7 @@ class _Choice(msgspec.Struct):
 
 class _Completion(msgspec.Struct):
     choices: tuple[_Choice, ...]
-    usage: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
     id: str | None = None
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -98,10 +99,10 @@ def fit_to_keep(reply: Reply, blotted: Callable[[str], str]) -> Reply:
     if isinstance(reply, Answered) and len(reply.content or "") > MOST_ANSWER_CHARACTERS:
         reply = msgspec.structs.replace(reply, content=None, finish_reason=HUGE)
 
+    values, texts = _texts_of(type(reply))
     changed: dict[str, Any] = {}
-    for name, most in _texts_of(type(reply)):
-        value = getattr(reply, name)
-        if value is None or value == ():
+    for value, (name, most) in zip(values(reply), texts, strict=True):
+        if not value:
             continue
         if isinstance(value, str):
             if (fit := blotted(value[: UNCUT_FACTOR * most])[:most]) != value:
@@ -112,11 +113,11 @@ def fit_to_keep(reply: Reply, blotted: Callable[[str], str]) -> Reply:
 
 
 @cache
-def _texts_of(kind: type[Reply]) -> tuple[tuple[str, int], ...]:
-    """The fields of a reply that hold texts, and how much of each is kept."""
+def _texts_of(kind: type[Reply]) -> tuple[Callable[[Reply], Sequence[Any]], tuple[tuple[str, int], ...]]:
+    """What gets the fields of a reply that hold texts; and how much of each is kept."""
     hints = get_type_hints(kind)
-    texts = [name for name in kind.__struct_fields__ if {str, tuple[str, ...]} & {hints[name], *get_args(hints[name])}]
-    return tuple([(name, MOST_CHARACTERS.get(name, MOST_ANSWER_CHARACTERS)) for name in texts])
+    names = [name for name in kind.__struct_fields__ if {str, tuple[str, ...]} & {hints[name], *get_args(hints[name])}]
+    return attrgetter(*names), tuple([(name, MOST_CHARACTERS.get(name, MOST_ANSWER_CHARACTERS)) for name in names])
 
 
 def _read_success(
@@ -130,6 +131,7 @@ def _read_success(
             return Lost("garbled_answer", f"HTTP {status} with a stream of events that has no end", status, provider_id)
     try:
         reply = _completion.decode(body)
+        used = read_usage(bytes(reply.usage), headers)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _read_odd(status, headers, body, provider_id, now)
     if not reply.choices or reply.error is not msgspec.UNSET:
@@ -137,7 +139,6 @@ def _read_success(
     choice = reply.choices[0]
     if len(reply.choices) > 1:
         choice = next((one for one in reply.choices if one.index == 0), choice)
-    used = read_usage(reply.usage, headers)
     return Answered(
         choice.message.content,
         BROKEN_OFF if choice.error is not None else choice.finish_reason,
@@ -205,7 +206,7 @@ def _is_refused(base: Any) -> bool:
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's ID of a request, under whichever name it comes."""
     for name in _id_names():
-        if name in headers and (found := identifier(headers[name])):
+        if (given := headers.get(name)) and (found := identifier(given)):
             return found
     return None
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import aiohttp
+
+from batchjob.model import Value
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
 """What is read of an answer, unzipped. A completion that gives a label has a few hundred bytes."""
 
 
-class Answer(NamedTuple):
+class Answer(Value, frozen=True):
     """What came back, as HTTP has it. A body of None was larger than MOST_BODY_BYTES."""
 
     status: int

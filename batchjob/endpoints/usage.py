@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
+
+import msgspec
 
 from batchjob.model import Usage
 from batchjob.money.cost import PICO
@@ -18,6 +20,8 @@ from batchjob.providers.table import Cost, known
 
 MOST_TOKENS = 10**9
 """No request has more, in or out."""
+LONGEST_KEPT = 500
+"""Bytes of a usage that is kept in case it comes again."""
 MOST_USD = 10**6
 
 _PROMPT, _COMPLETION, _TOTAL = "prompt_tokens", "completion_tokens", "total_tokens"
@@ -35,9 +39,33 @@ class Reported(NamedTuple):
 
 
 def read_usage(given: Any, headers: Mapping[str, str]) -> Reported:
-    """What was reported: `given` is the usage in the JSON, of whatever kind; the cost may stand in a header too."""
+    """What was reported: `given` is the usage in the JSON, of whatever kind; the cost may stand in a header too.
+
+    JSON not yet read is given as bytes: texts alike use as many tokens, and what was read once is known then.
+
+    Raises:
+        msgspec.DecodeError: the bytes are no JSON.
+    """
+    if not isinstance(given, bytes):
+        reported = _reported(given)
+    else:
+        reported = _reported_before(given) if len(given) <= LONGEST_KEPT else _reported(msgspec.json.decode(given))
+    if reported.cost is None:
+        for cost in _in_headers():
+            if (told := headers.get(cost.header)) is not None:
+                # A proxy that knows no price says 0.
+                return reported._replace(cost=_amount(told, cost.usd) or None)
+    return reported
+
+
+@lru_cache(4096)
+def _reported_before(given: bytes) -> Reported:
+    return _reported(msgspec.json.decode(given))
+
+
+def _reported(given: Any) -> Reported:
     fields = given if isinstance(given, dict) else {}
-    cost = _cost(fields, headers)
+    cost = _cost(fields)
     if given is None or (fields and fields.get(_PROMPT) is None and fields.get(_COMPLETION) is None):
         return Reported(None, cost)
     usage = _tokens(fields)
@@ -66,8 +94,8 @@ def _tokens(fields: Mapping[str, Any]) -> Usage | None:
     return Usage(prompt, cached, output, reasoning)
 
 
-def _cost(fields: Mapping[str, Any], headers: Mapping[str, str]) -> int | None:
-    """What the endpoint itself says it cost, in picodollars; None where it does not."""
+def _cost(fields: Mapping[str, Any]) -> int | None:
+    """What the usage itself says it cost, in picodollars; None where it does not."""
     for place, cost in _in_usage():
         if (told := fields.get(place)) is not None:
             amount = _amount(told.get("total_cost") if isinstance(told, dict) else told, cost.usd)  # Perplexity's form
@@ -76,9 +104,6 @@ def _cost(fields: Mapping[str, Any], headers: Mapping[str, str]) -> int | None:
                 # OpenRouter: the provider bills the user's own key besides
                 amount += _amount(details.get("upstream_inference_cost"), cost.usd) or 0
             return amount
-    for cost in _in_headers():
-        if (told := headers.get(cost.header)) is not None:
-            return _amount(told, cost.usd) or None  # a proxy that knows no price says 0
     return None
 
 

@@ -19,12 +19,14 @@ from batchjob.model import (
     Ending,
     Key,
     LostRequest,
+    NotSent,
     Parcel,
     Remembered,
     Reply,
     Row,
     RowResult,
     Settle,
+    Value,
 )
 from batchjob.money.cost import cost_picousd
 from batchjob.states import CostSource, Event, JobState, Outcome, Source
@@ -42,7 +44,7 @@ class Again(NamedTuple):
     seconds: float
 
 
-class Over(NamedTuple):
+class Over(Value, frozen=True):
     """A row that has its end, and the key by which rows of its job share that, where they do."""
 
     row: Row
@@ -50,7 +52,7 @@ class Over(NamedTuple):
     key: Key | None
 
 
-class Conclusion(NamedTuple):
+class Conclusion(Value, frozen=True):
     """What becomes of a request and of its rows."""
 
     settle: Settle
@@ -110,6 +112,8 @@ def still_lost(exchange: Exchange, decision: Decision) -> LostRequest | None:
     A refusal to begin (429, 409, not sent) leaves an earlier lost request as lost as it was. After any answered
     failure the key is spent: endpoints with idempotency keys would replay that failure. (Stripe's semantics.)
     """
+    if decision is ANSWERED:
+        return None
     if decision.next is Next.RESEND:
         return msgspec.structs.replace(exchange.request, broken_off=decision.kind == "broken_off_answer")
     untouched = decision.next is Next.STOP or decision.pause or decision.kind in ("rate_limited", "conflict")
@@ -128,23 +132,28 @@ def _settle(
     *,
     agreed: bool | None = None,
 ) -> Settle:
-    answered = isinstance(reply, Answered)
     cost, cost_source = cost_of(exchange, reply, decision)
+    status: int | None = None
+    provider_id = usage = odd_usage = None
+    if isinstance(reply, Answered):
+        status, provider_id, usage, odd_usage = 200, reply.provider_id, reply.usage, reply.odd_usage
+    elif not isinstance(reply, NotSent):
+        status, provider_id = reply.status, reply.provider_id
     return Settle(
         exchange.request_id,
         decision.outcome,
         results,
         at,
-        200 if answered else getattr(reply, "status", None),
-        getattr(reply, "provider_id", None),
-        reply.usage if isinstance(reply, Answered) else None,
+        status,
+        provider_id,
+        usage,
         cost,
         cost_source,
         decision.kind or None,
         decision.message or None,
         _remembered(exchange.parcel, results),
         agreed,
-        reply.odd_usage if isinstance(reply, Answered) else None,
+        odd_usage,
     )
 
 
@@ -164,12 +173,10 @@ def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembe
     """What was answered, as the cache takes it."""
     if not parcel.keys or not results:
         return ()
-    pairs = zip(parcel.keys, results, strict=True)
-    found = [one for key, result in pairs if (one := _remember(key, result)) is not None]
+    found = list(map(_remember, parcel.keys, results))
     if parcel.twins:
-        pairs = zip(parcel.twins, results, strict=True)
-        found += [one for twin, result in pairs if (one := _remember(twin, result, loose=True)) is not None]
-    return tuple(found)
+        found += [_remember(twin, result, loose=True) for twin, result in zip(parcel.twins, results, strict=True)]
+    return tuple(filter(None, found))
 
 
 def _remember(key: Key, result: RowResult, *, loose: bool = False) -> Remembered | None:

@@ -39,7 +39,9 @@ class Spending:
         """
         most = self._questions.worst_case(parcel)
         self._out[request_id] = parcel, most
-        self._budget.reserve(most or 0)
+        if most is None:
+            return None
+        self._budget.reserve(most)
         return self._questions.worst_case(parcel, by_reports=True)
 
     def learn(self, exchange: Exchange, reply: Answered) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from batchjob.exchange.adapt import Change, makes_room, meets_refusal, wants_auth
-from batchjob.exchange.decide import ANSWERED, Decision, Next
+from batchjob.exchange.decide import Decision, Next
 from batchjob.exchange.question import Questions
 from batchjob.logs import Logger
 from batchjob.model import Answered, Parcel, Rejected, Reply
@@ -57,13 +57,15 @@ class Adapting:
         """It came back."""
         self._out.discard(model)
 
+    def understood(self, model: str, reply: Reply) -> None:
+        """A model gave an answer that can be read: from here on nothing is changed for it."""
+        self._understood.add(model)
+        if self._config.confidence and not self._unsure:
+            self._see_tokens(reply)
+
     def meet(self, parcel: Parcel, reply: Reply, decision: Decision) -> tuple[Parcel, Decision]:
         """The parcel and the decision about its reply: it is asked in another way where a change meets that."""
-        model = parcel.model
-        if decision is ANSWERED:
-            self._understood.add(model)
-            self._see_tokens(reply)
-        if model in self._understood or parcel.verifies is not None:
+        if parcel.model in self._understood or parcel.verifies is not None:
             return parcel, decision
         if isinstance(reply, Rejected) and (auth := wants_auth(reply, self._auth)):
             return parcel, msgspec.structs.replace(decision, advice=f"if the key is right, resume with --auth {auth}")
@@ -76,7 +78,7 @@ class Adapting:
 
     def _see_tokens(self, reply: Reply) -> None:
         """Say once that an endpoint does not tell what was asked for."""
-        if self._config.confidence and not self._unsure and isinstance(reply, Answered) and not reply.tokens:
+        if isinstance(reply, Answered) and not reply.tokens:
             self._unsure = True
             self._log.warning("confidence_unknown", meaning="the endpoint told no probabilities (logprobs)")
 

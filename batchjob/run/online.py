@@ -14,7 +14,7 @@ import msgspec
 
 from batchjob.errors import DiskFull
 from batchjob.exchange.conclude import Over, conclude
-from batchjob.exchange.decide import PAID_KINDS, Decision, Next
+from batchjob.exchange.decide import ANSWERED, PAID_KINDS, Decision, Next
 from batchjob.exchange.exchange import Exchange, client_key, digest_of
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
@@ -283,7 +283,11 @@ class Runner:
     def _conclude(self, exchange: Exchange, reply: Reply) -> None:
         now = self._clock()
         self.progress.back(exchange.request_id)
-        exchange, decision = self._understand(exchange, reply, now)
+        decision = self._understanding.decide(exchange.parcel, reply)
+        if decision is ANSWERED:
+            self._adapting.understood(exchange.parcel.model, reply)
+        else:
+            exchange, decision = self._reconsider(exchange, reply, decision, now)
         lesson = self._learn(exchange, reply, decision, now)
         if decision.outcome is not Outcome.ANSWERED:
             if decision.outcome is Outcome.LOST:
@@ -307,9 +311,10 @@ class Runner:
             for parcel, seconds in conclusion.again:
                 self._supply.put_back(parcel, now + max(seconds, lesson.wait))
 
-    def _understand(self, exchange: Exchange, reply: Reply, now: float) -> tuple[Exchange, Decision]:
-        """The decision about a reply, and the exchange: its rows are known otherwise where they are asked otherwise."""
-        decision = self._understanding.decide(exchange.parcel, reply)
+    def _reconsider(
+        self, exchange: Exchange, reply: Reply, decision: Decision, now: float
+    ) -> tuple[Exchange, Decision]:
+        """The decision, or a better one; and the exchange, whose rows get new keys where they are asked otherwise."""
         parcel, decision = self._adapting.meet(exchange.parcel, reply, decision)
         decision = self._gate.judge(decision, reply, parcel, sent_at=exchange.sent_at, now=now)
         if decision.next is not Next.REPHRASE and self._questions.gives_up_schema(parcel, decision):
@@ -334,7 +339,7 @@ class Runner:
         return lesson
 
     def _row_over(self, over: Over) -> None:
-        row, result, key = over
+        row, result, key = over.row, over.result, over.key
         self.progress.count(result)
         self._gate.row_over(row.number)
         if key is not None:

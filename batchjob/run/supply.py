@@ -99,7 +99,10 @@ class Supply:
             return heapq.heappop(self._waiting)[2]
         if self._whole:
             return self._whole.popleft()
-        model, cases = max(self._ready.items(), key=_length, default=("", None))
+        if len(self._ready) == 1:
+            ((model, cases),) = self._ready.items()
+        else:
+            model, cases = max(self._ready.items(), key=_length, default=("", _NONE))
         if not cases:
             return None
         most = self._rows_per_request
@@ -166,7 +169,8 @@ class Supply:
 
     def concluded(self, key: Key, result: RowResult) -> None:
         """A row has its end: the rows with the same text have it too."""
-        self._skip(self._twins.concluded(key, result))
+        if followers := self._twins.concluded(key, result):
+            self._skip(followers)
 
     # ------------------------------------------------------------ in
 
@@ -254,6 +258,9 @@ class Supply:
             self._commits.submit(Skip(tuple(results), at=self._wall()))
             for result in results:
                 self._skipped(result)
+
+
+_NONE: deque[Case] = deque()
 
 
 def _cut(parcel: Parcel, first: int, end: int | None) -> Parcel:

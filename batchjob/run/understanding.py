@@ -21,13 +21,15 @@ class Understanding:
 
     def decide(self, parcel: Parcel, reply: Reply) -> Decision:
         """What is to be done about a request for these rows."""
+        if isinstance(reply, Answered):
+            self._answered.add(parcel.model)
+            self._reached = True
+            return decide(reply)
         if isinstance(reply, NotSent):
             return decide(reply, Known(reached=self._reached))
-        self._reached = self._reached or isinstance(reply, Answered | Rejected)
         if isinstance(reply, Rejected):
+            self._reached = True
             answered = parcel.model in self._answered
             known = Known(self._provider, answered, self._questions.texts(parcel), self._waits_for_quota)
             return decide(reply, known)
-        if isinstance(reply, Answered):
-            self._answered.add(parcel.model)
         return decide(reply)

@@ -7,6 +7,7 @@ OpenAI's own; Anthropic's and Gemini's where a gateway passes them on; those of 
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 
 
 class Ended(Enum):
@@ -64,6 +65,7 @@ _BEGINNINGS: tuple[tuple[str, Ended], ...] = (
 )
 
 
+@lru_cache(256)  # the same few come again and again
 def how_it_ended(finish_reason: str | None) -> Ended:
     """How the answer with this finish_reason ended. Capitals do not count, nor a `-` for a `_`."""
     reason = (finish_reason or "").strip().casefold().replace("-", "_").removeprefix("finish_reason_")

@@ -99,6 +99,11 @@ class Group:
         self._given["count_up"] = [(kind, name, by) for (kind, name), by in self._tally.items() if by]
         self._encoded = {name: _encode(records) for name, records in self._given.items() if records}
 
+    @property
+    def beats(self) -> bool:
+        """Whether a sign of life is among them."""
+        return bool(self._given["beat"])
+
     def apply(self, db: sqlite3.Connection) -> None:
         """Carry it all out in one transaction, on the disk when this returns.
 

@@ -17,7 +17,6 @@ import msgspec
 
 from batchjob import failpoints
 from batchjob.model import (
-    Beat,
     Control,
     Ending,
     InputSource,
@@ -99,7 +98,7 @@ class SqliteStore:
                 self._memory.committed(db, group.remembered, self._job_id, self._job)
 
         await self._read(work)
-        if any(isinstance(write, Beat) for write in writes):
+        if group.beats:
             files.check_in_place(self._path, self._inode)
             self._lock.keep()
             self._beats += 1
