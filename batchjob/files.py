@@ -20,7 +20,7 @@ PART = ".part"
 """The end of a file's name while it is written; before it stand the eight characters of mkstemp."""
 
 DATABASE_HEAD = b"SQLite format 3\0"
-DATABASE_SIDES = ("-wal", "-shm", "-journal", ".lock", ".reserve")
+DATABASE_SIDES = ("-wal", "-shm", "-journal", ".lock", ".reserve", ".corrections")
 """What lies beside a database: the ends of its side files' names."""
 
 STDIN, STDOUT = 0, 1
@@ -130,6 +130,39 @@ def read_small(path: str | Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most // 1024:,} KiB")
     return content
+
+
+def check_plain(file: Path, found: os.stat_result) -> None:
+    """See that a file beside a database is ours alone, by what `lstat` or `fstat` says of it.
+
+    Raises:
+        SettingError: it is no regular file, or has a second name.
+    """
+    if stat.S_ISLNK(found.st_mode):
+        raise SettingError(f"{file} is a link, and a file of a database must be none: remove it, or give another --db")
+    if not stat.S_ISREG(found.st_mode):
+        raise SettingError(f"{file} is no regular file, and a database needs one there: give another --db")
+    if found.st_nlink > 1:
+        raise SettingError(
+            f"{file} has a second name (a hard link), under which it would be changed too: copy it instead of linking"
+            f" it, or give another --db"
+        )
+
+
+def open_own(file: Path, flags: int) -> int:
+    """Open a side file, which must be no link and have one name; its descriptor.
+
+    Raises:
+        SettingError: it is not so.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        check_plain(file, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def real_path(path: str) -> str:

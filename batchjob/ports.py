@@ -5,7 +5,7 @@ A run is handed things of these shapes and knows nobody behind them; one test su
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from batchjob.model import (
@@ -305,6 +305,10 @@ class StoreReader(Protocol):
 
     def row(self, job: Job, number: int) -> RowDetail:
         """The row of this number, or a JobError."""
+        ...
+
+    def numbers(self, job: Job, keys: Collection[str]) -> dict[str, list[int]]:
+        """The numbers of the rows that have these ids, in order; one id may stand in several rows."""
         ...
 
     def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:

@@ -101,6 +101,19 @@ class FoundRequests(NamedTuple):
     looked_to: int | None  # the last request that was looked at; None: there are no more
 
 
+class Correction(Value, frozen=True):
+    """What a person said of a row: a line of the log of corrections, its keys in this order."""
+
+    at: float  # UTC epoch seconds
+    who: str
+    job: str  # its uid, which no other job has, in whatever database
+    row: int
+    label: str | None  # None: the last correction of the row is taken back
+    before: str | None  # the label until then, a person's or the job's own
+    model: str | None  # the job's own label, which stays
+    why: str  # the queue it was reviewed in, or how else it came
+
+
 class RequestRecord(NamedTuple):
     """A request with what became of it: a line of the ledger a bill can be checked against."""
 

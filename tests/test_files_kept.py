@@ -112,7 +112,7 @@ def test_start_writes_nothing_over_a_file_of_its_settings(
     refused(batchjob, "start", "t.csv", *given, option, name, names=(file,))
 
 
-@pytest.mark.parametrize("side", ["", "-wal", "-shm", "-journal", ".lock", ".reserve"])
+@pytest.mark.parametrize("side", ["", "-wal", "-shm", "-journal", ".lock", ".reserve", ".corrections"])
 @pytest.mark.parametrize("option", ["--output", "--log-file"])
 def test_a_database_and_what_lies_beside_it_is_no_output_and_no_log(
     batchjob: BatchJob, folder: Path, option: str, side: str
@@ -122,7 +122,7 @@ def test_a_database_and_what_lies_beside_it_is_no_output_and_no_log(
     assert not (folder / "new.db").exists()
 
 
-@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal", ".lock", ".reserve"])
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal", ".lock", ".reserve", ".corrections"])
 def test_an_input_that_lies_beside_the_database_is_refused(batchjob: BatchJob, folder: Path, side: str) -> None:
     (folder / "t.csv").rename(folder / f"new.db{side}")
     refused(batchjob, "start", f"new.db{side}", "--format", "csv", *JOB, "--db", "new.db", names=(f"new.db{side}",))
@@ -214,7 +214,7 @@ def test_a_ledger_is_no_database(job: BatchJob) -> None:
 # ---------------------------------------------------------------- what lies beside a database
 
 
-@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal", ".lock", ".reserve"])
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal", ".lock", ".reserve", ".corrections"])
 @pytest.mark.parametrize("link", ["a symbolic link", "a hard link", "a dangling link", "somebody else's", "a pipe"])
 async def test_no_side_file_of_a_database_is_a_link_or_somebody_elses(tmp_path: Path, side: str, link: str) -> None:
     mine, beside = tmp_path / "mine", tmp_path / f"j.db{side}"

@@ -32,6 +32,7 @@ COMMANDS = {
     "status": "Progress, from any process at any time.",
     "view": "The same and every row on a local page, in a browser.",
     "errors": "Failed and unconfirmed rows by kind, and what to do.",
+    "correct": "Say what the label of a row is; the job's own is kept.",
     "export": "Labels in input order, to a file or stdout.",
     "try": "A few rows first: the prompt, the labels, what all would take.",
     "score": "How good the labels are, beside those of a person.",

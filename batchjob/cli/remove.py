@@ -8,6 +8,8 @@ import click
 
 from batchjob.cli.options import database, db_flag, db_option
 from batchjob.cli.show import show_lines
+from batchjob.corrections.log import forget
+from batchjob.corrections.standing import place_of
 from batchjob.numbers import counted
 from batchjob.records import Snapshot
 from batchjob.stores import open_reader, open_store
@@ -18,7 +20,7 @@ from batchjob.views.status import status_of
 @click.argument("job")
 @db_option
 def command(job: str, db: str | None) -> int:
-    """Delete JOB with its texts, labels, answers and the ledger of its requests. There is no way back.
+    """Delete JOB with its texts, labels, answers, corrections and the ledger of its requests. There is no way back.
 
     The labels it bought stay in the cache, which knows texts only by their fingerprints: batchjob cache clear forgets
     them too. The input and files that were exported are left alone. Not possible while a job runs in this database.
@@ -28,7 +30,9 @@ def command(job: str, db: str | None) -> int:
         snapshot = reader.snapshot(reader.job(job).name)
         flag = db_flag()
     gone = asyncio.run(_remove(path, snapshot.job.name))
-    show_lines(_told(snapshot, gone, flag))
+    place = place_of(path)
+    corrected = 0 if place is None else forget(place, snapshot.job.uid)
+    show_lines(_told(snapshot, gone, corrected, flag))
     return 0
 
 
@@ -41,7 +45,7 @@ async def _remove(path: str, name: str) -> bool:
         await store.close()
 
 
-def _told(snapshot: Snapshot, gone: bool, flag: str) -> list[str]:
+def _told(snapshot: Snapshot, gone: bool, corrected: int, flag: str) -> list[str]:
     status = status_of(snapshot)
     lines = [
         f"job {status.job} is removed: {counted(status.rows.total, 'row')}, {counted(status.requests.sent, 'request')}",
@@ -50,6 +54,8 @@ def _told(snapshot: Snapshot, gone: bool, flag: str) -> list[str]:
     unheard = status.rows.unconfirmed + status.rows.in_flight
     if unheard:
         lines.append(f"{counted(unheard, 'row')} may have been paid for unanswered: the same text may be paid again")
+    if corrected:
+        lines.append(f"{counted(corrected, 'correction')} by hand went with it")
     if not gone:
         lines.append("another process is reading this database: the texts leave the file when it has ended")
     return lines

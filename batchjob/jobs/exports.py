@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from batchjob.corrections.standing import Corrections
 from batchjob.errors import SettingError
 from batchjob.inputs.jsonl import MOST_KEYS
 from batchjob.jobs.guard import check_export
@@ -15,12 +16,17 @@ from batchjob.model import Job
 from batchjob.outputs import open_output
 from batchjob.ports import StoreReader
 from batchjob.printable import spreadsheet_cell
-from batchjob.records import RequestRecord
+from batchjob.records import ExportRow, RequestRecord
 from batchjob.settings.config import JobConfig
+from batchjob.states import State
 from batchjob.views.export import RowTable
 
-ONLY = ("done", "failed", "unconfirmed", "pending", "near")
-"""What rows may be picked by, besides a kind of error; near: the label was read from an answer that is not quite it."""
+HUMAN = "human"
+ONLY = ("done", "failed", "unconfirmed", "pending", "near", HUMAN)
+"""What rows may be picked by, besides a kind of error; near: the label was read from an answer that is not quite it;
+human: a person gave the label."""
+
+_STATE = ExportRow._fields.index("state")
 
 
 class Exported(NamedTuple):
@@ -45,7 +51,8 @@ def export(
     spreadsheet: bool = False,
     safe: Callable[[str], str] | None = None,
 ) -> Exported:
-    """Write a job's rows with their labels, in input order.
+    """Write a job's rows with their labels, in input order; those that people gave count, and the job's own stand
+    beside them.
 
     Args:
         output: a path, or "-" for stdout.
@@ -65,15 +72,31 @@ def export(
     if only is not None:
         _check_only(reader, job, only)
     later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
-    table = RowTable(job, later, details=details, chosen=columns, safe=spreadsheet_cell if spreadsheet else safe)
+    safe = spreadsheet_cell if spreadsheet else safe
+    by_hand = {number: said.label for number, said in Corrections(reader.url).of(job.uid).items()}
+    table = RowTable(job, later, by_hand=by_hand, details=details, chosen=columns, safe=safe)
     writer = open_output(output, format, spreadsheet=spreadsheet)
     if columns is None and len(table.header) > MOST_KEYS:
         raise SettingError(f"job {job.name!r} has more than {MOST_KEYS:,} columns: name those you want with --columns")
     asked = None if everything else msgspec.json.decode(job.settings, type=JobConfig).limit
-    records = reader.export_rows(job, only=only, asked=asked)
+    records = _chosen(reader, job, only, asked, by_hand)
     total = writer.write(table.header, table.rows(records), table.kinds)
     left_out = 0 if only or asked is None else max(reader.job(job.name).rows - total, 0)
     return Exported(total, table.labelled, left_out)
+
+
+def _chosen(
+    reader: StoreReader, job: Job, only: str | None, asked: int | None, by_hand: Mapping[int, str]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows that are wanted, by what they are with the labels that people gave."""
+    if only == HUMAN:
+        return (record for record in reader.export_rows(job) if record[0] in by_hand)
+    if only == State.DONE and by_hand:
+        return (record for record in reader.export_rows(job) if record[_STATE] == only or record[0] in by_hand)
+    records = reader.export_rows(job, only=only, asked=asked)
+    if not by_hand or only in (None, "near"):
+        return records
+    return (record for record in records if record[0] not in by_hand)
 
 
 def _check_only(reader: StoreReader, job: Job, only: str) -> None:

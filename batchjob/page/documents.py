@@ -6,10 +6,12 @@ States, advice and commands are those of the terminal: views/status.py and views
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from batchjob.corrections.standing import Corrections, Standing, by_hand
 from batchjob.endpoints.bodies import ChatBodies
 from batchjob.errors import BatchjobError
 from batchjob.exchange.question import Questions
@@ -20,11 +22,12 @@ from batchjob.numbers import size
 from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
 from batchjob.providers.dialect import learned_of
-from batchjob.records import ExportRow, RequestRecord, RowFilter, Snapshot
+from batchjob.records import Correction, ExportRow, RequestRecord, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import Setting, spelled
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.jobfile import settings as all_settings
+from batchjob.states import Source
 from batchjob.task.columns import as_text, columns_of
 from batchjob.views.export import share
 from batchjob.views.jobs_table import JobEntry, jobs_of
@@ -128,10 +131,11 @@ class JobPage(Value, frozen=True):
     now: float
 
 
-def job_page(reader: StoreReader, name: str, flag: str) -> JobPage:
+def job_page(reader: StoreReader, corrections: Corrections, name: str, flag: str) -> JobPage:
     """How a job stands, with what helps where rows failed."""
     snapshot = reader.snapshot(name)
-    status, config = status_of(snapshot), settings_of(snapshot)
+    config = settings_of(snapshot)
+    status = status_of(snapshot, by_hand(corrections.of(snapshot.job.uid)))
     found = {kind: [problem] for kind, problem in snapshot.examples.items()}
     return JobPage(
         status=status,
@@ -193,7 +197,7 @@ class RowLine(Value, frozen=True):
     number: int
     key: str
     text: str
-    label: str | None
+    label: str | None  # that counts: a person's, where there is one
     source: str | None
     state: str
     kind: str | None
@@ -209,23 +213,33 @@ class RowsPage(Value, frozen=True):
     total: int
 
 
-def rows_page(reader: StoreReader, name: str, wanted: RowFilter, beyond: int | None, *, backwards: bool) -> RowsPage:
+def rows_page(
+    reader: StoreReader,
+    corrections: Corrections,
+    name: str,
+    wanted: RowFilter,
+    beyond: int | None,
+    *,
+    backwards: bool,
+) -> RowsPage:
     """The next rows behind a number, or before one; None: from the beginning, or the end."""
     job = reader.job(name)
     start = (job.rows + 1 if backwards else 0) if beyond is None else beyond
     most = TEXTS_LOOKED_AT if wanted.text else LOOKED_AT
     found = reader.find_rows(job, wanted, beyond=start, limit=PAGE_ROWS, most=most, backwards=backwards)
-    rows = tuple([_row_line(ExportRow(*record)) for record in found.rows])
+    standing = corrections.of(job.uid)
+    rows = tuple([_row_line(ExportRow(*record), standing) for record in found.rows])
     return RowsPage(rows=rows, looked_to=found.looked_to, ended=found.ended, total=job.rows)
 
 
-def _row_line(row: ExportRow) -> RowLine:
+def _row_line(row: ExportRow, standing: Mapping[int, Standing]) -> RowLine:
+    said = standing.get(row.number)
     return RowLine(
         number=row.number,
         key=row.key[:SHOWN_CHARACTERS],
         text=row.text[:SHOWN_CHARACTERS],
-        label=row.label,
-        source=row.source,
+        label=said.label if said else row.label,
+        source=Source.HUMAN if said else row.source,
         state=row.state,
         kind=row.error_kind if row.state in ("failed", "unconfirmed") else None,
         confidence=row.confidence,
@@ -284,9 +298,10 @@ class RowStory(Value, frozen=True):
     confidence: float | None
     cost_usd: float | None  # its share of its last request
     story: RequestsPage
+    said: tuple[Correction, ...]  # by people, the last one last
 
 
-def row_story(reader: StoreReader, name: str, number: int) -> RowStory:
+def row_story(reader: StoreReader, corrections: Corrections, name: str, number: int) -> RowStory:
     """A row by its number, with the first of the requests that carried it."""
     job = reader.job(name)
     row, line, matched = reader.row(job, number)
@@ -308,6 +323,7 @@ def row_story(reader: StoreReader, name: str, number: int) -> RowStory:
         confidence=row.confidence,
         cost_usd=_share(row),
         story=row_requests(reader, job, number, 0),
+        said=tuple(corrections.said(job.uid, number)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import NamedTuple
 
+from batchjob.corrections.standing import Corrections
 from batchjob.errors import SettingError
 from batchjob.outputs.delimited import write_csv
 from batchjob.outputs.jsonl import write_jsonl
@@ -25,7 +26,9 @@ class Piece(NamedTuple):
     beyond: int | None
 
 
-def piece(reader: StoreReader, name: str, wanted: RowFilter, format_: str, beyond: int) -> Piece:
+def piece(
+    reader: StoreReader, corrections: Corrections, name: str, wanted: RowFilter, format_: str, beyond: int
+) -> Piece:
     """The next lines of a job's rows as `export` writes them, the header with the first.
 
     Raises:
@@ -34,7 +37,9 @@ def piece(reader: StoreReader, name: str, wanted: RowFilter, format_: str, beyon
     if format_ not in TYPES:
         raise SettingError(f"the page gives no {format_!r}: take csv or jsonl, or batchjob export")
     job = reader.job(name)
-    table = RowTable(job, [notice.what for notice in reader.noticed(job) if notice.kind == "column"])
+    by_hand = {number: said.label for number, said in corrections.of(job.uid).items()}
+    later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
+    table = RowTable(job, later, by_hand=by_hand)
     most = TEXTS_LOOKED_AT if wanted.text else LOOKED_AT
     found = reader.find_rows(job, wanted, beyond=beyond, limit=PIECE_ROWS, most=most)
     file = io.BytesIO()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
+from batchjob.corrections.standing import Corrections
 from batchjob.errors import BatchjobError, JobError, SettingError
 from batchjob.page import documents
 from batchjob.page.downloads import TYPES, piece
@@ -103,7 +104,7 @@ class Page:
     """
 
     def __init__(self, url: str, flag: str) -> None:
-        self._url, self._flag = url, flag
+        self._url, self._flag, self._corrections = url, flag, Corrections(url)
         self._threads = ThreadPoolExecutor(THREADS, "page")
         # Read once, by their names: what is asked for is never a path of the disk.
         self._files = {
@@ -153,7 +154,7 @@ class Page:
 
     async def _job(self, request: web.Request) -> web.Response:
         name = _job_named(request)
-        return _json(await self._read(lambda reader: documents.job_page(reader, name, self._flag)))
+        return _json(await self._read(lambda reader: documents.job_page(reader, self._corrections, name, self._flag)))
 
     async def _prompt(self, request: web.Request) -> web.Response:
         name = _job_named(request)
@@ -164,13 +165,19 @@ class Page:
         before, after = _number(request, "before"), _number(request, "after")
         backwards = before is not None or "last" in request.query
         beyond = before if backwards else after
-        return _json(
-            await self._read(lambda reader: documents.rows_page(reader, name, wanted, beyond, backwards=backwards))
+        question = partial(
+            documents.rows_page,
+            corrections=self._corrections,
+            name=name,
+            wanted=wanted,
+            beyond=beyond,
+            backwards=backwards,
         )
+        return _json(await self._read(question))
 
     async def _row(self, request: web.Request) -> web.Response:
         name, number = _job_named(request), _number(request, "number") or 0
-        return _json(await self._read(lambda reader: documents.row_story(reader, name, number)))
+        return _json(await self._read(lambda reader: documents.row_story(reader, self._corrections, name, number)))
 
     async def _requests(self, request: web.Request) -> web.Response:
         name, number, after = _job_named(request), _number(request, "number") or 0, _number(request, "after") or 0
@@ -178,7 +185,7 @@ class Page:
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         name, wanted, format_ = _job_named(request), _filter(request), request.query.get("format", "csv")
-        part = await self._read(lambda reader: piece(reader, name, wanted, format_, 0))
+        part = await self._read(lambda reader: piece(reader, self._corrections, name, wanted, format_, 0))
         file_name = quote(f"{name}-rows.{format_}", safe="")
         response = web.StreamResponse(
             headers={
@@ -186,11 +193,12 @@ class Page:
                 "Content-Disposition": f"attachment; filename*=UTF-8''{file_name}",
             }
         )
+        go_on = partial(piece, corrections=self._corrections, name=name, wanted=wanted, format_=format_)
         await response.prepare(request)
         await response.write(part.content)
         while (beyond := part.beyond) is not None:
             try:
-                part = await self._read(partial(piece, name=name, wanted=wanted, format_=format_, beyond=beyond))
+                part = await self._read(partial(go_on, beyond=beyond))
             except BatchjobError:
                 # Half a file must not pass for a whole one: the browser sees that the connection broke.
                 if request.transport is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from batchjob.model import InputSource, Job
 from batchjob.printable import neutral_cell, printable
 from batchjob.records import ExportRow
 from batchjob.settings.config import JobConfig
+from batchjob.states import Source, State
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
@@ -35,7 +36,12 @@ INTEGERS = frozenset({"attempts", "input_tokens", "cached_input_tokens", "output
 ROW_NUMBER = "id"
 """Our column for a row without an id."""
 
+MODEL_LABEL = "model_label"
+"""The label that the job gave: a column of jobs in which people corrected rows."""
+
 _LABEL = ExportRow._fields.index("label")
+_AFTER_ERROR = ExportRow._fields.index("error") + 1
+NOTHING_SAID: Mapping[int, str] = {}
 
 
 class Column(NamedTuple):
@@ -54,6 +60,7 @@ class RowTable:
 
     Args:
         later: columns of the input that its first row has not.
+        by_hand: what people said of rows, by number; then a column holds the labels that the job gave.
         chosen: the names of the columns that are wanted, in this order; None: all.
 
     Raises:
@@ -65,32 +72,43 @@ class RowTable:
         job: Job,
         later: Sequence[str] = (),
         *,
+        by_hand: Mapping[int, str] = NOTHING_SAID,
         details: bool = False,
         chosen: Sequence[str] | None = None,
         safe: Callable[[str], str] | None = None,
     ) -> None:
         theirs = (*job.source.columns, *later)
         sure = msgspec.json.decode(job.settings, type=JobConfig).confidence
-        columns = _columns(job.source, theirs, sure=sure, details=details)
+        columns = _columns(job.source, theirs, hand=bool(by_hand), sure=sure, details=details)
         self._places = None if chosen is None else [_place(name, columns) for name in chosen]
         columns = columns if self._places is None else [columns[at] for at in self._places]
         self.header = [column.name if safe is None else safe(column.name) for column in columns]
         kinds, origins = tuple(one.kind for one in columns), tuple(one.origin for one in columns)
         self.kinds = Kinds(kinds, origins, job.source.schema)
         self.labelled = 0
-        self._cells = _cells_of(job.source, theirs, sure=sure, details=details)
+        self._cells = _cells_of(job.source, theirs, hand=bool(by_hand), sure=sure, details=details)
+        self._by_hand = by_hand
         self._safe = safe
 
     def rows(self, records: Iterable[tuple[Any, ...]]) -> Iterator[Sequence[object]]:
         """The cells of each record of StoreReader.export_rows."""
         cells_of, safe, places = self._cells, self._safe, self._places
-        for record in records:
+        for record in _said(records, self._by_hand) if self._by_hand else records:
             if record[_LABEL] is not None:
                 self.labelled += 1
             cells = cells_of(record)
             if places is not None:
                 cells = [cells[at] for at in places]
             yield cells if safe is None else [_made_safe(value, safe) for value in cells]
+
+
+def _said(records: Iterable[tuple[Any, ...]], by_hand: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
+    """Each record with the label that counts, and behind it the one that the job gave."""
+    for record in records:
+        own = record[_LABEL]
+        if (label := by_hand.get(record[0])) is not None:
+            record = (*record[:_LABEL], label, Source.HUMAN.value, State.DONE.value, None, None, *record[_AFTER_ERROR:])
+        yield *record, own
 
 
 def _made_safe(value: object, safe: Callable[[str], str]) -> object:
@@ -127,13 +145,14 @@ def _place(name: str, columns: Sequence[Column]) -> int:
     raise SettingError(f"--columns: the export has no column {name!r}: {hint}")
 
 
-def _columns(source: InputSource, theirs: Sequence[str], *, sure: bool, details: bool) -> list[Column]:
+def _columns(source: InputSource, theirs: Sequence[str], *, hand: bool, sure: bool, details: bool) -> list[Column]:
     """The columns of an export: the input's, an `id` where it had none, and ours."""
     kind: Literal["text", "json", "typed"] = "text"
     if source.format not in ("csv", "tsv"):
         kind = "typed" if source.schema else "json"
     own = [Column(ROW_NUMBER, "integer")] if source.id_column is None else []
     ours = [Column(name, "text") for name in RESULT_COLUMNS]
+    ours += [Column(MODEL_LABEL, "text")] if hand else []
     ours += [Column(CONFIDENCE, "json")] if sure else []
     ours += [Column(name, "integer" if name in INTEGERS else "text") for name in DETAIL_COLUMNS if details]
     names = _free_names(theirs, {column.name for column in (*own, *ours)})
@@ -166,18 +185,22 @@ def _plain(name: str) -> str:
 
 
 def _cells_of(
-    source: InputSource, theirs: Sequence[str], *, sure: bool, details: bool
+    source: InputSource, theirs: Sequence[str], *, hand: bool, sure: bool, details: bool
 ) -> Callable[[tuple[Any, ...]], list[Any]]:
     """A function from a record to its cells, in the order of `_columns`."""
     input_cells = _fields_of(source, len(theirs)) if source.format in ("csv", "tsv") else _values_of(source, theirs)
     own_id = source.id_column is None
 
     def cells(record: tuple[Any, ...]) -> list[Any]:
+        if hand:
+            record, own = record[:-1], record[-1]
         number, key, text, rest, label, from_, state, kind, error, origin, answer, attempts, how_sure, *request = record
         row = input_cells(key, text, rest)
         if own_id:
             row.insert(0, number)
         row += (label, from_, state, f"{kind}: {printable(error or '')}" if kind and state != "done" else None)
+        if hand:
+            row.append(own)
         if sure:
             row.append(None if how_sure is None else round(how_sure, 6))
         if details:

@@ -14,6 +14,7 @@ from batchjob.records import Problem, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
 from batchjob.states import JobState, Matched, Outcome, Source, State
+from batchjob.views.by_hand import ByHand
 
 BUSY = (JobState.INGESTING, JobState.RUNNING)
 """States of a job that a process is working on."""
@@ -133,6 +134,7 @@ class Status(Value, frozen=True):
     started_at: float | None  # of the latest run
     updated_at: float
     pid: int | None
+    by_hand: ByHand | None = None  # what people said of its rows
 
     @property
     def busy(self) -> bool:
@@ -173,8 +175,8 @@ def settings_of(snapshot: Snapshot) -> JobConfig:
     return msgspec.json.decode(snapshot.job.settings, type=JobConfig)
 
 
-def status_of(snapshot: Snapshot) -> Status:
-    """How the job stands in a snapshot."""
+def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
+    """How the job stands in a snapshot, and what people said of its rows."""
     job, tally, rows = snapshot.job, snapshot.tally, rows_of(snapshot)
     settings = settings_of(snapshot)
     requests, verified = tally.get("request", {}), tally.get("verify", {})
@@ -210,6 +212,7 @@ def status_of(snapshot: Snapshot) -> Status:
         started_at=snapshot.started_at,
         updated_at=snapshot.updated_at,
         pid=snapshot.writer_pid,
+        by_hand=by_hand,
     )
 
 

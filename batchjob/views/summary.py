@@ -8,6 +8,7 @@ from batchjob.numbers import about, counted, day, dollars, duration, share
 from batchjob.printable import printable
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import Outcome, Source
+from batchjob.views.by_hand import hand_words
 from batchjob.views.lines import cut, ending, folded
 from batchjob.views.live import live_lines, live_of
 from batchjob.views.next_steps import advice
@@ -35,6 +36,7 @@ def summary_lines(
         *_fallback_lines(status.sources[Source.FALLBACK]),
         *_near_lines(status.matched.near),
         *_error_lines(status),
+        *([f"by hand   {hand_words(status.by_hand)}"] if status.by_hand else []),
         *_request_lines(status),
         *(f"asked     {printable(model)}: {how}" for model, how in status.learned.items()),
     ]

@@ -203,6 +203,7 @@ function useStory(job, number) {
 function Drawer({ job, number, step, close }) {
   const { row, requests, looking, trouble } = useStory(job, number), heading = useRef();
   useEffect(() => heading.current.focus({ preventScroll: true }), []);
+  const said = row?.said[row.said.length - 1];
   return html`<aside class="drawer" id="drawer" aria-labelledby="drawer-h">
     <header><h2 id="drawer-h" tabindex="-1" ref=${heading}>Row ${num(Number(number))}</h2>
       <button class="btn quiet" type="button" onClick=${() => step(-1)}><span class="vh">Previous row</span><span aria-hidden="true">↑ <kbd>k</kbd></span></button>
@@ -211,7 +212,7 @@ function Drawer({ job, number, step, close }) {
     <${Lost} trouble=${trouble} at=${null}/>
     ${!row ? !trouble && html`<${Waiting}/>` : html`<p class="text" dir="auto">${row.text || html`<span class="dim">no text</span>`}</p>
     <dl class="kv">
-      <dt>label</dt><dd>${row.label === null ? "none" : html`<b>${row.label}</b>, ${byWhom(row)}`}</dd>
+      <dt>label</dt><dd>${said ? html`<b>${said.label}</b>, by ${said.who}. ${row.label === null ? "The job gave none." : html`The job's own is <b>${row.label}</b>, ${byWhom(row)}.`}` : row.label === null ? "none" : html`<b>${row.label}</b>, ${byWhom(row)}`}</dd>
       <dt>state</dt><dd><${State} state=${row.state} kind=${row.kind}/></dd>
       ${row.error && html`<dt>error</dt><dd>${row.error}</dd>`}
       ${row.confidence !== null && html`<dt>confidence</dt><dd>${percent(Math.round(1000 * row.confidence), 1000)}</dd>`}
@@ -223,7 +224,8 @@ function Drawer({ job, number, step, close }) {
     <ol class="story"><li>Read from line ${num(row.line)} of the input.</li>
       ${requests.map(request => html`<${Request} key=${request.id} request=${request} row=${row} last=${request === requests.filter(one => one.purpose === "label").pop()}/>`)}
       ${looking && html`<li>Looking for more requests …</li>`}
-      ${!looking && !requests.length && html`<li class=${row.state === "done" ? "ok" : row.state === "failed" ? "no" : ""}>${withoutRequest(row)}</li>`}</ol>`}
+      ${!looking && !requests.length && html`<li class=${row.state === "done" ? "ok" : row.state === "failed" ? "no" : ""}>${withoutRequest(row)}</li>`}
+      ${row.said.map(one => html`<li class="hand" key=${one.at}><time>${clock(one.at, true)}</time><b>Set to ${one.label} by ${one.who}.</b> ${REASONS[one.why] || ""}</li>`)}</ol>`}
   </aside>`;
 }
 
@@ -235,6 +237,7 @@ function byWhom(row) {
 }
 const withoutRequest = row => row.state === "done" ? `Labelled without a request: ${byWhom(row)}.` : row.state === "pending" ? "Nothing was sent for it yet." : "Nothing was sent for it.";
 
+const REASONS = { command: "Typed in a terminal.", file: "It stood in a file of corrections." };
 const OUTCOMES = { answered: "answered", rejected: "rejected", lost: "the answer never came", not_sent: "it never left this machine" };
 function Request({ request, row, last }) {
   const with_ = request.rows > 1 ? ` with ${counted(request.rows - 1, "other row")}` : "", asked = request.purpose === "verify" ? "Asked once more, alone, to compare" : `Sent${with_}`;

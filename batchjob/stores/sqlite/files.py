@@ -7,12 +7,11 @@ import errno
 import os
 import re
 import resource
-import stat
 import tempfile
 from pathlib import Path
 
 from batchjob.errors import SettingError, StoreError
-from batchjob.files import DATABASE_SIDES
+from batchjob.files import DATABASE_SIDES, check_plain, open_own
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PROBE_BYTES = 1024 * 1024
@@ -25,6 +24,7 @@ BEGINNINGS = {
     "-journal": (b"\xd9\xd5\x05\xf9",),
     ".lock": (b'{"pi',),
     ".reserve": (),
+    ".corrections": (b'{"at',),
 }
 """How a side file begins, by the end of its name; any may begin with zeros, or be empty."""
 HEAD_BYTES = 4
@@ -85,7 +85,7 @@ def check_own(path: Path) -> None:
         SettingError: one is a link, has a second name, or is somebody else's.
     """
     with contextlib.suppress(FileNotFoundError):
-        _check_plain(path, path.lstat())
+        check_plain(path, path.lstat())
     check_sides(path)
     for side, file in zip(DATABASE_SIDES, side_files(path), strict=True):
         # Where there is a database, SQLite's files are its own; to open and close them would drop locks we hold.
@@ -107,45 +107,12 @@ def check_sides(path: Path) -> None:
     """
     for file in side_files(path):
         with contextlib.suppress(FileNotFoundError):
-            _check_plain(file, file.lstat())
+            check_plain(file, file.lstat())
 
 
 def _head(file: Path) -> bytes:
     with file.open("rb") as opened:
         return opened.read(HEAD_BYTES)
-
-
-def _check_plain(file: Path, found: os.stat_result) -> None:
-    """The same by what `lstat` or `fstat` says of it.
-
-    Raises:
-        SettingError: it is no regular file, or has a second name.
-    """
-    if stat.S_ISLNK(found.st_mode):
-        raise SettingError(f"{file} is a link, and a file of a database must be none: remove it, or give another --db")
-    if not stat.S_ISREG(found.st_mode):
-        raise SettingError(f"{file} is no regular file, and a database needs one there: give another --db")
-    if found.st_nlink > 1:
-        raise SettingError(
-            f"{file} has a second name (a hard link), under which it would be changed too: copy it instead of linking"
-            f" it, or give another --db"
-        )
-
-
-def open_own(file: Path, flags: int) -> int:
-    """Open a side file, which must be no link and have one name; its descriptor.
-
-    Raises:
-        SettingError: it is not so.
-        OSError: it cannot be opened.
-    """
-    descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    try:
-        _check_plain(file, os.fstat(descriptor))
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _reserve_path(path: Path) -> Path:

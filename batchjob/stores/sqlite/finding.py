@@ -27,6 +27,15 @@ _FROM = "FROM row CROSS JOIN input ON input.id = row.id LEFT JOIN request ON req
 EXPORT_ROWS = ids.expand(
     f"SELECT {_EXPORTED} {_FROM} WHERE row.id > :last AND row.id <= :end{{which}} ORDER BY row.id LIMIT :limit"
 )
+ONLY = {
+    "done": "row.state = 'done'",
+    "failed": "row.state = 'failed'",
+    "unconfirmed": "row.state = 'unconfirmed'",
+    "pending": "row.state IN ('pending', 'in_flight')",
+    "near": "row.matched = 'near'",
+}
+OF_KIND = "row.state IN ('failed', 'unconfirmed') AND row.error_kind = :kind"
+ASKED = "(row.id <= :asked OR row.state <> 'pending' OR row.request_id IS NOT NULL)"
 _DETAIL = ids.expand(f"SELECT {_EXPORTED}, input.line, row.matched {_FROM} WHERE row.id = ?")
 _THESE = ids.expand(f"SELECT {_EXPORTED} {_FROM} WHERE row.id IN (SELECT value FROM json_each(?)) ORDER BY row.id")
 _PLACES = "SELECT row.id FROM row WHERE {which} ORDER BY row.id {order} LIMIT :limit"
@@ -34,12 +43,18 @@ _TEXTS = (
     "SELECT row.id, input.key, input.text FROM row CROSS JOIN input ON input.id = row.id"
     " WHERE {which} ORDER BY row.id {order}"
 )
+_KEYED = ids.expand(
+    "SELECT key, number_of(id) FROM input WHERE id > ? AND id <= ?"
+    " AND key IN (SELECT value FROM json_each(?)) ORDER BY id"
+)
+KEYS_AT_ONCE = 200_000
+"""Rows among which ids are looked for at once."""
 _CONDITIONS = {
     "state": "row.state = :state",
     "label": "row.label = :label",
     "source": "row.source = :source",
     "matched": "row.matched = :matched",
-    "kind": "row.error_kind = :kind AND row.state IN ('failed', 'unconfirmed')",
+    "kind": OF_KIND,
 }
 
 _REQUEST = (
@@ -117,6 +132,12 @@ def row(db: sqlite3.Connection, job: Job, number: int) -> RowDetail:
         raise JobError(f"job {job.name!r} has no row {number:,}: its rows are 1 to {job.rows:,}")
     *exported, line, matched = record
     return RowDetail(ExportRow(*exported), line, matched)
+
+
+def keyed_rows(db: sqlite3.Connection, job: Job, keys: str, first: int) -> list[tuple[str, int]]:
+    """(key, number) of the rows with one of these keys (a JSON array), of KEYS_AT_ONCE behind a number."""
+    last = min(first + KEYS_AT_ONCE, job.rows)
+    return db.execute(_KEYED, (ids.row_id(job.id, first), ids.row_id(job.id, last), keys)).fetchall()
 
 
 def row_requests(db: sqlite3.Connection, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batchjob.errors import JobBusy, StoreError
-from batchjob.files import read_small
-from batchjob.stores.sqlite.files import open_own
+from batchjob.files import open_own, read_small
 
 MOST_NOTE_BYTES = 4096
 TRIES = 10

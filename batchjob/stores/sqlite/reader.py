@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -24,7 +24,7 @@ from batchjob.records import CacheShare, Found, FoundRequests, Problem, RowDetai
 from batchjob.settings.config import JobConfig
 from batchjob.stores.sqlite import finding, ids, schema
 from batchjob.stores.sqlite.files import check_sides
-from batchjob.stores.sqlite.finding import EXPORT_ROWS, REQUESTS
+from batchjob.stores.sqlite.finding import ASKED, EXPORT_ROWS, OF_KIND, ONLY, REQUESTS
 from batchjob.stores.sqlite.group import QUERIES
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
@@ -316,6 +316,16 @@ class SqliteReader:
         with self._asked() as db:
             return finding.row(db, job, number)
 
+    def numbers(self, job: Job, keys: Collection[str]) -> dict[str, list[int]]:
+        """See ports.StoreReader.numbers."""
+        found: dict[str, list[int]] = {}
+        given = msgspec.json.encode(list(keys)).decode()
+        for first in range(0, job.rows, finding.KEYS_AT_ONCE):
+            with self._asked() as db:
+                for key, number in finding.keyed_rows(db, job, given, first):
+                    found.setdefault(key, []).append(number)
+        return found
+
     def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
         """See ports.StoreReader.row_requests."""
         with self._asked() as db:
@@ -374,15 +384,6 @@ PROBLEMS = ids.expand(
     " WHERE row.error_kind = ? AND row.state IN ('failed', 'unconfirmed') AND row.id > ? AND row.id <= ?"
     " ORDER BY row.id LIMIT ?"
 )
-ONLY = {
-    "done": "row.state = 'done'",
-    "failed": "row.state = 'failed'",
-    "unconfirmed": "row.state = 'unconfirmed'",
-    "pending": "row.state IN ('pending', 'in_flight')",
-    "near": "row.matched = 'near'",
-}
-OF_KIND = "row.state IN ('failed', 'unconfirmed') AND row.error_kind = :kind"
-ASKED = "(row.id <= :asked OR row.state <> 'pending' OR row.request_id IS NOT NULL)"
 UNFINISHED_ROWS = ids.expand(
     "SELECT number_of(row.id), input.line, input.key, input.text, input.rest, input.defect"
     " FROM row CROSS JOIN input ON input.id = row.id"

@@ -1,0 +1,155 @@
+"""`batchjob correct`, and who reads what people said: status, export, remove."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.waiting import is_under_way, until
+
+if TYPE_CHECKING:
+    from tests.conftest import BatchJob
+
+ROWS = "T-1,invoice twice\nT-2,\nT-3,card lost\nT-3,card lost too\n"
+
+
+@pytest.fixture
+def job(batchjob: BatchJob) -> BatchJob:
+    """A job of four rows: one blank, and two with one id."""
+    (batchjob.folder / "in.csv").write_text("id,text\n" + ROWS)
+    batchjob("start", "in.csv", "--labels", "billing,card,other", "--sandbox", "--rpm", "0", "--quiet")
+    return batchjob
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory, batchjob_in: type) -> BatchJob:
+    """The same for all tests that change nothing."""
+    batchjob: BatchJob = batchjob_in(tmp_path_factory.mktemp("untouched"))
+    (batchjob.folder / "in.csv").write_text("id,text\n" + ROWS)
+    batchjob("start", "in.csv", "--labels", "billing,card,other", "--sandbox", "--rpm", "0", "--quiet")
+    return batchjob
+
+
+def exported(job: BatchJob, *more: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(job("export", "-o", "-", *more).out)))
+
+
+def test_a_person_has_the_last_word_and_the_jobs_own_label_stays(job: BatchJob) -> None:
+    before = exported(job)
+    assert "model_label" not in before[0]
+    own = before[0]["label"]
+    other = "card" if own != "card" else "billing"
+    said = job("correct", "in", "T-1", other.upper())
+    assert said.code == 0
+    assert f"row 1 (T-1): {other}; the job's own label is {own}" in said.out
+    assert "row 2 (T-2): other; the job gave no label" in job("correct", "in", "#2", "other").out
+    first, second, *rest = exported(job)
+    assert (first["label"], first["source"], first["state"], first["model_label"]) == (other, "human", "done", own)
+    assert (second["label"], second["source"], second["state"], second["error"]) == ("other", "human", "done", "")
+    assert second["model_label"] == ""
+    assert [{**row, "model_label": ""} for row in rest] == [{**row, "model_label": ""} for row in before[2:]]
+    assert [row["id"] for row in exported(job, "--only", "human")] == ["T-1", "T-2"]
+    assert [row["id"] for row in exported(job, "--only", "done")] == ["T-1", "T-2", "T-3", "T-3"]
+    assert exported(job, "--only", "failed") == exported(job, "--only", "blank_text") == []
+    told = json.loads(job("status", "--json").out)
+    assert told["by_hand"] == {"rows": 2, "changed": 1, "unlabelled": 1, "sample": None}
+    assert told["rows"]["failed"] == 1, "the work table is as it was"
+    assert "by hand   2 rows, 1 had another label, 1 had none" in job("status").out
+
+
+def test_what_was_said_is_taken_back(job: BatchJob) -> None:
+    own = exported(job)[0]["label"]
+    assert "not corrected, so there is nothing to take back" in job("correct", "in", "T-1", "--undo").err
+    job("correct", "in", "T-1", "other")
+    assert "row 1 (T-1): other is taken back" in job("correct", "in", "T-1", "--undo").out
+    assert exported(job)[0]["label"] == own
+    assert json.loads(job("status", "--json").out)["by_hand"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("in", "T-1", "bill"), "'bill' is no label of this job: did you mean 'billing'?"),
+        (("in", "T-9", "card"), "no row of job 'in' has the id 'T-9'"),
+        (("in", "T-3", "card"), "2 rows have the id 'T-3': say which by its place, such as '#3' and '#4'"),
+        (("in", "#5", "card"), "has no row 5: its rows are 1 to 4"),
+        (("no", "T-1", "card"), "no job is named 'no'"),
+        (("in", "T-1"), "say batchjob correct JOB ID LABEL"),
+        (("in",), "say batchjob correct JOB ID LABEL"),
+        (("in", "T-1", "card", "--file", "x.csv"), "say batchjob correct JOB ID LABEL"),
+    ],
+)
+def test_what_is_no_row_or_no_label_is_refused_and_nothing_is_stored(
+    untouched: BatchJob, words: tuple[str, ...], said: str
+) -> None:
+    ended = untouched("correct", *words)
+    assert ended.code in (1, 2)
+    assert said in ended.err
+    assert not (untouched.folder / "batchjob.db.corrections").exists()
+
+
+def test_an_edited_export_says_what_differs_from_it_all_or_nothing(batchjob: BatchJob) -> None:
+    (batchjob.folder / "b.csv").write_text("id,text\n" + "".join(f"R-{n},card lost {n}\n" for n in range(30)))
+    batchjob("start", "b.csv", "--labels", "billing,card,other", "--sandbox", "--rpm", "0", "--quiet")
+    batchjob("export", "b", "-o", "out.csv")
+    rows = list(csv.DictReader((batchjob.folder / "out.csv").open()))
+    for n, label in ((3, "other"), (4, "Billing"), (5, ""), (6, rows[6]["label"])):
+        rows[n]["label"] = label
+
+    def write(name: str) -> None:
+        with (batchjob.folder / name).open("w") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write("edited.csv")
+    said = batchjob("correct", "b", "--file", "edited.csv")
+    assert "2 rows corrected, 27 as they were" in said.out, said
+    after = list(csv.DictReader(io.StringIO(batchjob("export", "b", "-o", "-").out)))
+    assert [row["label"] for row in after[3:5]] == ["other", "billing"]
+    assert [row["source"] for row in after].count("human") == 2
+    assert "0 rows corrected, 29 as they were" in batchjob("correct", "b", "--file", "edited.csv").out
+    rows[0]["label"], rows[7]["label"] = "other", "nonsense"
+    write("wrong.csv")
+    refused = batchjob("correct", "b", "--file", "wrong.csv")
+    assert "wrong.csv, line 9: 'nonsense' is no label of this job" in refused.err
+    assert batchjob("export", "b", "-o", "-").out.count("human") == 2
+
+
+def test_the_file_belongs_to_the_database_and_to_its_job(job: BatchJob, tmp_path: Path) -> None:
+    job("correct", "in", "T-1", "other")
+    database, log = job.folder / "batchjob.db", job.folder / "batchjob.db.corrections"
+    other = tmp_path / "copy"
+    other.mkdir()
+    shutil.copy(database, other / "copy.db")
+    copy = str(other / "copy.db")
+    assert json.loads(job("status", "--db", copy, "--json").out)["by_hand"] is None
+    shutil.copy(log, f"{copy}.corrections")
+    assert json.loads(job("status", "--db", copy, "--json").out)["by_hand"]["rows"] == 1
+    removed = job("remove", "in")
+    assert "1 correction by hand went with it" in removed.out
+    assert log.read_bytes() == b""
+    job("start", "in.csv", "--labels", "billing,card,other", "--sandbox", "--rpm", "0", "--quiet")
+    shutil.copy(f"{copy}.corrections", log)
+    assert json.loads(job("status", "--json").out)["by_hand"] is None, "they are of another job with this name"
+    assert "the database's own" in job("export", "-o", "batchjob.db.corrections").err
+
+
+def test_rows_are_corrected_while_the_job_runs(batchjob: BatchJob, sandbox: Callable[..., str]) -> None:
+    (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(400)))
+    flags = ("--labels", "a,b", "--base-url", sandbox("--latency", "0.05"), "--model", "m", "--rpm", "0")
+    run = batchjob.begin("start", "in.csv", *flags, "--concurrency", "2", "--quiet")
+    until(lambda: is_under_way(batchjob))
+    assert batchjob("correct", "in", "399", "b").code == 0
+    assert is_under_way(batchjob)
+    run.terminate()
+    assert run.wait(20) == 130
+    last = exported(batchjob)[-1]
+    assert (last["label"], last["source"], last["state"]) == ("b", "human", "done")
