@@ -1487,3 +1487,25 @@ def _(trials: Any) -> None:
         return scores.Gold(named, lambda key, rest: "x")
 
     put(trials, "_gold_of", gold_of)
+
+
+@defect("a text becomes markup", "views.report.markup", "tests/test_report.py::test_no_word_of_a_report_becomes_markup")
+def _(markup: Any) -> None:
+    def text(content: str) -> str:
+        return content
+
+    put(markup, "_text", text)
+
+
+@defect(
+    "without texts the examples stay in the prompt",
+    "jobs.reports",
+    "tests/test_report.py::test_without_texts_examples_are_left_out_of_the_prompt",
+)
+def _(reports: Any) -> None:
+    messages = reports._messages
+
+    def with_examples(config: Any, job: Any, *, texts: bool) -> Any:
+        return messages(config, job, texts=True)
+
+    put(reports, "_messages", with_examples)

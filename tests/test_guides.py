@@ -46,5 +46,6 @@ def test_the_guide_to_a_model_leads_to_what_it_promises(at: BatchJob) -> None:
     assert score.splitlines()[0] == by_file.splitlines()[0] == "job small: accuracy 93.0 % (89.5 to 95.4), n=300"
     costs = [float(cost) for cost in re.findall(r"([\d.]+) USD and", compared)]
     assert costs[1] / costs[0] == pytest.approx(3, rel=0.02)
+    assert "93.0 % of the labels are right" in (at.folder / "report.html").read_text(encoding="utf-8")
     assert "only A 0, only B 0" in compared
     assert (at.folder / "differ.csv").read_text().splitlines() == ["id,text,label_small,label_large,gold"]

@@ -37,6 +37,7 @@ COMMANDS = {
     "try": "A few rows first: the prompt, the labels, what all would take.",
     "score": "How good the labels are, beside those of a person.",
     "compare": "Two jobs beside each other: agreement, cost, settings.",
+    "report": "One file to hand over: labels, accuracy, errors, cost.",
     "jobs": "The jobs in this database.",
     "remove": "Forget a job with its texts.",
     "profile": "Before paying: duplicates, lengths, tokens, cost, settings.",

@@ -51,7 +51,7 @@ def with_examples(config: JobConfig, paths: Sequence[str], before: Sequence[JobC
 
 def _drawn(config: JobConfig, paths: Sequence[str]) -> tuple[Example, ...]:
     reader = open_as_set(paths, config)
-    column = labelled_column(config.gold or "", reader.source)
+    column = input_column(config.gold or "", reader.source)
     value = column_reader(reader.source, column)
     draw = Draw(config.labels, config.draw_examples or 0, config.examples_seed, column)
     left = ROWS_READ
@@ -65,8 +65,8 @@ def _drawn(config: JobConfig, paths: Sequence[str]) -> tuple[Example, ...]:
     return draw.chosen()
 
 
-def labelled_column(named: str, source: InputSource, later: Sequence[str] = ()) -> str:
-    """The column that is meant by --gold; `later` are those that the first row has not.
+def input_column(named: str, source: InputSource, later: Sequence[str] = (), *, option: str = "--gold") -> str:
+    """The column of the input that is meant by an option; `later` are those that the first row has not.
 
     Raises:
         SettingError: there is none such, or it is the text.
@@ -79,4 +79,4 @@ def labelled_column(named: str, source: InputSource, later: Sequence[str] = ()) 
     near = difflib.get_close_matches(named, others, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"besides the text there are: {', '.join(others) or 'none'}"
     why = "is the text itself" if found else "is no column of the input"
-    raise SettingError(f"--gold {named!r} {why}: {hint}")
+    raise SettingError(f"{option} {named!r} {why}: {hint}")

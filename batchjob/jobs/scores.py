@@ -10,7 +10,7 @@ import msgspec
 
 from batchjob.errors import InputError
 from batchjob.inputs import open_input
-from batchjob.jobs.drawing import labelled_column
+from batchjob.jobs.drawing import input_column
 from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
 from batchjob.run.ingest import CHUNK_ROWS
@@ -51,7 +51,7 @@ def gold_in_input(reader: StoreReader, job: Job, named: str) -> Gold:
 
 def gold_column(source: InputSource, later: Sequence[str], named: str) -> Gold:
     """The gold in a column of an input, `later` being those that its first row has not; as `gold_in_input`."""
-    column = labelled_column(named, source, later)
+    column = input_column(named, source, later)
     value = column_reader(source, column)
     return Gold(f"column {column}", lambda key, rest: value(key, rest).strip())
 

@@ -1,0 +1,147 @@
+"""A job as one file to hand over: its rows are looked at once for what the counters do not hold."""
+
+from __future__ import annotations
+
+import platform
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from batchjob import __version__
+from batchjob.errors import SettingError
+from batchjob.jobs.drawing import input_column
+from batchjob.jobs.guard import check_export
+from batchjob.jobs.scores import gold_in_input, score
+from batchjob.model import Job, Row
+from batchjob.outputs.target import check_target, opened
+from batchjob.ports import StoreReader
+from batchjob.settings.config import JobConfig
+from batchjob.task.columns import column_reader
+from batchjob.task.prompt import prompt_of
+from batchjob.views.report.content import Crosstab, Seen, report_of
+from batchjob.views.status import settings_of
+
+FORMS = (".html", ".htm", ".md")
+MOST_VALUES = 1_000
+"""Values of a column that are told apart while rows are counted; the most frequent are shown."""
+SHOWN_VALUES, SHOWN_LABELS = 20, 10
+EXAMPLES = 3
+EXAMPLE_LABELS = 30
+EXAMPLE_CHARACTERS = 200
+OTHERS = "(all others)"
+BLANK = "(blank)"
+
+
+def write_report(
+    reader: StoreReader, job: Job, output: str, *, by: str | None = None, gold: str | None = None, texts: bool = True
+) -> None:
+    """Write a job's report; the suffix of the path says in which form, and stdout gets HTML.
+
+    Args:
+        by: a column of the input, for a table of labels by its values.
+        gold: a column with the right labels.
+        texts: whether texts of the input may stand in it.
+
+    Raises:
+        SettingError: there is no such column or form, or the file is one that is needed.
+        BatchjobError: it cannot be written.
+    """
+    form = Path(output).suffix.lower()
+    if output != "-" and form not in FORMS:
+        raise SettingError(f"-o {output}: a report is HTML or Markdown: name a file that ends in .html or .md")
+    check_export(reader, job, "-o", output)
+    if output != "-":
+        check_target(Path(output))
+    snapshot = reader.snapshot(job.name)
+    report = report_of(
+        snapshot,
+        _seen(reader, job, list(snapshot.tally.get("label", {})), by, texts=texts),
+        None if gold is None else score(reader, job, gold_in_input(reader, job, gold)),
+        messages=_messages(settings_of(snapshot), job, texts=texts),
+        versions={"batchjob": __version__, "Python": platform.python_version()},
+        now=time.time(),
+        texts=texts,
+    )
+    if form == ".md":
+        from batchjob.views.report.markdown import markdown as written
+    else:
+        from batchjob.views.report.html import html as written
+    with opened(output) as file:
+        file.write(written(report))
+
+
+def _messages(config: JobConfig, job: Job, *, texts: bool) -> Sequence[tuple[str, str]]:
+    """What a row is asked, with places where its text and columns come in; examples are texts, too."""
+    prompt = prompt_of(config if texts else msgspec.structs.replace(config, examples=()), job.source)
+    others = tuple(f"{{{name}}}" for name in prompt.columns)
+    return prompt.messages([Row(1, "{text}", others=others)])
+
+
+def _seen(reader: StoreReader, job: Job, labels: Sequence[str], by: str | None, *, texts: bool) -> Seen:
+    """A look at the labelled rows, where anything of them is wanted. The same job gives the same examples."""
+    if by is None and not texts:
+        return Seen()
+    table = None if by is None else _Table(_column_of(reader, job, by), labels)
+    chosen = labels[:EXAMPLE_LABELS] if texts else ()
+    draws = {label: _Draw(label) for label in chosen}
+    for _, key, text, rest, label, *_ in reader.export_rows(job, only="done"):
+        if table is not None:
+            table.add(key, rest, label)
+        if (drawn := draws.get(label)) is not None:
+            drawn.add(text)
+    examples = tuple([(label, tuple(drawn.texts)) for label, drawn in draws.items() if drawn.texts])
+    return Seen(None if table is None else table.crosstab(), examples)
+
+
+def _column_of(reader: StoreReader, job: Job, by: str) -> tuple[str, Callable[[str, str | None], str]]:
+    later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
+    column = input_column(by, job.source, later, option="--by")
+    return column, column_reader(job.source, column)
+
+
+class _Draw:
+    """A few texts, each as likely as another."""
+
+    def __init__(self, label: str) -> None:
+        self._chance, self._seen = random.Random(label), 0
+        self.texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        self._seen += 1
+        if len(self.texts) < EXAMPLES:
+            self.texts.append(text[:EXAMPLE_CHARACTERS])
+        elif (at := int(self._chance.random() * self._seen)) < EXAMPLES:
+            self.texts[at] = text[:EXAMPLE_CHARACTERS]
+
+
+class _Table:
+    """Rows by the value of a column and by label. Memory grows with neither rows nor values."""
+
+    def __init__(self, column: tuple[str, Callable[[str, str | None], str]], labels: Sequence[str]) -> None:
+        self._name, self._value = column
+        self._labels = labels[:SHOWN_LABELS] if len(labels) > SHOWN_LABELS + 1 else labels
+        self._counts: dict[str, Counter[str]] = {}
+        self._labels_known = frozenset(self._labels)
+
+    def add(self, key: str, rest: str | None, label: str) -> None:
+        value = self._value(key, rest)[:EXAMPLE_CHARACTERS] or BLANK
+        counts = self._counts.get(value)
+        if counts is None:
+            if len(self._counts) >= MOST_VALUES:
+                value = OTHERS
+            counts = self._counts.setdefault(value, Counter())
+        counts[label if label in self._labels_known else OTHERS] += 1
+
+    def crosstab(self) -> Crosstab:
+        """The most frequent values, the others together."""
+        ranked = sorted(self._counts.items(), key=lambda one: (one[0] == OTHERS, -one[1].total()))
+        shown, left = ranked[:SHOWN_VALUES], ranked[SHOWN_VALUES:]
+        if left:
+            shown.append((OTHERS, sum((counts for _, counts in left), Counter())))
+        labels = [*self._labels, *([OTHERS] if any(counts[OTHERS] for _, counts in shown) else [])]
+        lines = [(value, tuple([counts[label] for label in labels]), counts.total()) for value, counts in shown]
+        return Crosstab(self._name, tuple(labels), tuple(lines))

@@ -1,0 +1,366 @@
+"""What stands in a report: a job's status, its score and a look at its rows, put into parts and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from batchjob.model import Value
+from batchjob.numbers import counted, day, dollars
+from batchjob.printable import without_passwords
+from batchjob.records import Snapshot
+from batchjob.scoring.interval import Share, wilson
+from batchjob.settings.config import JobConfig
+from batchjob.settings.declared import declared, spelled
+from batchjob.settings.endpoint import SANDBOX_URL
+from batchjob.states import Source
+from batchjob.views.next_steps import advice
+from batchjob.views.report.parts import (
+    Block,
+    Cell,
+    Code,
+    Facts,
+    Headline,
+    Ledger,
+    Listing,
+    Report,
+    Section,
+    Span,
+    Table,
+    number,
+    text,
+)
+from batchjob.views.score import ScoreReport
+from batchjob.views.status import Status, settings_of, status_of
+
+MOST_LABELS = 200
+MOST_SQUARE = 12
+"""Labels up to which what is confused is shown as a square."""
+MOST_SCORED = 30
+MOST_CONFUSIONS = 20
+MOST_ERRORS = 30
+HEATS = (0.06, 0.13, 0.22, 0.30, 0.38, 0.50, 0.75)
+"""Shares from which on a cell's ground is one step stronger."""
+TEXTS = frozenset({"examples"})
+"""Settings that hold texts."""
+UNSAID = frozenset({"labels", "descriptions", "prompt", "model", "base_url", "examples", "rules", "routes"})
+"""Settings that are told in other places, or too long."""
+
+
+class Crosstab(Value, frozen=True):
+    """Rows by the value of a column and by label; `rows` adds up all labels of a value."""
+
+    column: str
+    labels: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[int, ...], int], ...]  # value, its rows by label, and in all
+
+
+class Seen(Value, frozen=True):
+    """What a look at the rows has found."""
+
+    crosstab: Crosstab | None = None
+    examples: tuple[tuple[str, tuple[str, ...]], ...] = ()  # label, texts
+
+
+def report_of(
+    snapshot: Snapshot,
+    seen: Seen,
+    score: ScoreReport | None,
+    *,
+    messages: Sequence[tuple[str, str]],
+    versions: Mapping[str, str],
+    now: float,
+    texts: bool,
+) -> Report:
+    """A job as a report.
+
+    Args:
+        messages: what a row is asked, as (role, content).
+        now: UTC epoch seconds.
+        texts: whether texts of the input may stand in it.
+    """
+    status, config = status_of(snapshot), settings_of(snapshot)
+    sections = [
+        _labels(status),
+        *([_by(seen.crosstab)] if seen.crosstab else []),
+        *([_right(score, texts=texts)] if score else []),
+        _sources(status),
+        *([_failed(status)] if status.errors else []),
+        _cost(status),
+        *([_examples(seen)] if texts and seen.examples else []),
+        _made(status, config, snapshot, messages, versions),
+    ]
+    return Report(
+        above=f"Report of the batchjob job {status.job}, {day(now)}",
+        title=f"{counted(status.rows.total, 'row')}, {counted(len(status.labels), 'label')}",
+        lead=tuple(_lead(status, score)),
+        headlines=tuple(_headlines(status, score)),
+        sections=tuple(sections),
+        foot=f"Made by batchjob on {day(now)}. The numbers are those of the database at that time.",
+    )
+
+
+def _pct(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def _range(found: Share) -> str:
+    return f"{100 * found.low:.0f} to {100 * found.high:.0f}"
+
+
+# ---------------------------------------------------------------- on top
+
+
+def _lead(status: Status, score: ScoreReport | None) -> Iterator[Span]:
+    rows = status.rows
+    yield Span(f"{counted(rows.done, 'row')} {'has' if rows.done == 1 else 'have'} a label", strong=True)
+    yield Span(f", {_pct(rows.done, rows.total)} of those that were read. ")
+    if status.unfinished:
+        yield Span(f"The job is not finished: {rows.unfinished:,} rows are still to be labelled. ")
+    if score and score.accuracy:
+        found = score.accuracy
+        yield Span(f"{_pct(found.hits, found.n)} of the labels are right", strong=True)
+        low, high = round(100 * found.low), round(100 * found.high)
+        yield Span(f", between {low} and {high} %, by {counted(found.n, 'row')} with {score.gold}. ")
+    if status.cost.usd is None:
+        yield Span("What it cost is unknown. ")
+    else:
+        yield Span("It ")
+        yield Span(f"cost {dollars(status.cost.usd)}", strong=True)
+        yield Span(", as far as prices are known. " if not status.cost.known else ". ")
+    lost = {"failed": rows.failed, "unconfirmed, which may have been paid without an answer": rows.unconfirmed}
+    told = "; ".join(f"{count:,} {what}" for what, count in lost.items() if count)
+    if told:
+        yield Span(f"{told[0].upper()}{told[1:]}.")
+
+
+def _headlines(status: Status, score: ScoreReport | None) -> Iterator[Headline]:
+    rows = status.rows
+    yield Headline("Labelled", _pct(rows.done, rows.total), "", f"{rows.done:,} of {rows.total:,} rows")
+    if score and score.accuracy:
+        found = score.accuracy
+        said = f"{found.hits:,} of {found.n:,} rows with gold"
+        yield Headline("Accuracy", _pct(found.hits, found.n), f"({_range(found)})", said)
+    cost = status.cost.usd
+    each = "" if cost is None or not rows.done else f"{dollars(1000 * cost / rows.done)} a thousand rows"
+    yield Headline("Cost", "unknown" if cost is None else dollars(cost), "", each or "no price is known")
+    if status.labels:
+        name, count = max(status.labels.items(), key=lambda one: one[1])
+        yield Headline("Most frequent", name, "", f"{_pct(count, rows.done)} of the labelled rows")
+
+
+# ---------------------------------------------------------------- labels
+
+
+def _labels(status: Status) -> Section:
+    done, most = status.rows.done, max(status.labels.values(), default=1)
+    shown = list(status.labels.items())[:MOST_LABELS]
+    rows = [
+        (text(name), Cell("", share=count / most), number(f"{count:,}"), number(_pct(count, done), faint=True))
+        for name, count in shown
+    ]
+    left = len(status.labels) - len(shown)
+    said = f"{counted(len(status.labels), 'label')} on {counted(done, 'row')}."
+    more = f" The {MOST_LABELS} most frequent are shown, {left:,} are not." if left else ""
+    table = Table("Rows by label, and the share of the labelled rows", (), tuple(rows), "bars")
+    return Section("labels", "Labels", said + more, (table,) if rows else ())
+
+
+def _by(found: Crosstab) -> Section:
+    head = (text(found.column), *(Cell(label) for label in found.labels), number("rows"))
+    rows = [
+        (text(value), *(_share_of_line(count, whole) for count in counts), number(f"{whole:,}"))
+        for value, counts, whole in found.lines
+    ]
+    sums = [sum(counts[at] for _, counts, _ in found.lines) for at in range(len(found.labels))]
+    whole = sum(line[2] for line in found.lines)
+    all_ = (text("all"), *(Cell(f"{100 * one / whole:.1f}" if whole else "–") for one in sums), number(f"{whole:,}"))
+    said = f"Of 100 labelled rows with a value of {found.column}, so many have each label."
+    table = Table("Percent of the rows with a value", head, (*rows, all_), "heat", total=True)
+    return Section("by", f"By {found.column}", said, (table,))
+
+
+def _share_of_line(count: int, whole: int) -> Cell:
+    share = count / whole if whole else 0.0
+    return Cell(f"{100 * share:.1f}", heat=sum(share >= step for step in HEATS))
+
+
+# ---------------------------------------------------------------- how well
+
+
+def _right(score: ScoreReport, *, texts: bool) -> Section:
+    rows = score.rows
+    said = [f"{rows.right:,} of {counted(rows.scored, 'row')} with {score.gold} have that label, letter for letter."]
+    if rows.failed:
+        said.append(f"{rows.failed:,} of them failed, which counts as wrong.")
+    if rows.pending or rows.unconfirmed:
+        said.append(f"{rows.pending + rows.unconfirmed:,} more with gold have no label yet and are left out.")
+    if score.foreign_rows:
+        said.append(f"The gold of {counted(score.foreign_rows, 'row')} is none of the labels, which counts as wrong.")
+    said.append("Ranges are 95 % intervals (Wilson): with few rows they are wide.")
+    worst = sorted(score.labels, key=lambda one: (one.f1, -one.support))[:MOST_SCORED]
+    lines = []
+    for one in worst:
+        recall = wilson(one.right, one.support)
+        drawn = Cell("", share=recall.share, between=(recall.low, recall.high)) if recall else text("")
+        told = number(_pct(one.right, one.support)), number(_range(recall) if recall else "–", faint=True)
+        lines.append((text(one.label), drawn, *told, number(_pct(one.right, one.given)), number(f"{one.support:,}")))
+    head = (text("label"), text(""), number("found"), number("range"), number("precision"), number("gold rows"))
+    caption = "Of the rows that are so by gold, how many were found; of those that got the label, how many are right"
+    caption += "" if len(worst) == len(score.labels) else f". The worst {MOST_SCORED} of {len(score.labels):,}"
+    blocks: list[Block] = [Table(caption, head, tuple(lines), "well")]
+    if len(score.labels) <= MOST_SQUARE:
+        blocks.append(_square(score))
+    if score.confusions:
+        blocks.append(_confusions(score, texts=texts))
+    return Section("right", "How well", " ".join(said), tuple(blocks))
+
+
+def _square(score: ScoreReport) -> Table:
+    names = [one.label for one in score.labels]
+    counts = {(one.gold, one.label): one.rows for one in score.confusions}
+    counts |= {(one.label, one.label): one.right for one in score.labels}
+    rows = [(text(gold), *(_confused(counts.get((gold, name), 0), gold == name) for name in names)) for gold in names]
+    return Table(
+        "Lines: gold. Columns: the label.", (text("gold"), *(Cell(name) for name in names)), tuple(rows), "heat cm"
+    )
+
+
+def _confused(rows: int, right: bool) -> Cell:
+    return Cell(f"{rows:,}" if rows else "·", right=right) if rows else Cell("·", faint=True)
+
+
+def _confusions(score: ScoreReport, *, texts: bool) -> Table:
+    rows = []
+    for one in score.confusions[:MOST_CONFUSIONS]:
+        label = f"no label ({one.error})" if one.label is None else one.label
+        example = [text(one.examples[0].text if one.examples else "")] if texts else []
+        rows.append((text(one.gold), text(label), number(f"{one.rows:,}"), *example))
+    head = (text("should be"), text("was"), number("rows"), *([text("for example")] if texts else []))
+    return Table("What was taken for what", head, tuple(rows), "cf")
+
+
+# ---------------------------------------------------------------- where from, what failed, what it cost
+
+SAID_OF = {
+    Source.MODEL: "asked and answered",
+    Source.DUPLICATE: "the same text as another row",
+    Source.CACHE: "labelled in an earlier job",
+    Source.RULE: "by a rule, without a request",
+    Source.FALLBACK: "the answer was none of the labels",
+    Source.HUMAN: "set by a person",
+}
+FILLS = {Source.FALLBACK: "plain"}
+
+
+def _sources(status: Status) -> Section:
+    rows = status.rows
+    without = rows.failed + rows.unconfirmed
+    told = [(str(name), SAID_OF.get(Source(name), ""), count) for name, count in status.sources.items() if count]
+    told += [("no label", f"{rows.failed:,} failed, {rows.unconfirmed:,} unconfirmed", without)] if without else []
+    parts = [(name, said, count, _fill(name)) for name, said, count in told]
+    lines = [
+        (Cell(name, fill=fill), text(said), number(f"{count:,}"), number(_pct(count, rows.total)))
+        for name, said, count, fill in parts
+    ]
+    ledger = Ledger(tuple([(name, count / max(rows.total, 1), fill) for name, _, count, fill in parts]))
+    asked = status.sources[Source.MODEL] + status.sources[Source.FALLBACK]
+    said = f"The model was asked for {counted(asked, 'row')} that got its label so."
+    return Section(
+        "sources", "Where the labels come from", said, (ledger, Table("", (), tuple(lines), "src")) if lines else ()
+    )
+
+
+def _fill(name: str) -> str:
+    return "failed" if name == "no label" else FILLS.get(Source(name), name)
+
+
+def _failed(status: Status) -> Section:
+    total = status.rows.failed + status.rows.unconfirmed
+    shown = status.errors[:MOST_ERRORS]
+    rows = [(text(one.kind), number(f"{one.count:,}"), text(advice(one.kind, status))) for one in shown]
+    said = f"{counted(total, 'row')} {'has' if total == 1 else 'have'} no label. None was guessed."
+    table = Table("", (text("kind"), number("rows"), text("what to do")), tuple(rows))
+    return Section("failed", "What failed", said, (table,))
+
+
+def _cost(status: Status) -> Section:
+    usage, cost = status.usage, status.cost
+    tokens = [
+        (text("in"), number(f"{usage.input_tokens:,}")),
+        (text("of these from the endpoint's cache"), number(f"{usage.cached_input_tokens:,}")),
+        (text("out"), number(f"{usage.output_tokens:,}")),
+        (text("of these for thinking"), number(f"{usage.reasoning_tokens:,}")),
+    ]
+    tokens = [row for at, row in enumerate(tokens) if at in (0, 2) or row[1].text != "0"]
+    blocks: list[Block] = []
+    if cost.usd is None:
+        said = "The cost is unknown, for no price is known of the model or no usage was told."
+    else:
+        said = (
+            f"{dollars(cost.usd)} were paid, by {'; '.join(sorted(set(cost.prices.values()))) or 'what was reported'}."
+        )
+        if cost.lost_usd_at_most:
+            said += f" Requests without an answer may have cost {dollars(cost.lost_usd_at_most)} more, at most."
+        blocks.append(_fall(status, cost.usd))
+    return Section("cost", "Cost, and what was saved", said, (*blocks, Table("Tokens", (), tuple(tokens))))
+
+
+def _fall(status: Status, paid: float) -> Table:
+    """From what all rows would have cost, down to what was paid."""
+    saved = [(name, one.rows, one.usd or 0.0) for name, one in status.saved.items()]
+    whole = paid + sum(usd for _, _, usd in saved)
+    share = 1 / whole if whole else 0.0
+    rows = [(text("had each row been asked for"), Cell("", share=whole * share, fill="model"), number(dollars(whole)))]
+    left = whole
+    for name, count, usd in saved:
+        left -= usd
+        bar = Cell("", start=left * share, share=usd * share, fill="cache")
+        rows.append((text(f"{name}: {counted(count, 'row')}"), bar, number(f"−{dollars(usd)}")))
+    rows.append((text("what was paid"), Cell("", share=paid * share, fill="model"), number(dollars(paid))))
+    return Table("By the mean cost of the rows that were asked for", (), tuple(rows), "fall", total=True)
+
+
+def _examples(seen: Seen) -> Section:
+    return Section("examples", "Examples", "Some rows of each label, drawn by chance.", (Listing(seen.examples),))
+
+
+# ---------------------------------------------------------------- how it was made
+
+
+def _made(
+    status: Status,
+    config: JobConfig,
+    snapshot: Snapshot,
+    messages: Sequence[tuple[str, str]],
+    versions: Mapping[str, str],
+) -> Section:
+    source, requests = snapshot.job.source, status.requests
+    asked = "the built-in sandbox" if status.endpoint == SANDBOX_URL else without_passwords(status.endpoint)
+    outcomes = f"{requests.answered:,} answered, {requests.rejected:,} rejected, {requests.lost:,} lost"
+    facts = [
+        ("input", f"{status.input}, {counted(status.rows.total, 'row')}, column {source.text_column}"),
+        ("its SHA-256", snapshot.job.digest if snapshot.job.ingested else "it is not read to its end"),
+        ("model", f"{status.model} at {asked}"),
+        ("when", f"{day(status.created_at)} to {day(status.updated_at)}"),
+        ("requests", f"{requests.sent:,} sent: {outcomes}"),
+        ("paid twice, at most", counted(status.paid_twice_at_most, "request")),
+        ("settings", "; ".join(_settings(config)) or "all at their defaults"),
+        ("made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
+    ]
+    prompt = "\n\n".join(f"{role}:\n{content}" for role, content in messages)
+    many = f", {config.rows_per_request} texts a request" if config.rows_per_request > 1 else ""
+    said = f"Each text goes to the model with the words below{many}. An answer counts only if it is one of the labels."
+    return Section("made", "How it was made", said, (Code(prompt), Facts(tuple(facts))))
+
+
+def _settings(config: JobConfig) -> Iterator[str]:
+    """Those that are not at their defaults, but for what is told elsewhere."""
+    for setting in declared(JobConfig):
+        value = getattr(config, setting.name)
+        if setting.name in UNSAID or value == setting.default:
+            continue
+        plain = msgspec.to_builtins(value)
+        said = spelled(plain) if not isinstance(plain, list | tuple | dict) else msgspec.json.encode(plain).decode()
+        yield f"{setting.name} = {without_passwords(said)}"
