@@ -85,6 +85,32 @@ def check_utf8(files: Iterable[Named | Target]) -> None:
             ) from None
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file is there.
+
+    Raises:
+        OSError: that cannot be told, as in a folder that may not be entered. There pathlib says no, from 3.14 on.
+    """
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is there; raises as `is_file` does."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether anything is there; raises as `is_file` does."""
+    return _mode(path) != 0
+
+
+def _mode(path: str | Path) -> int:
+    try:
+        return Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def barred_folder(path: str) -> str:
     """The first folder on the way to a file that this user may not enter; "" where there is none."""
     for folder in reversed(Path(os.path.abspath(path)).parents):  # noqa: PTH100 (as it is named)

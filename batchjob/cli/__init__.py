@@ -91,7 +91,9 @@ class _Commands(click.Group):
 
 def _restore_help(command: click.Command, source: Path) -> None:
     """Give a command the help that Python dropped with the docstrings (PYTHONOPTIMIZE=2)."""
-    functions = [node for node in ast.walk(ast.parse(source.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)]
+    # Not ast.parse: from Python 3.14 on, that drops them too.
+    tree = compile(source.read_text("utf-8"), source.name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True, optimize=0)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     said = {function.name: ast.get_docstring(function) for function in functions}
     for each in (command, *getattr(command, "commands", {}).values()):
         each.help = said.get(each.callback.__name__ if each.callback else "")

@@ -15,6 +15,7 @@ from batchjob.cli.request import show_request
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
 from batchjob.errors import SettingError
+from batchjob.files import is_file
 from batchjob.jobs import plans
 from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.plans import Plan
@@ -90,7 +91,7 @@ class Gathered(NamedTuple):
 
 def gather_settings(config: str | None, flags: dict[str, Any]) -> Gathered:
     """What is set."""
-    file = Path(config) if config else DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    file = Path(config) if config else DEFAULT_CONFIG if is_file(DEFAULT_CONFIG) else None
     written = read_job_toml(file) if file else Read({}, ())
     key_command = written.settings.get(KEY_COMMAND)
     if key_command and not config:

@@ -31,6 +31,10 @@ _text = msgspec.json.Decoder(str).decode
 
 _LONG_NUMBER = re.compile(r"\d{4300}")
 """More digits than Python makes a number of."""
+MOST_NESTED = 400
+"""Values within values. All that reads or writes JSON here takes that, whatever the Python and the thread's stack."""
+_BRACKET = re.compile(r"[][{}]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class NotAnObject(Exception):
@@ -190,7 +194,21 @@ def read_object(line: str) -> dict[str, Raw]:
         _check_keys(line, found)
     if len(line) > 4300 and _LONG_NUMBER.search(line):
         raise NotAnObject("a number in it is too long")
+    if len(line) > 2 * MOST_NESTED and _is_too_deep(line):
+        raise NotAnObject(f"values in it are nested more than {MOST_NESTED} deep")
     return found
+
+
+def _is_too_deep(line: str) -> bool:
+    """Whether values are nested so deep that what reads or writes them elsewhere could run out of stack."""
+    if line.count("[") + line.count("{") <= MOST_NESTED:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", line)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MOST_NESTED:
+            return True
+    return False
 
 
 def _is_whole(line: str, found: dict[str, Raw]) -> bool:

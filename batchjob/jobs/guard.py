@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from batchjob.errors import BatchjobError
-from batchjob.files import Named, Target, check_utf8, keep_apart
+from batchjob.files import Named, Target, check_utf8, is_file, keep_apart
 from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
 from batchjob.settings.config import JobConfig
@@ -79,7 +79,7 @@ def _of_source(source: InputSource) -> list[Named]:
 
 
 def _settings_here() -> list[Named]:
-    return _beside([str(DEFAULT_CONFIG)] if DEFAULT_CONFIG.is_file() else [])
+    return _beside([str(DEFAULT_CONFIG)] if is_file(DEFAULT_CONFIG) else [])
 
 
 def _unread(db: str) -> Iterator[Named]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from batchjob.errors import InputChanged, JobError, SettingError
+from batchjob.files import is_there
 from batchjob.inputs import open_inputs, reopen_input
 from batchjob.model import Chunk, InputRow, InputSource, Job
 from batchjob.ports import Reader
@@ -114,7 +115,7 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
             f"with the same options",
             then=("start", "-", "--name", job.name, "OPTIONS"),
         )
-    if gone := next((path for path in source.paths if not Path(path).exists()), None):
+    if gone := next((path for path in source.paths if not is_there(path)), None):
         raise JobError(
             f"the input of job {job.name!r}, {gone}, is gone and was not read to its end: put it back, or if it was "
             f"moved say where it is",

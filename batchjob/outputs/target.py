@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from batchjob import failpoints
 from batchjob.errors import BatchjobError
-from batchjob.files import PART, is_part, part_prefix, real_path
+from batchjob.files import PART, is_file, is_folder, is_part, is_there, part_prefix, real_path
 
 
 def check_target(path: Path) -> None:
@@ -25,12 +25,12 @@ def check_target(path: Path) -> None:
     Raises:
         BatchjobError: it cannot; the text says why.
     """
-    if path.is_dir():
+    if is_folder(path):
         raise BatchjobError(f"{path} is a directory; name a file in it")
     if _is_stream(path):
         return
     folder = Path(real_path(str(path))).parent
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise BatchjobError(f"cannot write {path}: there is no folder {folder}; make it with: mkdir -p {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise BatchjobError(f"cannot write {path}: no file may be made in {folder} by this user; name another folder")
@@ -123,7 +123,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _is_stream(path: Path) -> bool:
     """Something like /dev/null or a named pipe, which must not be replaced by a file."""
-    return path.exists() and not path.is_file()
+    return is_there(path) and not is_file(path)
 
 
 def _unwritable(name: str, error: OSError) -> BatchjobError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
 from batchjob.errors import BatchjobError, JobError
+from batchjob.files import is_there
 from batchjob.ports import StoreCheck
 from batchjob.stores import open_check, writer_of
 from batchjob.stores.sqlite.lock import lock_path
@@ -18,7 +19,7 @@ DIFFERENCES_SHOWN = 10
 
 def check_database(path: Path) -> Iterator[Finding]:
     """Whether the database is whole. One that is not there yet is fine."""
-    if not path.exists():
+    if not is_there(path):
         yield Finding(OK, "database", f"{path} is not there yet: batchjob start makes it")
         return
     if path.is_file() and path.stat().st_size == 0:

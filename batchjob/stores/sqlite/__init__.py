@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchjob.errors import StoreError
-from batchjob.files import real_path
+from batchjob.files import is_file, real_path
 from batchjob.ports import Store, StoreCheck, StoreReader
 
 NEEDED = (3, 38, 0)
@@ -53,7 +53,7 @@ def writer_of(url: str) -> dict[str, Any] | None:
 
 def exists(url: str) -> bool:
     """Whether there is a file at all."""
-    return Path(url).is_file()
+    return is_file(url)
 
 
 def files_of(url: str) -> list[str]:

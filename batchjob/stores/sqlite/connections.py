@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import aiosqlite
 
+from batchjob.files import is_there
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite.group import prepare
 
@@ -31,7 +32,7 @@ class Writer(aiosqlite.Connection):
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a database for writing, and make or migrate it."""
-    if not path.exists():
+    if not is_there(path):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # before any text is in it
     connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
     try:

@@ -18,6 +18,7 @@ import msgspec
 
 from batchjob import failpoints
 from batchjob.errors import JobError, NoJobs
+from batchjob.files import is_file
 from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.providers.dialect import place_of
 from batchjob.records import CacheShare, Found, FoundRequests, Problem, RowDetail, RowFilter, Snapshot
@@ -65,7 +66,7 @@ class SqliteReader:
     """Whether it may take as long as it takes."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
+        if not is_file(path):
             raise JobError(f"there is no database {path}: name one with --db, or begin a job", then=BEGIN)
         check_sides(path)
         self.path = path
