@@ -1509,3 +1509,13 @@ def _(reports: Any) -> None:
         return messages(config, job, texts=True)
 
     put(reports, "_messages", with_examples)
+
+
+@defect(
+    "a command at a run's end gets the key", "cli.on_end", "tests/test_on_end.py::test_it_gets_no_key_by_whatever_name"
+)
+def _(on_end: Any) -> None:
+    def without_secrets(environment: Any, plan: Any, key: Any) -> Any:
+        return dict(environment)
+
+    put(on_end, "_without_secrets", without_secrets)

@@ -20,7 +20,7 @@ import pytest
 
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.declared import declared
-from batchjob.settings.jobfile import KEY_COMMAND, read_job_toml
+from batchjob.settings.jobfile import PROGRAMS, read_job_toml
 from batchjob.stores.sqlite.check import SqliteCheck
 from tests.terminals import in_terminal
 from tests.waiting import is_under_way, until
@@ -419,7 +419,7 @@ def test_init_writes_every_setting_with_its_default(batchjob: BatchJob) -> None:
     written.write_text(uncommented(written.read_text()))
     settings = read_job_toml(written).settings
     in_file = {setting.name for setting in declared(JobConfig) if setting.about.in_file}
-    assert set(settings) == {*in_file, "db", KEY_COMMAND}
+    assert set(settings) == {*in_file, "db", *PROGRAMS}
     config = merge(settings)
     defaults = {field.name: field.default for field in msgspec.structs.fields(JobConfig)}
     unlike: dict[str, Any] = {

@@ -35,7 +35,13 @@ from batchjob.settings.jobfile import resolve_files
 @json_option
 @setting_options("resume", base_url="The same endpoint under another address")
 def command(
-    job: str | None, db: str | None, moved: tuple[str, ...], api_key_command: str | None, as_json: bool, **flags: Any
+    job: str | None,
+    db: str | None,
+    moved: tuple[str, ...],
+    api_key_command: str | None,
+    on_end: str | None,
+    as_json: bool,
+    **flags: Any,
 ) -> int:
     """Continue the unfinished rows of JOB (which may be left out when only one job is unfinished).
 
@@ -46,4 +52,4 @@ def command(
     plan = plans.plan_resume(job, changes, db=database(db), moved=moved)
     if plan.changed:
         say(f"rows that have a label keep it; the others are asked with other settings: {', '.join(plan.changed)}")
-    return run(plan, api_key_command, as_json=as_json)
+    return run(plan, api_key_command, on_end=on_end, as_json=as_json)

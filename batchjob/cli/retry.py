@@ -35,7 +35,13 @@ from batchjob.settings.jobfile import resolve_files
 @json_option
 @setting_options("retry", base_url="The same endpoint under another address")
 def command(
-    job: str | None, db: str | None, kinds: tuple[str, ...], api_key_command: str | None, as_json: bool, **flags: Any
+    job: str | None,
+    db: str | None,
+    kinds: tuple[str, ...],
+    api_key_command: str | None,
+    on_end: str | None,
+    as_json: bool,
+    **flags: Any,
 ) -> int:
     """Put the failed rows of JOB (the latest, if not named) back and run only those.
 
@@ -43,4 +49,6 @@ def command(
     another model, prompt or fallback hold for these rows alone; answers that are kept are read again first.
     """
     changes = resolve_files(given(flags), base=Path(), origin="command line").settings
-    return run(plans.plan_retry(job, changes, db=database(db), kinds=kinds), api_key_command, as_json=as_json)
+    return run(
+        plans.plan_retry(job, changes, db=database(db), kinds=kinds), api_key_command, on_end=on_end, as_json=as_json
+    )

@@ -21,6 +21,7 @@ from batchjob.cli.progress import show_progress
 from batchjob.cli.screen import Above, Screen, colours, moves_cursor
 from batchjob.cli.show import columns, show_document
 from batchjob.endpoints.key import require_key
+from batchjob.errors import BatchjobError, InputError, StoreError
 from batchjob.jobs import run as runs
 from batchjob.jobs.plans import Plan
 from batchjob.jobs.run import Attend, Ended
@@ -46,11 +47,29 @@ WAKE_SECONDS = 0.2
 the call, or that the kernel gives to another thread, does not end the call."""
 
 
-def run(plan: Plan, key_command: str | None = None, *, as_json: bool = False) -> int:
+def run(plan: Plan, key_command: str | None = None, *, on_end: str | None = None, as_json: bool = False) -> int:
     """Carry out a plan; the exit code. The summary goes to stderr, or as a document to stdout."""
-    ended, log = carry_out(plan, require_key(plan.config, key_command), key_command)
+    key = require_key(plan.config, key_command)
+    try:
+        ended, log = carry_out(plan, key, key_command)
+    except (InputError, StoreError) as error:
+        if on_end:
+            _tell_end(on_end, plan, key, error.exit_code)
+        raise
     _summarize(plan, ended, log.bind(job=plan.name), as_json=as_json)
+    if on_end:
+        _tell_end(on_end, plan, key, ended.ending.exit_code, ended.seconds)
     return ended.ending.exit_code
+
+
+def _tell_end(command: str, plan: Plan, key: str | None, exit_code: int, seconds: float | None = None) -> None:
+    from batchjob.cli.on_end import tell_end
+
+    with contextlib.suppress(BatchjobError):  # a database that cannot be read was told of
+        with open_reader(plan.db) as reader:
+            status = status_of(reader.snapshot(plan.name))
+        if trouble := tell_end(command, plan, status, key, exit_code=exit_code, seconds=seconds):
+            say(f"batchjob: {trouble}")
 
 
 def carry_out(plan: Plan, key: str | None, key_command: str | None) -> tuple[Ended, Logger]:

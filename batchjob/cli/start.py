@@ -22,7 +22,7 @@ from batchjob.jobs.plans import Plan
 from batchjob.model import Job
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.endpoint import BASE_URL_VARIABLES, SANDBOX_URL
-from batchjob.settings.jobfile import DEFAULT_CONFIG, KEY_COMMAND, Read, read_job_toml, resolve_files
+from batchjob.settings.jobfile import DEFAULT_CONFIG, KEY_COMMAND, ON_END, PROGRAMS, Read, read_job_toml, resolve_files
 from batchjob.task.prompt import prompt_of
 from batchjob.views.request import LIST_APPENDED
 
@@ -40,6 +40,7 @@ def command(
     dry_run: bool,
     show_prompt: bool,
     api_key_command: str | None,
+    on_end: str | None,
     as_json: bool,
     **flags: Any,
 ) -> int:
@@ -57,7 +58,7 @@ def command(
         say(f"settings from {gathered.where}", quiet=settings.quiet)
     if show_prompt:
         return show_request(inputs, with_examples(settings, inputs))
-    key_command = api_key_command or gathered.key_command
+    key_command, on_end = api_key_command or gathered.key_command, on_end or gathered.on_end
     if not dry_run and not key_command:  # a command is asked once, when all else is right
         require_key(settings)
     path = database(db, configured=gathered.db)
@@ -71,12 +72,12 @@ def command(
         say(LIST_APPENDED, quiet=settings.quiet)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}", quiet=settings.quiet)
-        return run(plan, key_command, as_json=as_json)
+        return run(plan, key_command, on_end=on_end, as_json=as_json)
     if plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
         say(*_what_changed(plan), f"  {paid_again(plan, first, before)}")
-    return run(plan, key_command, as_json=as_json)
+    return run(plan, key_command, on_end=on_end, as_json=as_json)
 
 
 class Gathered(NamedTuple):
@@ -87,25 +88,27 @@ class Gathered(NamedTuple):
     db: str | None  # that stands in it
     files: tuple[str, ...]  # all that they were read from
     key_command: str | None = None  # that stands in a file which was named
+    on_end: str | None = None  # likewise
 
 
 def gather_settings(config: str | None, flags: dict[str, Any]) -> Gathered:
     """What is set."""
     file = Path(config) if config else DEFAULT_CONFIG if is_file(DEFAULT_CONFIG) else None
     written = read_job_toml(file) if file else Read({}, ())
-    key_command = written.settings.get(KEY_COMMAND)
-    if key_command and not config:
-        raise SettingError(
-            f"{file}: {KEY_COMMAND} would run a program, so it does not count in a file that nobody named: "
-            f"give --config {file}, or --api-key-command"
-        )
+    for name in PROGRAMS:
+        if written.settings.get(name) and not config:
+            raise SettingError(
+                f"{file}: {name} would run a program, so it does not count in a file that nobody named: "
+                f"give --config {file}, or --{name.replace('_', '-')}"
+            )
     environment = next(({"base_url": url} for name in BASE_URL_VARIABLES if (url := os.environ.get(name))), {})
     typed = resolve_files(given(flags), base=Path(), origin="command line")
     merged = merge(environment, written.settings, typed.settings)
     if merged.sandbox:
         merged = msgspec.structs.replace(merged, base_url=SANDBOX_URL, model=merged.model or "sandbox")
     where = str(file) if file and not config else ""
-    return Gathered(merged, where, written.settings.get("db"), written.files + typed.files, key_command)
+    key_command, on_end = (written.settings.get(name) for name in (KEY_COMMAND, ON_END))
+    return Gathered(merged, where, written.settings.get("db"), written.files + typed.files, key_command, on_end)
 
 
 def _what_changed(plan: Plan) -> list[str]:

@@ -265,7 +265,7 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
             name: merged(settings.get(name, {}), layer[name]) for name in READERS if isinstance(layer.get(name), dict)
         }
         settings.update({**layer, **together})
-    for beside in ("db", "api_key_command"):  # in a job.toml, and no settings of a job
+    for beside in ("db", "api_key_command", "on_end"):  # in a job.toml, and no settings of a job
         settings.pop(beside, None)
     if settings.get("temperature") is not None and isinstance(settings["temperature"], int):
         settings["temperature"] = float(settings["temperature"])

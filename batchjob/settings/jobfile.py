@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from batchjob.errors import SettingError
 from batchjob.files import read_small, real_path
 from batchjob.settings.config import JobConfig
-from batchjob.settings.declared import ALWAYS, BEFORE, START, About, Because, Decides, Setting, declared
+from batchjob.settings.declared import ALWAYS, BEFORE, RUNS, START, About, Because, Decides, Setting, declared
 from batchjob.settings.labelsfile import read_labels_file
 
 DEFAULT_CONFIG = Path("job.toml")
@@ -40,6 +40,9 @@ FILES = {
 """Setting -> what names a file with its value instead."""
 
 KEY_COMMAND = "api_key_command"
+ON_END = "on_end"
+PROGRAMS = (KEY_COMMAND, ON_END)
+"""What would run a program: never stored, and taken from a file only where the user has named that file."""
 
 DB = Setting(
     "db",
@@ -97,6 +100,19 @@ BESIDE = (
             commands=("start", "try", "resume", "retry"),
         ),
         Because("it says who pays"),
+    ),
+    Setting(
+        ON_END,
+        About(
+            "run",
+            "Command to run when the run has ended, told its state in BATCHJOB_STATE and others; in a file only if you"
+            " name that file.",
+            "COMMAND",
+            "none",
+            example="notify-send batchjob done",
+            commands=RUNS,
+        ),
+        Because("it is run afterwards"),
     ),
     Setting(
         "append",
