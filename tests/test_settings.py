@@ -182,7 +182,7 @@ def test_help_says_the_default_and_the_range_of_each_setting(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resume", "retry"])
 def test_help_of_a_later_run_names_no_default_for_it_goes_by_the_last_run(name: str) -> None:
-    assert re.findall(r"--(\S+) .*\bdefault[: ]", help_of(name)) == ["api-key-command", "db"]
+    assert re.findall(r"--(\S+) .*\bdefault[: ]", help_of(name)) == ["api-key-command", "db", "on-end"]
 
 
 # ---------------------------------------------------------------- groups
