@@ -485,6 +485,24 @@ def _(health: Any) -> None:
 
 
 @defect(
+    "a row that is turned away twice pays for it",
+    "pace.health",
+    f"{DECISIONS}::test_an_endpoint_that_turns_many_away_costs_no_row_an_attempt",
+)
+def _(health: Any) -> None:
+    put(health, "BY_CHANCE", 1.0)
+
+
+@defect(
+    "a row that breaks the endpoint is sent for ever",
+    "pace.health",
+    f"{DECISIONS}::test_a_row_that_is_turned_away_while_all_others_are_answered_is_to_blame_itself",
+)
+def _(health: Any) -> None:
+    put(health, "BY_CHANCE", 1e-30)
+
+
+@defect(
     "a connection that was not made counts against the row",
     "pace.health",
     f"{DECISIONS}::test_what_was_never_sent_is_held_against_no_row_and_one_connection_is_no_outage",
@@ -492,10 +510,10 @@ def _(health: Any) -> None:
 )
 def _(health: Any) -> None:
     bad = health.Health.bad
-    unavailable = health.Signal.UNAVAILABLE
+    erred = health.Signal.ERRED
 
     def as_if_sent(self: Any, signal: Any, row: Any, now: float) -> bool:
-        return bool(bad(self, unavailable if signal is health.Signal.UNREACHABLE else signal, row, now))
+        return bool(bad(self, erred if signal is health.Signal.UNREACHABLE else signal, row, now))
 
     put(health, "Health.bad", as_if_sent)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from email.utils import formatdate
 
 import pytest
@@ -328,11 +329,27 @@ def test_requests_that_were_in_flight_when_an_outage_was_noticed_do_not_put_the_
     assert health.probe_at == 1.0 + FIRST_PROBE_SECONDS
 
 
-def test_a_row_that_fails_while_others_are_answered_is_to_blame_itself() -> None:
+def test_a_row_that_is_turned_away_while_all_others_are_answered_is_to_blame_itself() -> None:
     health = Health(now=0.0)
-    assert not health.bad(Signal.UNAVAILABLE, ROW, 0.0)
-    health.good(0.0)
-    assert health.bad(Signal.UNAVAILABLE, ROW, 0.0)
+    tries = 1
+    while not health.bad(Signal.UNAVAILABLE, ROW, 0.0):
+        tries += 1
+        for _ in range(200):
+            health.good(0.0)
+    assert 2 < tries < 10
+
+
+@pytest.mark.parametrize("answered", [0.1, 0.5, 0.9])
+def test_an_endpoint_that_turns_many_away_costs_no_row_an_attempt(answered: float) -> None:
+    health, chance = Health(now=0.0), random.Random(4)
+    waiting = [Row(number, "x") for number in range(1000)]
+    while waiting:
+        row = waiting.pop(chance.randrange(len(waiting)))
+        if chance.random() < answered:
+            health.good(0.0, (row,))
+        else:
+            assert not health.bad(Signal.UNAVAILABLE, row, 0.0)
+            waiting.append(row)
 
 
 def test_what_was_never_sent_is_held_against_no_row_and_one_connection_is_no_outage() -> None:

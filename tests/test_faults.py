@@ -674,23 +674,38 @@ def test_an_outage_is_told_in_status_and_in_the_log(capfd: pytest.CaptureFixture
     assert "outage_over" in ran.said
 
 
+ANSWERS_AT_A_TIME = 5
+
+
 @contextmanager
-def half_away() -> Iterator[int]:
-    """A port where somebody listens for half of the time, and answers one request on each connection."""
+def often_away() -> Iterator[tuple[int, list[int]]]:
+    """A port where nobody listens after each fifth answer, until a connection was refused; and how many were by then.
+
+    One request is answered on each connection.
+    """
+    answered = 0
+    refused: list[int] = []
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r")[0]))
         writer.write(http(completion("alpha"), Connection="close"))
         writer.close()
+        answered += 1
 
     async def serve(port: list[int], ready: threading.Event, over: threading.Event) -> None:
         while not over.is_set():
             async with await asyncio.start_server(once, "127.0.0.1", *port or [0], reuse_address=True) as server:
                 port[:] = [server.sockets[0].getsockname()[1]]
                 ready.set()
-                await asyncio.sleep(0.03)
-            await asyncio.sleep(0.03)
+                enough = answered + ANSWERS_AT_A_TIME
+                while answered < enough and not over.is_set():
+                    await asyncio.sleep(0.002)
+            before = refused[-1] if refused else 0
+            while (now := tally("request").get("not_sent", 0)) == before and not over.is_set():
+                await asyncio.sleep(0.005)
+            refused.append(now)
 
     port: list[int] = []
     ready, over = threading.Event(), threading.Event()
@@ -698,24 +713,25 @@ def half_away() -> Iterator[int]:
     thread.start()
     try:
         assert ready.wait(5)
-        yield port[0]
+        yield port[0], refused
     finally:
         over.set()
         thread.join()
 
 
 def test_connections_refused_now_and_then_fail_no_row(capfd: pytest.CaptureFixture[str]) -> None:
-    write_rows(40)
-    with half_away() as port:
-        ran = run(capfd, *command(f"http://127.0.0.1:{port}/v1", "--max-attempts", "1", "--max-outage", "20"))
+    write_rows(60)
+    more = ("--max-attempts", "1", "--max-outage", "20", "--concurrency", "4")
+    with often_away() as (port, refused):
+        ran = run(capfd, *command(f"http://127.0.0.1:{port}/v1", *more))
     requests = tally("request")
-    assert requests.get("not_sent", 0) > 0, "it refused none"
+    # What waits in a queue of connections when that is closed was sent: those rows fail by their one attempt.
+    assert ask("SELECT error_kind FROM row WHERE state <> 'done' AND error_kind <> 'connection_lost'") == []
+    assert tally("row")["done"] > 30
+    assert len(set(refused)) >= 3, "each time nobody listened it was refused, and at most 13 rows are over by then"
     unsent = f"; {requests['not_sent']:,} more got no connection\n"
     assert re.search(rf"requests  {requests['sent']} sent: .*{unsent}", ran.said)
     assert re.search(rf"this run  .*, {requests['sent']} requests{unsent}", ran.said)
-    # What waits in a queue of connections when that is closed was sent: those rows fail by their one attempt.
-    assert ask("SELECT error_kind FROM row WHERE state <> 'done' AND error_kind <> 'connection_lost'") == []
-    assert tally("row")["done"] > 20
 
 
 # ---------------------------------------------------------------- the table as text

@@ -89,7 +89,7 @@ def test_behind_limit_req_every_row_gets_its_label(
     rows = "".join(f"{n},row {n}\n" for n in range(1, ROWS + 1))
     (batchjob.folder / "in.csv").write_text("id,text\n" + rows)
     common = ("--base-url", url, "--model", "m", "--labels", "alpha,beta", "--quiet")
-    ended = batchjob("start", "in.csv", *common, "--rpm", str(2 * 60 * A_SECOND), *flags)
+    ended = batchjob("start", "in.csv", *common, "--rpm", str(2 * 60 * A_SECOND), "--max-attempts", "2", *flags)
     assert ended.code == 0, ended.err
     told = json.loads(batchjob("status", "--json").out)
     assert told["rows"]["done"] == ROWS

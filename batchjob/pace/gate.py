@@ -159,9 +159,7 @@ class Gate:
         many = decision.overload and self._pacer.overloaded(now, self.in_flight)
         if many and wait:
             self._pacer.pause(wait, now)
-        counts = self._health.bad(decision.signal, parcel.rows[0], now)
-        # A row that is turned away again while others are served may be at fault, unless many are turned away.
-        return counts and not (many and decision.signal is Signal.UNAVAILABLE)
+        return self._health.bad(decision.signal, parcel.rows[0], now)
 
     def watch_for_labels(self, decision: Decision, reply: Reply, results: tuple[RowResult, ...]) -> Ending | None:
         """A request is over; how the job ends where the first ones are paid for in vain."""

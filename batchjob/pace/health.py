@@ -16,6 +16,8 @@ Refusals come at once: without it a job with many rows tries hundreds in a secon
 NOBODY_SECONDS, NOBODY_LONG_SECONDS = 1.0, 5.0
 """Connections that are not made are an outage only when nothing was answered for so long: half of a balancer may be
 down, or a server start again. After the longer time two will do, for each may take its --connect-timeout."""
+BY_CHANCE = 1e-9
+"""A row that was turned away each time is to blame itself when others fare so much better that this is less likely."""
 FIRST_PROBE_SECONDS = 1.0
 LAST_PROBE_SECONDS = 60.0
 OF_THE_ROW = frozenset({"content_filter", "too_long", "filtered_answer", "refused_by_model"})
@@ -29,8 +31,9 @@ class Health:
 
     A row that fails while others are answered is to blame itself; rows that fail while nothing is answered are not.
     So a failure is held against the row (costs it an attempt) or against the endpoint (towards an outage), and a row
-    that failed once, then saw others answered, and failed again, no longer speaks for the endpoint. What was never
-    sent is held against no row, ever.
+    that failed once, then saw others answered, and failed again, no longer speaks for the endpoint. Where the endpoint
+    turns requests away, it is held against a row only if chance cannot have it turned away so often: else one that
+    breaks what is behind a proxy would be sent, and perhaps paid, for ever. What was never sent is held against no row.
     """
 
     def __init__(self, *, now: float) -> None:
@@ -47,6 +50,8 @@ class Health:
         self._interval = FIRST_PROBE_SECONDS
         self.said = ""  # of the latest failure, in the endpoint's or the system's own words
         self._failed_at: dict[int, int] = {}  # row -> how many were answered when it last failed
+        self._turned_away: dict[int, int] = {}  # row -> how often it was, with others answered in between
+        self._lately: deque[bool] = deque(maxlen=OUTAGE_WINDOW)  # whether the last requests were, since one failed
 
     def good(self, now: float, rows: tuple[Row, ...] = ()) -> None:
         """A request was answered, or rejected for what it said: the endpoint works."""
@@ -60,9 +65,10 @@ class Health:
         self._interval = FIRST_PROBE_SECONDS
         if self._window:
             self._window.append(False)
+            self._lately.append(False)
         if self._failed_at:
             for row in rows:
-                self._failed_at.pop(row.number, None)
+                self.forget(row.number)
 
     def bad(self, signal: Signal, row: Row, now: float) -> bool:
         """A request failed that was not answered; whether that costs its row an attempt."""
@@ -71,6 +77,7 @@ class Health:
         suspect = sent and before is not None and self._good > before
         if sent:
             self._failed_at[row.number] = self._good
+        to_blame = self._is_to_blame(row, suspect=suspect) if signal is Signal.UNAVAILABLE else suspect
         speaks = not suspect and (signal is not Signal.ERRED or before is None)
         if speaks:
             self._bad_in_a_row += 1
@@ -86,7 +93,15 @@ class Health:
             self._probe_later(now)
         elif not sent:
             self.probe_at = max(self.probe_at, now + BREATH_SECONDS * min(self._bad_in_a_row, BREATHS))
-        return not in_outage and (signal is Signal.ERRED or suspect)
+        return not in_outage and (signal is Signal.ERRED or to_blame)
+
+    def _is_to_blame(self, row: Row, *, suspect: bool) -> bool:
+        """Whether a row that was turned away once more is so for what it is."""
+        self._lately.append(True)
+        if not suspect:
+            return False
+        times = self._turned_away[row.number] = self._turned_away.get(row.number, 0) + 1
+        return (sum(self._lately) / len(self._lately)) ** times < BY_CHANCE
 
     def _is_outage(self, now: float, *, sent: bool) -> bool:
         many = self._bad_in_a_row >= OUTAGE_IN_A_ROW or sum(self._window) * 2 >= OUTAGE_WINDOW
@@ -116,6 +131,7 @@ class Health:
     def forget(self, number: int) -> None:
         """The row is settled."""
         self._failed_at.pop(number, None)
+        self._turned_away.pop(number, None)
 
 
 class AlikeFailures:
