@@ -29,6 +29,7 @@ from batchjob.endpoints.deadlines import Deadlines
 from batchjob.errors import SettingError
 from batchjob.model import NO_ROOM, Answered, Lost, NotSent, Rejected, Reply
 from tests.faults.server import completion, http
+from tests.transports import need_fast
 
 BATCHJOB = Path(sys.executable).with_name("batchjob")
 KEY = "sk-a-key-of-some-length"
@@ -49,6 +50,8 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The transport that is taken."""
     name: str = request.param
+    if name == "fast":
+        need_fast()
     monkeypatch.setenv(VARIABLE, "plain" if name == "plain" else "")
     return name
 

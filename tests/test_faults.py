@@ -34,6 +34,7 @@ from batchjob.states import Outcome, State
 from tests.faults.cases import CASES, Case, bombed, error, html, selected
 from tests.faults.server import Act, Exchange, FaultServer, completion, http, label_of, well
 from tests.faults.table import document
+from tests.transports import PURE, need_fast
 
 KEY = "sk-Test/4f1e+90aZbXqRw7LmNpKjHgFdSa"
 BATCHJOB = Path(sys.executable).with_name("batchjob")
@@ -64,6 +65,8 @@ def transport(request: pytest.FixtureRequest, place: Path, monkeypatch: pytest.M
     name: str = request.param
     if name == "plain":
         take_plain(monkeypatch)
+    else:
+        need_fast()
     return name
 
 
@@ -200,6 +203,8 @@ def test_on_the_plain_transport_a_fault_ends_so_too(
 
 
 def check_case(case: Case, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if PURE and case.fault.startswith("rubbish behind the body, in the same bytes"):
+        pytest.skip("aiohttp's parser in Python leaves unread what stands behind a body")
     write_rows(case.rows)
     elsewhere = FaultServer(well)
     with elsewhere.running(), endpoint(case, place) as (server, url):
@@ -299,7 +304,8 @@ def test_a_job_ends_as_ever_where_aiohttp_is_not_as_expected(
 def test_doctor_says_which_transport_is_taken_and_why(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "ok        transport   fast" in run(capfd, "doctor").said
+    expected = "warning   transport   plain, for aiohttp" if PURE else "ok        transport   fast"
+    assert expected in run(capfd, "doctor").said
     take_plain(monkeypatch)
     assert "warning   transport   plain, for BATCHJOB_TRANSPORT asks for it" in run(capfd, "doctor").said
     monkeypatch.setenv(VARIABLE, "")
