@@ -340,6 +340,7 @@ async def test_a_connection_on_which_something_may_still_be_sent_is_not_used_aga
 @pytest.mark.parametrize("cut", [1, 10, 60, -20])
 async def test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection(cut: int, late: float) -> None:
     stray = http(completion("beta"))
+    written = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -347,6 +348,7 @@ async def test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection
         if late:
             await asyncio.sleep(late)
             writer.write(stray[:cut])
+        written.set()
         await reader.readuntil(b"\r\n\r\n")
         writer.write(stray[cut:])
 
@@ -355,7 +357,9 @@ async def test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection
         heard = []
         for n in range(3):
             heard.append(await endpoint.send(b"{}", f"key-{n}"))
-            await asyncio.sleep(0.03)
+            await written.wait()  # each time: a connection of its own
+            written.clear()
+            await asyncio.sleep(0.01)  # it is in the socket, and is to be read
         await endpoint.close()
     assert [getattr(answer, "content", answer) for answer in heard] == ["alpha"] * 3
 
