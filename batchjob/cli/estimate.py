@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+
+import click
 
 from batchjob.cli.options import db_flag
 from batchjob.cli.request import first_body
@@ -43,6 +47,20 @@ def learned_in(db: str, config: JobConfig) -> dict[str, Learned]:
         return {}
     with open_reader(db) as store:
         return learned_of(store.learned(place_of(config)), config)
+
+
+def watched(pages: Iterable[list[InputRow]], *, quiet: bool) -> Iterator[list[InputRow]]:
+    """The pages, with a line on how far it is for who sits at the terminal."""
+    shown = sys.stderr.isatty() and not quiet
+    rows, due = 0, time.monotonic() + 1
+    for page in pages:
+        yield page
+        rows += len(page)
+        if shown and time.monotonic() > due:
+            due = time.monotonic() + 0.5
+            click.echo(f"\r{rows:,} rows read", nl=False, err=True)
+    if shown:
+        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 # ---------------------------------------------------------------- the plan of start

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import click
 import msgspec
 
-from batchjob.cli.estimate import learned_in, remembering
+from batchjob.cli.estimate import learned_in, remembering, watched
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, setting_options
 from batchjob.cli.show import columns, show_document, show_lines
 from batchjob.cli.start import gather_settings
@@ -21,7 +19,7 @@ from batchjob.forecast.texts import Texts
 from batchjob.forecast.work import Work
 from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.intake import open_as_set, rows_within
-from batchjob.model import Chunk, InputRow
+from batchjob.model import Chunk
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
 from batchjob.providers.dialect import check_dialects
@@ -72,7 +70,7 @@ def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[s
     with remembering(path, settings) as look_up:
         learned = learned_in(path, settings) if complete else {}
         work = Work(settings, reader.source, look_up if complete else None, texts, learned=learned)
-        for rows in _watched(rows_within(_noticing(chunks, noticed), settings.limit), quiet=settings.quiet):
+        for rows in watched(rows_within(_noticing(chunks, noticed), settings.limit), quiet=settings.quiet):
             work.add(rows)
     found = outlook(work, settings, prices)
     chosen = suggested(found, settings, rows=work.asked, given=given)
@@ -116,20 +114,6 @@ def usable(settings: JobConfig) -> None:
         check_rules(settings)
     check_routes(settings)
     check_dialects(settings)
-
-
-def _watched(pages: Iterable[list[InputRow]], *, quiet: bool) -> Iterator[list[InputRow]]:
-    """The pages, with a line on how far it is for who sits at the terminal."""
-    shown = sys.stderr.isatty() and not quiet
-    rows, due = 0, time.monotonic() + 1
-    for page in pages:
-        yield page
-        rows += len(page)
-        if shown and time.monotonic() > due:
-            due = time.monotonic() + 0.5
-            click.echo(f"\r{rows:,} rows read", nl=False, err=True)
-    if shown:
-        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _command_line(context: click.Context, settings: JobConfig, chosen: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from batchjob.cli.estimate import learned_in, remembering
+from batchjob.cli.estimate import learned_in, remembering, watched
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, db_flag, setting_options
 from batchjob.cli.request import first_request
 from batchjob.cli.run import carry_out, say
@@ -151,7 +151,9 @@ def _drawn(reader: Reader, wanted: Wanted, ways: Sequence[Way], db: str) -> tupl
         for way in ways:
             look_up = stack.enter_context(remembering(db, way.config))
             works.append(Work(way.config, reader.source, look_up, learned=learned_in(db, way.config)))
-        return draw(reader, wanted, works, is_example(ways[0].config)), works
+        config = ways[0].config
+        look = partial(watched, quiet=config.quiet)
+        return draw(reader, wanted, works, is_example(config), look), works
 
 
 def _requests(ways: Sequence[Way], drawn: Sample) -> list[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -28,6 +28,7 @@ from batchjob.views.compare import Side
 from batchjob.views.trial import Answer
 
 PREFIX = "try-"
+Watched = Callable[[Iterable[list[InputRow]]], Iterable[list[InputRow]]]
 
 
 class Wanted(NamedTuple):
@@ -53,11 +54,14 @@ class Sample(NamedTuple):
     gold: Gold | None
 
 
-def draw(reader: Reader, wanted: Wanted, works: Sequence[Work], shown: Callable[[str], bool]) -> Sample:
+def draw(
+    reader: Reader, wanted: Wanted, works: Sequence[Work], shown: Callable[[str], bool], watched: Watched = iter
+) -> Sample:
     """Draw rows of an input, which is read to its end, and add all its rows to the works. The same seed draws the same.
 
     Args:
         shown: whether a text is one of the examples, which the model is told with their labels.
+        watched: gives the pages as they are, and may tell how far it is.
 
     Raises:
         InputError: it cannot be read.
@@ -67,7 +71,7 @@ def draw(reader: Reader, wanted: Wanted, works: Sequence[Work], shown: Callable[
     gold = None if wanted.gold is None else _gold_of(source, wanted.gold)
     drawn = list[tuple[int, InputRow]]()
     chance, seen, number = random.Random(wanted.seed), 0, 0
-    for rows in rows_within(_noticing(reader, noticed), wanted.limit):
+    for rows in watched(rows_within(_noticing(reader, noticed), wanted.limit)):
         for work in works:
             work.add(rows)
         for row in rows:

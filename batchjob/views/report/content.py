@@ -281,7 +281,7 @@ def _failed(status: Status) -> Section:
     shown = status.errors[:MOST_ERRORS]
     rows = [(text(one.kind), number(f"{one.count:,}"), text(advice(one.kind, status))) for one in shown]
     said = f"{counted(total, 'row')} {'has' if total == 1 else 'have'} no label. None was guessed."
-    table = Table("", (text("kind"), number("rows"), text("what to do")), tuple(rows))
+    table = Table("Rows without a label, by kind", (text("kind"), number("rows"), text("what to do")), tuple(rows))
     return Section("failed", "What failed", said, (table,))
 
 

@@ -95,11 +95,13 @@ def _table(table: Table) -> Markup:
     classes = f"{table.form} wide".lstrip() if wide else table.form
     whole = element("table", caption, head, element("tbody", *rows), class_=classes or None)
     # What is pushed sideways on a small screen is to be reached by keyboard, too.
-    reached = {"tabindex": "0", "role": "region", "aria_label": table.caption} if wide else {}
+    reached = {"tabindex": "0", "role": "region", "aria_label": table.caption} if table.head else {}
     return element("div", whole, class_="scroll", **reached)
 
 
 def _head(cell: Cell) -> Markup:
+    if not cell.text:
+        return element("td")
     return element("th", breakable(cell.text), scope="col", class_="num" if cell.number else None)
 
 
