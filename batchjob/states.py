@@ -48,6 +48,17 @@ TRANSITIONS: dict[Event, tuple[frozenset[State], State]] = {
 }
 
 
+def plain_kind(kind: str) -> str:
+    """A kind of error without the fields that it is about, which stand behind a colon."""
+    return kind.partition(":")[0]
+
+
+def fields_of(kind: str) -> tuple[str, ...]:
+    """The fields that a kind of error is about; none where it is about a whole row."""
+    _, colon, names = kind.partition(":")
+    return tuple(names.split(",")) if colon else ()
+
+
 class JobState(StrEnum):
     """What a job is doing. INTERRUPTED is never stored: it is what a reader sees when the process died."""
 

@@ -36,6 +36,7 @@ KEY_AGAIN = f"{FAULTS}::test_a_key_is_used_again_until_a_failure_was_answered"
 CLIENT = "tests/test_client.py"
 DECISIONS = "tests/test_decisions.py"
 DISK = "tests/test_disk.py"
+FIELDS = "tests/task/test_fields.py"
 HOSTILE = "tests/test_hostile.py"
 IDENTITY = "tests/task/test_identity.py"
 LIFE = "tests/stores/test_life_of_rows.py"
@@ -1537,3 +1538,57 @@ def _(on_end: Any) -> None:
         return dict(environment)
 
     put(on_end, "_without_secrets", without_secrets)
+
+
+# ---------------------------------------------------------------- several answers a text
+
+
+@defect(
+    "a row is asked for fields that it has",
+    "task.fields.prompt",
+    f"{FIELDS}::test_what_is_answered_is_kept_and_only_the_rest_is_asked_for",
+    storm=("fields, many rows", "billed after its commit"),
+)
+def _(prompt: Any) -> None:
+    put(prompt, "FieldPrompt._part", lambda self, rows: self)
+
+
+@defect(
+    "a refusal takes the fields of a row away",
+    "exchange.fields",
+    f"{FIELDS}::test_no_reply_takes_a_field_away",
+    storm=("fields, hold, faults", "label lost"),
+)
+def _(fields: Any) -> None:
+    put(fields, "_keeping", lambda row, result: result)
+
+
+@defect(
+    "a field that is answered twice has the last answer",
+    "task.fields.answers",
+    f"{FIELDS}::test_of_broken_answers_each_field_of_each_row_gets_its_own_or_nothing[20]",
+)
+def _(answers: Any) -> None:
+    def named(self: Any, members: Any) -> Any:
+        return {self._names[key]: value for key, value in members if key in self._names and value is not None}
+
+    put(answers, "FieldSet._named", named)
+
+
+@defect(
+    "fields are counted as one label",
+    "stores.sqlite.store",
+    "tests/test_fields.py::test_each_field_is_a_column_of_its_own_and_counted_by_its_values[one]",
+)
+def _(store: Any) -> None:
+    put(store, "counted_of", lambda task: None)
+
+
+@defect(
+    "examples are drawn again when the input has grown",
+    "jobs.drawing",
+    "tests/test_task_settings.py::test_a_drawn_job_goes_on_with_its_draw_and_its_rows_are_left_out_of_the_score",
+)
+def _(drawing: Any) -> None:
+    drawn = drawing.with_examples
+    put(drawing, "with_examples", lambda config, paths, before=(): drawn(config, paths))

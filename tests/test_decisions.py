@@ -234,7 +234,7 @@ def terms(*, fallback: str | None = None, attempts: int = 3, paid: int = 1, hold
 
 
 def by_row(row: Row, fallback: str | None = None) -> RowResult | None:
-    return Unsendable(shortcuts.Terms((), (), fallback, True, True, None)).settle(Case(row))
+    return Unsendable(shortcuts.Terms(LABELS, (), fallback, True, True, None)).settle(Case(row))
 
 
 def test_a_blank_text_is_never_sent() -> None:

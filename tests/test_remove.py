@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.conftest import BatchJob
 
 JOB = ("--labels", "a,b", "--sandbox", "--rpm", "0", "--quiet")
-TABLES = ("job", "run", "task", "input", "row", "request", "intent", "tally", "notice", "field")
+TABLES = ("job", "run", "task", "input", "row", "request", "intent", "tally", "notice")
 
 
 def write(folder: Path, name: str, secret: str, rows: int = 3000) -> None:

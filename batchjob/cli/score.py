@@ -17,8 +17,11 @@ from batchjob.views.score import score_lines
 @db_option
 @click.option("--gold", metavar="COLUMN", help="Column with the right labels, of the input or of --gold-file")
 @click.option("--gold-file", metavar="FILE", help="File with ids and the right labels  [column gold, else label]")
+@click.option("--field", metavar="NAME", help="Which answer, of a job with several for each row")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with stable keys")
-def command(job: str | None, db: str | None, gold: str | None, gold_file: str | None, as_json: bool) -> int:
+def command(
+    job: str | None, db: str | None, gold: str | None, gold_file: str | None, field: str | None, as_json: bool
+) -> int:
     """Say how good the labels of JOB (the latest, if not named) are, beside those that a person gave.
 
     Rows without gold are left out, and so are those that are still to be labelled. A failed row counts as wrong.
@@ -28,7 +31,7 @@ def command(job: str | None, db: str | None, gold: str | None, gold_file: str | 
     with open_reader(database(db)) as reader:
         found = reader.job(job) if job else reader.latest()
         known = gold_in_file(found, gold_file, gold) if gold_file else gold_in_input(reader, found, gold or "")
-        report = score(reader, found, known)
+        report = score(reader, found, known, field)
     if as_json:
         show_document(report)
     else:

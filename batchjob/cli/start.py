@@ -23,7 +23,7 @@ from batchjob.model import Job
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.endpoint import BASE_URL_VARIABLES, SANDBOX_URL
 from batchjob.settings.jobfile import DEFAULT_CONFIG, KEY_COMMAND, ON_END, PROGRAMS, Read, read_job_toml, resolve_files
-from batchjob.task.prompt import prompt_of
+from batchjob.task.asked import prompt_of
 from batchjob.views.request import LIST_APPENDED
 
 

@@ -16,6 +16,7 @@ from batchjob.model import Job, Value
 from batchjob.ports import StoreReader
 from batchjob.records import Correction
 from batchjob.settings.config import JobConfig
+from batchjob.settings.fields import refuse_fields
 
 
 class Said(Value, frozen=True):
@@ -43,7 +44,9 @@ def say(
         SettingError: it is no label of the job, or there is nothing to take back.
         StoreError: it cannot be stored.
     """
-    labels = msgspec.json.decode(job.settings, type=JobConfig).labels
+    config = msgspec.json.decode(job.settings, type=JobConfig)
+    refuse_fields(config, job.name, "a correction is of one label: correct its export instead")
+    labels = config.labels
     standing, who = corrections.of(job.uid), user()
     made: dict[int, Correction] = {}
     for one in said:

@@ -7,7 +7,7 @@ now, over a provider's batch of requests later) commits `settle`, counts `over` 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -29,12 +29,16 @@ from batchjob.model import (
     Value,
 )
 from batchjob.money.cost import cost_picousd
-from batchjob.states import CostSource, Event, JobState, Outcome, Source
+from batchjob.states import CostSource, Event, JobState, Outcome, Source, plain_kind
 from batchjob.task.answers import split_answer
 from batchjob.task.finish import Ended, how_it_ended
 
 BEHIND_OTHERS = 1.0
 """Seconds by which a row whose refusal stopped all lets others ask first: it may be its own fault."""
+
+
+PARTIAL = frozenset({"off_list", "missing_answer"})
+"""Kinds of a failed row whose answer is remembered, for whoever asks the same again."""
 
 
 class Again(NamedTuple):
@@ -70,6 +74,7 @@ def conclude(
     counts: bool,
     at: float,
     chance: Callable[[], float],
+    read: Read | None = None,
 ) -> Conclusion:
     """What becomes of a request, by its reply and the decision about it.
 
@@ -77,13 +82,14 @@ def conclude(
         counts: a try that was not answered costs its rows an attempt.
         at: when it ended, UTC epoch seconds.
         chance: numbers in [0, 1), for the jitter of a backoff.
+        read: the results of the rows, where that is not `results_of`.
     """
     parcel = exchange.parcel
     if parcel.verifies is not None:
         settle = _settle(exchange, reply, decision, (), at, agreed=_agreed(reply, decision, parcel.verifies, terms))
         return Conclusion(settle, (), (), refusal(decision))
     lost = still_lost(exchange, decision)
-    results = _results(parcel, reply, decision, terms, lost, counts=counts)
+    results = (read or results_of)(parcel, reply, decision, terms, lost, counts=counts)
     settle = _settle(exchange, reply, decision, results, at)
     keys: Sequence[Key | None] = parcel.twins or parcel.keys or (None,) * len(parcel.rows)
     if decision is ANSWERED and len(results) == 1 and results[0].event is Event.COMPLETE:  # as nearly always
@@ -183,7 +189,9 @@ def _remember(key: Key, result: RowResult, *, loose: bool = False) -> Remembered
     """A label, or an answer off the list, which others may have a label or a fallback for."""
     if result.source is Source.MODEL and result.label is not None:
         return Remembered(key, result.label, False, loose=loose)
-    over = result.event is Event.COMPLETE or (result.event is Event.FAIL and result.error_kind == "off_list")
+    over = result.event is Event.COMPLETE or (
+        result.event is Event.FAIL and plain_kind(result.error_kind or "") in PARTIAL
+    )
     return Remembered(key, result.answer, True, loose=loose) if over and result.answer is not None else None
 
 
@@ -198,7 +206,22 @@ def _agreed(reply: Reply, decision: Decision, label: str, terms: Terms) -> bool 
 # ---------------------------------------------------------------- its rows
 
 
-def _results(
+class Read(Protocol):
+    """What a reply means for each row of a parcel."""
+
+    def __call__(
+        self,
+        parcel: Parcel,
+        reply: Reply,
+        decision: Decision,
+        terms: Terms,
+        lost: LostRequest | None,
+        *,
+        counts: bool,
+    ) -> tuple[RowResult, ...]: ...
+
+
+def results_of(
     parcel: Parcel, reply: Reply, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool
 ) -> tuple[RowResult, ...]:
     rows = parcel.rows
@@ -229,7 +252,8 @@ def _parcels_again(
         return []
     if lost is not None or decision.next in (Next.AGAIN, Next.REPHRASE, Next.RESEND):
         return [_part(parcel, results, left, lost)]
-    if decision.next is Next.FAIL and len(left) == len(parcel.rows) > 1:
+    partly = plain_kind(results[0].error_kind or "") != results[0].error_kind  # then the rows lack different fields
+    if decision.next is Next.FAIL and len(left) == len(parcel.rows) > 1 and not partly:
         middle = len(left) // 2
         return [_part(parcel, results, half) for half in (left[:middle], left[middle:])]
     return [_part(parcel, results, [at]) for at in left]
@@ -238,7 +262,10 @@ def _parcels_again(
 def _part(parcel: Parcel, results: tuple[RowResult, ...], places: list[int], lost: LostRequest | None = None) -> Parcel:
     """The rows at these places as a parcel, with the attempts they have had by now."""
     rows = [
-        msgspec.structs.replace(parcel.rows[at], attempts=results[at].attempts, paid=results[at].paid) for at in places
+        msgspec.structs.replace(
+            parcel.rows[at], attempts=results[at].attempts, paid=results[at].paid, answer=results[at].answer
+        )
+        for at in places
     ]
     keys = tuple([parcel.keys[at] for at in places]) if parcel.keys else ()
     twins = tuple([parcel.twins[at] for at in places]) if parcel.twins else ()

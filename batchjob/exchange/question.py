@@ -16,14 +16,10 @@ from batchjob.providers.dialect import Dialect, Learned, dialect_of
 from batchjob.settings.config import JobConfig
 from batchjob.settings.pairs import merged
 from batchjob.states import Outcome
-from batchjob.task.prompt import Message, Prompt, max_tokens_for, one_label_format, response_format
+from batchjob.task.prompt import NUMBER_BYTES, Message, Prompt
 
 MARKS = ("\N{OBJECT REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}")
 """What stands for a text where a frame is made begins and ends with these: two, so that it cannot overlap itself."""
-ROW_BYTES = 16
-"""Around a text in a request: its number, quotes and commas."""
-
-
 NOTHING_LEARNED = Learned()
 
 
@@ -62,7 +58,7 @@ class Questions:
 
     def body(self, parcel: Parcel) -> bytes:
         """The request that asks for the labels of these rows."""
-        if len(parcel.rows) > 1 or self._prompt.columns:
+        if len(parcel.rows) > 1 or not self._prompt.framed:
             return self._body(parcel)
         frame = self._frames.get(parcel.model)
         if frame is None:
@@ -84,7 +80,7 @@ class Questions:
             model=parcel.model,
             max_tokens=self._most_tokens(parcel.model, count) if dialect.token_field else None,
             temperature=self._config.temperature if dialect.temperature else None,
-            response_format=self._format(count, dialect),
+            response_format=self._format(parcel.rows, dialect),
             token_field=dialect.token_field,
             params=merged(self._chosen(count, dialect), dialect.params) if self._extra else dialect.params,
         )
@@ -92,7 +88,7 @@ class Questions:
     def _chosen(self, count: int, dialect: Dialect) -> dict[str, Any]:
         """Parameters that come of settings: probabilities of tokens, and a choice among the labels."""
         params: dict[str, Any] = {"logprobs": True} if self._config.confidence else {}
-        if self._config.response_format and count == 1 and dialect.choice:
+        if self._config.response_format and dialect.choice and not self._needs_schema(count):
             table: Any = list(self._config.labels)
             for name in reversed(dialect.choice.split(".")):
                 table = {name: table}
@@ -105,7 +101,7 @@ class Questions:
 
     def formats(self, parcel: Parcel) -> bool:
         """Whether it is asked with a response_format."""
-        return self._format(len(parcel.rows), self.dialect(parcel.model)) is not None
+        return self._format(parcel.rows, self.dialect(parcel.model)) is not None
 
     @property
     def all_learned(self) -> Mapping[str, Learned]:
@@ -130,18 +126,20 @@ class Questions:
             found = self._dialects[model] = dialect_of(self._config, model, self._learned.get(model))
         return found
 
-    def _format(self, count: int, dialect: Dialect) -> dict[str, Any] | None:
+    def _format(self, rows: Sequence[Row], dialect: Dialect) -> dict[str, Any] | None:
         if not (self.by_schema and dialect.response_format):
             return None
-        if count > 1:
-            return response_format(self._config.labels, count)
-        held = self._config.response_format and not dialect.choice
-        return one_label_format(self._config.labels) if held else None
+        held = self._needs_schema(len(rows)) or (self._config.response_format and not dialect.choice)
+        return self._prompt.schema(rows) if held else None
+
+    def _needs_schema(self, count: int) -> bool:
+        """Whether an answer for so many rows is an object, which a schema keeps in its form."""
+        return count > 1 or self._prompt.schema_alone
 
     def _most_tokens(self, model: str, count: int) -> int:
         found = self._max_tokens.get((model, count))
         if found is None:
-            found = self._max_tokens[model, count] = most_tokens(self._config, self.dialect(model), count)
+            found = self._max_tokens[model, count] = most_tokens(self._config, self._prompt, self.dialect(model), count)
         return found
 
     def tokens(self, parcel: Parcel) -> float:
@@ -173,9 +171,9 @@ class Questions:
         around = self._least_input.get((parcel.model, count)) if by_reports else None
         if around is None:
             around = self._prompt_bytes
-            if self.by_schema and (count > 1 or self._config.response_format):  # some endpoints bill the schema
-                around += count * (ROW_BYTES + sum(len(label.encode()) + 3 for label in self._config.labels))
-        return around + self._prompt.text_bytes(parcel.rows) + ROW_BYTES * count
+            if self.by_schema and (self._needs_schema(count) or self._config.response_format):  # some endpoints bill it
+                around += self._prompt.schema_bytes(count)
+        return around + self._prompt.text_bytes(parcel.rows) + NUMBER_BYTES * count
 
     # ------------------------------------------------------------ what replies teach
 
@@ -186,7 +184,7 @@ class Questions:
 
         Where many rows were answered by schema, a refusal that comes later has another cause.
         """
-        if len(parcel.rows) > 1:
+        if self._needs_schema(len(parcel.rows)):
             self._by_schema_worked = True
         key = parcel.model, len(parcel.rows)
         if usage is not None and usage.input_tokens:
@@ -210,7 +208,8 @@ class Questions:
     def gives_up_schema(self, parcel: Parcel, decision: Decision) -> bool:
         """Whether the endpoint refused the response_format, as far as can be told; from now on it goes without."""
         refused = decision.outcome is Outcome.REJECTED and decision.kind in ("bad_request", "bad_response_format")
-        if not refused or len(parcel.rows) == 1 or not self.by_schema or self._by_schema_worked:
+        shaped = self._needs_schema(len(parcel.rows))
+        if not refused or not shaped or not self.by_schema or self._by_schema_worked:
             return False
         self.by_schema = False
         return True
@@ -221,11 +220,11 @@ def one_message(messages: Sequence[Message]) -> Sequence[Message]:
     return (("user", "\n\n".join(text for _, text in messages)),)
 
 
-def most_tokens(config: JobConfig, dialect: Dialect, count: int) -> int:
+def most_tokens(config: JobConfig, prompt: Prompt, dialect: Dialect, count: int) -> int:
     """The most output tokens of an answer for so many rows: what the user sets, else room for labels and thoughts."""
     if dialect.most_tokens is not None:
         return dialect.most_tokens
-    room = max_tokens_for(config.labels, count)
+    room = prompt.room(count)
     if config.max_tokens is not None:
         return config.max_tokens if count == 1 else max(config.max_tokens, room)
     return room + dialect.room

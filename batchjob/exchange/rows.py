@@ -8,6 +8,7 @@ from batchjob.exchange.decide import Decision, Next
 from batchjob.model import LostRequest, Row, RowResult, Value
 from batchjob.settings.config import JobConfig
 from batchjob.states import Event, Matched, Source
+from batchjob.task.asked import answers_of
 from batchjob.task.confidence import Token, confidence_of
 from batchjob.task.labels import LabelSet
 
@@ -29,7 +30,7 @@ class Terms(Value, frozen=True):
     def of(cls, config: JobConfig) -> Terms:
         """Those of a job with these settings."""
         return cls(
-            LabelSet(config.labels),
+            answers_of(config),
             config.fallback,
             config.max_attempts,
             config.max_paid,
@@ -76,7 +77,7 @@ def read_answer(
     said = "the answer is none of the labels"
     if exact_only:
         said = f"no label letter for letter, and nobody knows whether it is the whole answer: {kept(answer)[:200]!r}"
-    return _bought_in_vain(row, "off_list", said, raw, terms)
+    return bought_in_vain(row, "off_list", said, raw, terms)
 
 
 def read_shared_answer(
@@ -116,7 +117,7 @@ def unanswered(row: Row, decision: Decision, terms: Terms, lost: LostRequest | N
             row.number, Event.RELEASE, row.attempts, row.paid + 1, error_kind=decision.kind, error=decision.message
         )
     if decision.paid:
-        return _bought_in_vain(row, decision.kind, decision.message, None, terms)
+        return bought_in_vain(row, decision.kind, decision.message, None, terms)
     counts = (counts and decision.next is not Next.REPHRASE) or decision.next is Next.FAIL
     attempts = row.attempts + counts
     if decision.next is Next.STOP:
@@ -139,7 +140,7 @@ def unanswered(row: Row, decision: Decision, terms: Terms, lost: LostRequest | N
     )
 
 
-def _bought_in_vain(row: Row, kind: str, message: str, raw: str | None, terms: Terms) -> RowResult:
+def bought_in_vain(row: Row, kind: str, message: str, raw: str | None, terms: Terms) -> RowResult:
     """An answer was paid for and is of no use: another is bought only within max_paid."""
     attempts, paid = row.attempts + 1, row.paid + 1
     again = paid < terms.max_paid and attempts < terms.max_attempts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from batchjob.exchange.question import ROW_BYTES, most_tokens
+from batchjob.exchange.question import most_tokens
 from batchjob.forecast.packing import ROWS_PER_REQUEST, Asked
 from batchjob.forecast.work import Work
 from batchjob.model import Row, Usage, Value
@@ -12,7 +12,7 @@ from batchjob.money.cost import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, w
 from batchjob.pace.quota import SHARE
 from batchjob.providers.dialect import Dialect, dialect_of, differences
 from batchjob.settings.config import JobConfig
-from batchjob.task.prompt import Prompt, estimate_tokens
+from batchjob.task.prompt import NUMBER_BYTES, Prompt, estimate_tokens
 
 ANSWER_SECONDS = 1.0
 """Of a request, assumed where no quota is slower."""
@@ -64,7 +64,7 @@ def _asked(work: Work, config: JobConfig, model: str) -> str:
 
 
 def _unknown(models: Mapping[str, Asked], config: JobConfig, prices: Mapping[str, KnownPrice | None]) -> Iterator[str]:
-    if not config.labels:
+    if not config.labels and not config.fields:
         yield "tokens and cost, for they depend on the labels: give --labels or --labels-file"
     if not config.model:
         yield "cost, for there is no model: give --model"
@@ -84,7 +84,7 @@ def _estimate(work: Work, config: JobConfig, prices: Mapping[str, KnownPrice | N
     models = work.models
     requests = sum(asked.requests(most)[0] for asked in models.values())
     verified = sum(round(config.verify_sample * asked.rows) for asked in models.values()) if most > 1 else 0
-    if not config.labels:
+    if not config.labels and not config.fields:
         return Estimate(most, requests + verified, None, None, None, None, run_seconds(requests + verified, 0, config))
     bills = {
         model: _bill(asked, work.prompt, config, most, dialect_of(config, model, work.learned.get(model)))
@@ -144,13 +144,11 @@ def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int, dialect: D
     each = round((asked.rows - alone) / shared) if shared else 1
     verified = round(config.verify_sample * asked.rows) if most > 1 else 0
     more = 1 + verified / max(asked.rows, 1)
-    labels = [estimate_tokens(label) for label in config.labels]
-    answer = max(sum(labels) / len(labels), 1.0)
-    schema = (
-        ROW_BYTES + sum(len(label.encode()) + 3 for label in config.labels)
-        if config.response_format is not False
-        else 0
-    )
+    answer = prompt.answer_tokens()
+    by_schema = config.response_format is not False
+    schema = shared * prompt.schema_bytes(-(-(asked.rows - alone) // shared)) if by_schema and shared else 0
+    if by_schema and prompt.schema_alone:
+        schema += (alone + verified) * prompt.schema_bytes(1)
     shared_rows = asked.rows - alone
     return _Bill(
         requests=requests + verified,
@@ -164,10 +162,12 @@ def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int, dialect: D
         ),
         most_bytes=(requests + verified) * prompt.overhead_bytes()
         + round(asked.text_bytes * more)
-        + (asked.rows + verified) * ROW_BYTES
-        + shared_rows * (schema + prompt.names_bytes),
+        + (asked.rows + verified) * NUMBER_BYTES
+        + shared_rows * prompt.names_bytes
+        + schema,
         examples_tokens=round((requests + verified) * prompt.examples_tokens),
-        most_output=(alone + verified) * most_tokens(config, dialect, 1) + shared * most_tokens(config, dialect, each),
+        most_output=(alone + verified) * most_tokens(config, prompt, dialect, 1)
+        + shared * most_tokens(config, prompt, dialect, each),
     )
 
 

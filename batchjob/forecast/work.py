@@ -19,8 +19,8 @@ from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
 from batchjob.shortcuts.case import Case
 from batchjob.states import Source
+from batchjob.task.asked import prompt_of
 from batchjob.task.identity import Task, loose_keys
-from batchjob.task.prompt import prompt_of
 from batchjob.task.texts import shows_nothing
 
 LookUp = Callable[[Sequence[Key]], dict[Key, Remembered]]

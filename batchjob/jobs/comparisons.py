@@ -17,6 +17,7 @@ from batchjob.ports import StoreReader
 from batchjob.scoring.counts import Counts, Judged
 from batchjob.scoring.pairs import Duel, duel
 from batchjob.settings.config import JobConfig
+from batchjob.settings.fields import refuse_fields
 from batchjob.states import Outcome, Purpose
 from batchjob.views.compare import Comparison, Side, comparison, side_of
 from batchjob.views.status import settings_of, status_of
@@ -43,8 +44,10 @@ class Counted:
     """The pairs of two jobs, counted as they go by; b's label stands beside a's as a label beside gold."""
 
     def __init__(self, a: Job, b: Job, gold: Gold | None) -> None:
-        labels = (msgspec.json.decode(job.settings, type=JobConfig).labels for job in (a, b))
-        self.agreement = Counts({label for some in labels for label in some})
+        configs = [msgspec.json.decode(job.settings, type=JobConfig) for job in (a, b)]
+        for job, config in zip((a, b), configs, strict=True):
+            refuse_fields(config, job.name, "compare looks at one label: batchjob score --field NAME looks at each")
+        self.agreement = Counts({label for config in configs for label in config.labels})
         self.unpaired = self.unended = self.unlabelled = 0
         self.asked = [0, 0]
         self._gold = gold

@@ -28,8 +28,8 @@ from batchjob.settings.failures import BLANK
 from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader
+from batchjob.task.asked import prompt_of
 from batchjob.task.identity import Task
-from batchjob.task.prompt import prompt_of
 from batchjob.task.routes import check_routes
 
 ASKS_OTHERWISE = ("labels", "descriptions", "examples", "prompt", "fallback", "model")

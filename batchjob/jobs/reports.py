@@ -20,8 +20,8 @@ from batchjob.model import Job, Row
 from batchjob.outputs.target import check_target, opened
 from batchjob.ports import StoreReader
 from batchjob.settings.config import JobConfig
+from batchjob.task.asked import prompt_of
 from batchjob.task.columns import column_reader
-from batchjob.task.prompt import prompt_of
 from batchjob.views.report.content import Crosstab, Seen, report_of
 from batchjob.views.status import settings_of
 

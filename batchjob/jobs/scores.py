@@ -19,6 +19,7 @@ from batchjob.settings.config import JobConfig
 from batchjob.states import State
 from batchjob.task.columns import column_reader
 from batchjob.task.examples import is_example
+from batchjob.task.fields.looked_at import ValueOf, looked_at
 from batchjob.views.score import EXAMPLE, WITHOUT_GOLD, ScoreReport, score_report
 
 GOLD_COLUMNS = ("gold", "label")
@@ -90,11 +91,18 @@ def gold_in_file(job: Job, path: str, named: str | None) -> Gold:
     return Gold(f"column {column} of {path}", gold_of, lambda: len(gold) - len(met))
 
 
-def score(reader: StoreReader, job: Job, gold: Gold) -> ScoreReport:
-    """Count a job's rows beside their gold. Memory grows with the labels, not with the rows."""
-    labels = msgspec.json.decode(job.settings, type=JobConfig).labels
+def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -> ScoreReport:
+    """Count a job's rows beside their gold. Memory grows with the labels, not with the rows.
+
+    Args:
+        field: whose values are looked at, where a row has several answers.
+
+    Raises:
+        SettingError: the job has fields and none is named, or it has none of this name.
+    """
+    labels, value = looked_at(msgspec.json.decode(job.settings, type=JobConfig), field)
     counts, left_out = Counts(labels), Counter[str]()
-    for row in judged_rows(reader, job, gold.of):
+    for row in judged_rows(reader, job, gold.of, value):
         if isinstance(row, Judged):
             counts.add(row)
         else:
@@ -102,7 +110,7 @@ def score(reader: StoreReader, job: Job, gold: Gold) -> ScoreReport:
     return score_report(job.name, gold.said, counts, labels, left_out=left_out, strangers=gold.unmet())
 
 
-def judged_rows(reader: StoreReader, job: Job, gold_of: GoldOf) -> Iterator[Judged | str]:
+def judged_rows(reader: StoreReader, job: Job, gold_of: GoldOf, value: ValueOf) -> Iterator[Judged | str]:
     """The rows of a job in input order: those that have gold and their end; of one without an end its state, and
     WITHOUT_GOLD of one without gold, and EXAMPLE of one whose text the model was told with its label.
     """
@@ -115,6 +123,6 @@ def judged_rows(reader: StoreReader, job: Job, gold_of: GoldOf) -> Iterator[Judg
         elif shown(text):
             yield EXAMPLE
         elif state in SCORED_STATES:
-            yield Judged(key, text, gold, label, source, kind, answer)
+            yield Judged(key, text, gold, value(label, answer), source, kind, answer)
         else:
             yield state

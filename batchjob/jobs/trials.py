@@ -22,8 +22,8 @@ from batchjob.records import ExportRow
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.scoring.interval import Share
 from batchjob.settings.config import JobConfig
+from batchjob.task.asked import prompt_of
 from batchjob.task.identity import Task
-from batchjob.task.prompt import prompt_of
 from batchjob.views.compare import Side
 from batchjob.views.trial import Answer
 

@@ -6,7 +6,7 @@ from collections import deque
 
 from batchjob.exchange.decide import ADVICE, Signal
 from batchjob.model import Ending, Row, RowResult
-from batchjob.states import Event, JobState, Source
+from batchjob.states import Event, JobState, Source, plain_kind
 
 OUTAGE_IN_A_ROW = 20
 OUTAGE_WINDOW = 100
@@ -153,7 +153,8 @@ class AlikeFailures:
         elif result.event is Event.FAIL and result.error_kind not in OF_THE_ROW:
             kind = result.error_kind or ""
             if self.failed(kind, row):
-                reason = f"row after row failed alike ({kind}: {result.error}). What to do: {ADVICE.get(kind, '')}"
+                advice = ADVICE.get(plain_kind(kind), "")
+                reason = f"row after row failed alike ({kind}: {result.error}). What to do: {advice}"
                 return Ending(JobState.REFUSED, reason, 3, kind)
         return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import inf
 
 import msgspec
@@ -16,6 +17,7 @@ from batchjob.errors import DiskFull
 from batchjob.exchange.conclude import Over, conclude
 from batchjob.exchange.decide import ANSWERED, PAID_KINDS, Decision, Next
 from batchjob.exchange.exchange import Exchange, client_key, digest_of
+from batchjob.exchange.fields import field_results
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
 from batchjob.exchange.spending import Spending
@@ -38,8 +40,8 @@ from batchjob.run.turnstile import Turnstile
 from batchjob.run.understanding import Understanding
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
-from batchjob.states import Outcome, State
-from batchjob.task.prompt import prompt_of
+from batchjob.states import Outcome, State, plain_kind
+from batchjob.task.asked import prompt_of
 
 BEAT_SECONDS = 1.0
 
@@ -79,6 +81,7 @@ class Runner:
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._telling, self._terms = Telling(log), Terms.of(config)
+        self._concluded = partial(conclude, read=field_results) if config.fields else conclude
         prompt = prompt_of(config, job.source)
         self._questions = Questions(config, prompt, endpoint, budget, learned)
         self._spending = Spending(budget, self._questions)
@@ -139,7 +142,7 @@ class Runner:
         return await self._how_it_ended()
 
     async def _how_it_ended(self) -> Ending:
-        if self._misfit and self._misfit not in PAID_KINDS:
+        if self._misfit and plain_kind(self._misfit) not in PAID_KINDS:
             # Nothing was paid, and not the rows but the job was at fault: they are to be tried anew.
             await self._store.retry([self._misfit], at=self._wall())
         if self._ending is not None:
@@ -294,7 +297,7 @@ class Runner:
                 exchange = self._spending.as_known_now(exchange)
             elif decision.outcome is Outcome.NOT_SENT:
                 self.not_sent += 1
-        conclusion = conclude(
+        conclusion = self._concluded(
             exchange, reply, decision, self._terms, counts=lesson.counts, at=self._wall(), chance=self._chance
         )
         self._commits.submit(conclusion.settle)

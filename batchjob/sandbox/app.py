@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from aiohttp import web
 from batchjob.sandbox import wire
 from batchjob.sandbox.classifier import classify
 from batchjob.sandbox.faults import FAULTS, HTML_PAGE, Dice, Fault
+from batchjob.sandbox.fields import answer
 from batchjob.sandbox.ledger import Ledger, LedgerRow, Line
 from batchjob.sandbox.memory import Memory
 from batchjob.sandbox.quota import Denied, Quota
@@ -141,7 +143,7 @@ class SandboxApp:
         if self._settings.models and task.model not in self._settings.models:
             message = f"The model `{task.model}` does not exist or you do not have access to it."
             raise Refusal(404, message, code="model_not_found")
-        if not task.labels:
+        if not task.labels and not task.fields:
             raise Refusal(400, "The sandbox found no labels: list them behind a line `Labels:`.", code="no_labels")
 
     def _charge(self, task: Task, headers: dict[str, str]) -> None:
@@ -168,8 +170,12 @@ class SandboxApp:
         raise Refusal(fault.status or 500, fault.message, type=fault.type, code=fault.code, headers=wait)
 
     def _complete(self, task: Task, line: Line, fault: Fault | None) -> Completion:
-        labels = [classify(text, task.labels) for text in task.texts]
         kind = fault.kind if fault else ""
+        if task.fields and kind in ("", "dropped", "cut", "slow", "prose", "off_list"):
+            return _several(task, line, kind)
+        if task.fields:
+            return _useless(task, line, kind, [answer(text, task.fields) for text in task.texts])
+        labels = [classify(text, task.labels) for text in task.texts]
         if kind in ("", "dropped", "cut", "slow", "prose"):
             answers = [f"I would say the label is {label}." for label in labels] if kind == "prose" else labels
             text = wire.content(task, answers)
@@ -189,7 +195,22 @@ class SandboxApp:
         self._ledger.append(line)
 
 
-def _useless(task: Task, line: Line, kind: str, labels: list[str]) -> Completion:
+def _several(task: Task, line: Line, kind: str) -> Completion:
+    """A completion with several answers a text; of those with `off_list` the last one of each is none."""
+    given = [answer(text, task.fields) for text in task.texts]
+    last = task.fields[-1].name
+    said = wire.content(task, [one | {last: _OFF_LIST} if kind == "off_list" else one for one in given])
+    labels: list[str | None] = [_told(one, {last: None} if kind == "off_list" else {}) for one in given]
+    text = f"I would say the answer is {said}" if kind == "prose" else said
+    return wire.completion(task, line.n, line.at, content=text, labels=labels)
+
+
+def _told(given: dict[str, Any], useless: dict[str, None]) -> str:
+    """What a text got, as the ledger has it: null where that is no value."""
+    return msgspec.json.encode(given | useless).decode()
+
+
+def _useless(task: Task, line: Line, kind: str, labels: Sequence[str | dict[str, Any]]) -> Completion:
     """A completion that is billed and labels nothing."""
     full = wire.content(task, labels)
     text = {"empty": "", "length": full[: len(full) // 2], "off_list": wire.content(task, [_OFF_LIST] * len(labels))}
@@ -198,7 +219,7 @@ def _useless(task: Task, line: Line, kind: str, labels: list[str]) -> Completion
         line.n,
         line.at,
         content=text.get(kind),
-        labels=[None] * len(labels),
+        labels=[_told(one, dict.fromkeys(one)) if isinstance(one, dict) else None for one in labels],
         finish_reason="length" if kind == "length" else "stop",
         refusal="I cannot help with that." if kind == "refusal" else None,
     )

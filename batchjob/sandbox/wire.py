@@ -4,17 +4,20 @@ A task is read from the prompt: the labels are the first `enum` of the response 
 `- label` behind a line `Labels:` (what each means is indented below it) in the system message (in the user's where
 there is no other), else those of the settings. The text is the last user message. Where that is a JSON object with the
 keys "1" to "n", it is n texts, and the answer is a JSON object with the same keys. A text that is an object of strings
-is its values, a line each.
+is its values, a line each. Where several answers a text are asked for (see fields.py), each is an object of them.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgspec
+
+from batchjob.sandbox.fields import Asked, fields_in
 
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _DEFAULT_MAX_TOKENS = 16
@@ -68,6 +71,7 @@ class Task(msgspec.Struct, frozen=True):
 
     model: str
     labels: tuple[str, ...]
+    fields: tuple[Asked, ...]  # several answers a text; empty: a label
     texts: tuple[str, ...]
     keys: tuple[str, ...] | None  # of a many-row request, in its order
     in_object: bool  # a single answer goes out as {"label": ...}
@@ -107,6 +111,7 @@ def read_task(body: bytes, labels: tuple[str, ...]) -> Task:
     texts = _many(text)
     return Task(
         model=asked.model,
+        fields=_fields_in(asked.messages, text),
         labels=enum or _listed_in(asked.messages, text) or labels,
         texts=(text,) if texts is None else tuple(texts.values()),
         keys=None if texts is None else tuple(texts),
@@ -127,6 +132,11 @@ def _many(text: str) -> dict[str, str] | None:
     if not texts or texts.keys() != {str(n + 1) for n in range(len(texts))}:
         return None
     return {key: text if isinstance(text, str) else "\n".join(text.values()) for key, text in texts.items()}
+
+
+def _fields_in(messages: list[_Message], user_text: str) -> tuple[Asked, ...]:
+    others = [message.text() for message in messages if message.role in ("system", "developer")]
+    return next((fields for text in others or [user_text] if (fields := fields_in(text))), ())
 
 
 def _listed_in(messages: list[_Message], user_text: str) -> tuple[str, ...]:
@@ -172,11 +182,14 @@ def _enum_in(schema: Any) -> tuple[str, ...]:
     return next((labels for value in inner if (labels := _enum_in(value))), ())
 
 
-def content(task: Task, answers: list[str]) -> str:
+def content(task: Task, answers: Sequence[str | dict[str, Any]]) -> str:
     """The text of an answer that gives these, one for each text of the task."""
     if task.keys is not None:
         return msgspec.json.encode(dict(zip(task.keys, answers, strict=True))).decode()
-    return msgspec.json.encode({"label": answers[0]}).decode() if task.in_object else answers[0]
+    only = answers[0]
+    if isinstance(only, dict):
+        return msgspec.json.encode(only).decode()
+    return msgspec.json.encode({"label": only}).decode() if task.in_object else only
 
 
 def completion(

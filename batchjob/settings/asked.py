@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from batchjob.settings.declared import ALWAYS, About, Because, Decides
 from batchjob.settings.endpoint import EndpointSettings
-from batchjob.settings.tables import Count, Example, Length, OfModel, Route, Rule
+from batchjob.settings.tables import Count, Example, Field, Length, OfModel, Route, Rule
 
 
 class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -64,6 +64,11 @@ class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown
         ),
         Decides(but="white space at its end"),
     ] = None
+    fields: Annotated[
+        tuple[Field, ...],
+        About("task", "Several answers about each text, asked in one request, in place of a label.", unset="none"),
+        Decides(),
+    ] = ()
     examples: Annotated[
         tuple[Example, ...],
         About("task", "Texts with their labels, which stand in each request.", unset="none"),

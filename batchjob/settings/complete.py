@@ -10,6 +10,7 @@ from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import allowed_of
+from batchjob.settings.fields import check_fields
 from batchjob.settings.pairs import check_headers, check_params
 
 MOST_NAMED = 10
@@ -23,7 +24,9 @@ def check(config: JobConfig) -> JobConfig:
     Raises:
         SettingError: something needed is missing; the text says how to give it.
     """
-    if not config.labels:
+    if config.fields:
+        check_fields(config)
+    elif not config.labels:
         raise SettingError("no labels: give --labels billing,refund,other or --labels-file labels.txt")
     for label in config.labels:
         if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,23 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     text: Annotated[str, Column("A text like those of the input.", "Where is my refund?")]
     label: Annotated[str, Column("Its label, one of the job's.", "refund")]
+
+
+class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A `[[fields]]` table: one of several answers about each text."""
+
+    name: Annotated[str, Column("What it is called: a key of the answer, and a column of the export.", "category")]
+    kind: Annotated[
+        Literal["one", "several", "yes_no", "number", "text"],
+        Column("one of its labels, several of them, yes_no, a number or a short text.", "one"),
+    ] = "one"
+    labels: Annotated[tuple[str, ...], Column("The labels of one or several.", ("billing", "refund"))] = ()
+    descriptions: Annotated[dict[str, str], Column("What a label of it means.", {"refund": "money back"})] = {}
+    ask: Annotated[str, Column("What is asked, in words.", "What is the text about?")] = ""
+    min: Annotated[float | None, Column("The smallest number.")] = None
+    max: Annotated[float | None, Column("The largest number.")] = None
+    decimals: Annotated[int, Meta(ge=0, le=6), Column("Most digits of a number behind its point.")] = 0
+    max_length: Annotated[int, Meta(ge=1, le=2000), Column("Most characters of a text; 200 if not set.")] = 200
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

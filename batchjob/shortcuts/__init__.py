@@ -156,6 +156,23 @@ class Walk:
         return None if one is None else _settled(msgspec.structs.replace(case, found=one), self._by_text)
 
 
+class FieldWalk(Walk):
+    """The same where rows have fields: one whose text was answered in part is asked for the rest alone."""
+
+    def by_text(self, cases: Sequence[Case], found: dict[Key, Remembered]) -> tuple[list[RowResult], list[Case]]:
+        """See Walk.by_text."""
+        done, left = super().by_text(cases, found)
+        return done, [_carrying(case, found) for case in left]
+
+
+def _carrying(case: Case, found: Mapping[Key, Remembered]) -> Case:
+    """A row with what its text was answered in part, where it has nothing of its own."""
+    one = None if case.key is None else found.get(case.key)
+    if one is None or not one.off_list or case.row.answer is not None:
+        return case
+    return msgspec.structs.replace(case, row=msgspec.structs.replace(case.row, answer=one.label))
+
+
 def _sent(config: JobConfig, learned: Mapping[str, Learned], model: str) -> bytes:
     """What a model is asked besides what the settings say."""
     return dialect_of(config, model, learned.get(model)).asked

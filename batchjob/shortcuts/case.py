@@ -5,12 +5,14 @@ from __future__ import annotations
 from batchjob.model import Key, Remembered, Row, Value
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Rule
+from batchjob.task.asked import answers_of
+from batchjob.task.labels import LabelSet
 
 
 class Terms(Value, frozen=True):
     """The settings that decide which rows need no request."""
 
-    labels: tuple[str, ...]
+    labels: LabelSet
     rules: tuple[Rule, ...]
     fallback: str | None
     dedupe: bool  # exactly or loosely: which of them, the keys say
@@ -22,7 +24,7 @@ class Terms(Value, frozen=True):
     def of(cls, config: JobConfig, job_id: int | None, *, asks_the_same: bool = True) -> Terms:
         """Those of a job with these settings."""
         dedupe = config.dedupe != "off"
-        return cls(config.labels, config.rules, config.fallback, dedupe, config.cache, job_id, asks_the_same)
+        return cls(answers_of(config), config.rules, config.fallback, dedupe, config.cache, job_id, asks_the_same)
 
 
 class Case(Value, frozen=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from batchjob.model import Row, RowResult
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.states import Event, Source
-from batchjob.task.labels import LabelSet
 
 
 class Known:
@@ -15,7 +14,7 @@ class Known:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._labels = LabelSet(terms.labels)
+        self._labels = terms.labels
 
     def settle(self, case: Case) -> RowResult | None:
         found, terms = case.found, self._terms
@@ -36,7 +35,7 @@ class Known:
         if not own or case.row.put_back:
             return None
         error = f"the same text was answered before, by none of the labels: {found.label[:200]!r}"
-        return RowResult(case.row.number, Event.REJECT, error_kind="off_list", error=error)
+        return RowResult(case.row.number, Event.REJECT, error_kind=self._labels.failure(found.label), error=error)
 
 
 def _assigned(row: Row, label: str, source: Source, job: str) -> RowResult:

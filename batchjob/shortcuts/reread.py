@@ -5,7 +5,6 @@ from __future__ import annotations
 from batchjob.model import RowResult
 from batchjob.shortcuts.case import Case, Terms
 from batchjob.states import Event, Matched, Source
-from batchjob.task.labels import LabelSet
 
 
 class Reread:
@@ -14,7 +13,7 @@ class Reread:
     looks_up = False
 
     def __init__(self, terms: Terms) -> None:
-        self._labels = LabelSet(terms.labels)
+        self._labels = terms.labels
         # Where another model or prompt is asked now, its answer comes before a fallback.
         self._fallback = terms.fallback if terms.asks_the_same else None
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from batchjob.task.thoughts import spoken
 
@@ -43,7 +43,8 @@ _START = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 
-_Object = tuple[tuple[str, Any], ...]
+T = TypeVar("T")
+Members = tuple[tuple[str, Any], ...]
 """A JSON object as its members, so that a key given twice is seen. Numbers are text, as they may be labels."""
 _Given = tuple[int, str | None]
 """A number, and the answer under it; None where it has one that is no answer, or not a whole one."""
@@ -81,12 +82,12 @@ def split_answer(content: str, count: int, *, cut: bool = False) -> dict[int, st
             position = start.end()
             whole = not cut or position < len(text)
             lines.append((int(start["number"]), _of_line(start["line"]) if whole else None))
-    return _given_once(objects or lines, count)
+    return once(objects or lines, count)
 
 
-def _given_once(given: Iterable[_Given], count: int) -> dict[int, str]:
+def once(given: Iterable[tuple[int, T | None]], count: int) -> dict[int, T]:
     """What is given under the numbers from 1 to count, each once."""
-    answers: dict[int, str | None] = {}
+    answers: dict[int, T | None] = {}
     for number, answer in given:
         answers[number] = None if number in answers else answer
     if 0 in answers and count not in answers:
@@ -106,6 +107,21 @@ def _of_line(line: str) -> str | None:
         return answer
 
 
+def json_objects(text: str) -> list[Members]:
+    """The JSON objects in a text; of one that ends too early what is whole, and none where one is broken before."""
+    found: list[Members] = []
+    position = 0
+    while (start := _START.search(text, position)) is not None:
+        position = start.end()
+        if start["number"] is None:
+            try:
+                value, position, _ = _read(text, start.start())
+            except _Broken:
+                return []
+            found.append(value)
+    return found
+
+
 # ---------------------------------------------------------------- what JSON gives
 
 
@@ -123,7 +139,7 @@ def _given_in(value: Any, unclosed: int, depth: int = 1) -> Iterator[_Given]:
     members = value if is_object else [("", element) for element in value]
     for place, (key, inner) in enumerate(members, start=1):
         open_inside = unclosed - 1 if place == len(members) and unclosed > 0 else 0
-        number = _number(key)
+        number = number_of(key)
         if number is not None:
             yield number, _answer(inner, open_inside)
         elif isinstance(inner, tuple | list) and _may_hold_answers(key, inner, is_object):
@@ -134,11 +150,11 @@ def _may_hold_answers(key: str, inner: Any, in_object: bool) -> bool:
     return key.strip().lower() in WRAPPER_KEYS or (isinstance(inner, tuple) and not in_object)
 
 
-def _numbered(members: _Object, unclosed: int) -> Iterator[_Given]:
+def _numbered(members: Members, unclosed: int) -> Iterator[_Given]:
     """What an object gives that holds a number and a label under keys of their own."""
     names = [(key.strip().lower(), value) for key, value in members]
     if any(name == LABEL_KEY for name, _ in names):
-        numbers = {_number(value) for name, value in names if name in NUMBER_KEYS} - {None}
+        numbers = {number_of(value) for name, value in names if name in NUMBER_KEYS} - {None}
         answer = _answer(members, unclosed) if len(numbers) == 1 else None
         yield from ((number, answer) for number in numbers if number is not None)
 
@@ -153,7 +169,8 @@ def _answer(value: Any, unclosed: int) -> str | None:
     return _sound(value) if isinstance(value, str) else None
 
 
-def _number(value: Any) -> int | None:
+def number_of(value: Any) -> int | None:
+    """The number that a JSON key or value is, or None."""
     match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
     return int(match[1]) if match else None
 

@@ -23,7 +23,10 @@ READING = 2
 """The version of how answers are read, and of which texts are the same: another one must not take over labels that were
 remembered by this one."""
 
-QUESTION = ("base_url", "labels", "descriptions", "examples", "prompt", "temperature", "thinking", "params", "models")
+QUESTION = (
+    *("base_url", "labels", "descriptions", "fields", "examples", "prompt"),
+    *("temperature", "thinking", "params", "models"),
+)
 """The settings a request's body and address come from, besides the model, which each row may have another of."""
 
 NO_ANSWER = frozenset(
@@ -92,7 +95,8 @@ def _plain(name: str, value: Any) -> Any:
 def _without_defaults(table: msgspec.Struct) -> dict[str, Any]:
     """A rule or a route without what it does not set, so that a new field of these moves no digest either."""
     fields = msgspec.structs.fields(table)
-    return {field.name: value for field in fields if (value := getattr(table, field.name)) != field.default}
+    defaults = {f.name: f.default if f.default_factory is msgspec.NODEFAULT else f.default_factory() for f in fields}
+    return {name: value for name, default in defaults.items() if (value := getattr(table, name)) != default}
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

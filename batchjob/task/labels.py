@@ -74,6 +74,10 @@ class LabelSet:
         label = self.named(said) or marked(said, self)
         return Match(label, near=True) if label else None
 
+    def failure(self, answer: str) -> str:
+        """The kind of error of a row of whose answer no label was read."""
+        return "off_list"
+
     def mentioned(self, text: str) -> set[str]:
         """The labels that stand in a text as whole words; short ones in their own case, being words else."""
         if self._words is None:

@@ -15,8 +15,10 @@ from batchjob.model import InputSource, Job
 from batchjob.printable import neutral_cell, printable
 from batchjob.records import ExportRow
 from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Field
 from batchjob.states import Source, State
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
+from batchjob.task.fields.answers import field_values
 
 RESULT_COLUMNS = ("label", "source", "state", "error")
 DETAIL_COLUMNS = (
@@ -30,6 +32,8 @@ DETAIL_COLUMNS = (
     "output_tokens",
     "cost_usd",
 )
+FIELD_KINDS: dict[str, Literal["json"]] = {"number": "json", "several": "json"}
+"""Kinds of fields whose values are no text."""
 CONFIDENCE = "confidence"
 """A column of jobs that ask for it."""
 INTEGERS = frozenset({"attempts", "input_tokens", "cached_input_tokens", "output_tokens"})
@@ -78,15 +82,16 @@ class RowTable:
         safe: Callable[[str], str] | None = None,
     ) -> None:
         theirs = (*job.source.columns, *later)
-        sure = msgspec.json.decode(job.settings, type=JobConfig).confidence
-        columns = _columns(job.source, theirs, hand=bool(by_hand), sure=sure, details=details)
+        config = msgspec.json.decode(job.settings, type=JobConfig)
+        hand, sure, fields = bool(by_hand), config.confidence, config.fields
+        columns = _columns(job.source, theirs, fields, hand=hand, sure=sure, details=details)
         self._places = None if chosen is None else [_place(name, columns) for name in chosen]
         columns = columns if self._places is None else [columns[at] for at in self._places]
         self.header = [column.name if safe is None else safe(column.name) for column in columns]
         kinds, origins = tuple(one.kind for one in columns), tuple(one.origin for one in columns)
         self.kinds = Kinds(kinds, origins, job.source.schema)
         self.labelled = 0
-        self._cells = _cells_of(job.source, theirs, hand=bool(by_hand), sure=sure, details=details)
+        self._cells = _cells_of(job.source, theirs, fields, hand=hand, sure=sure, details=details)
         self._by_hand = by_hand
         self._safe = safe
 
@@ -145,13 +150,17 @@ def _place(name: str, columns: Sequence[Column]) -> int:
     raise SettingError(f"--columns: the export has no column {name!r}: {hint}")
 
 
-def _columns(source: InputSource, theirs: Sequence[str], *, hand: bool, sure: bool, details: bool) -> list[Column]:
+def _columns(
+    source: InputSource, theirs: Sequence[str], fields: Sequence[Field], *, hand: bool, sure: bool, details: bool
+) -> list[Column]:
     """The columns of an export: the input's, an `id` where it had none, and ours."""
     kind: Literal["text", "json", "typed"] = "text"
     if source.format not in ("csv", "tsv"):
         kind = "typed" if source.schema else "json"
     own = [Column(ROW_NUMBER, "integer")] if source.id_column is None else []
     ours = [Column(name, "text") for name in RESULT_COLUMNS]
+    if fields:
+        ours[:1] = [Column(field.name, FIELD_KINDS.get(field.kind, "text")) for field in fields]
     ours += [Column(MODEL_LABEL, "text")] if hand else []
     ours += [Column(CONFIDENCE, "json")] if sure else []
     ours += [Column(name, "integer" if name in INTEGERS else "text") for name in DETAIL_COLUMNS if details]
@@ -185,7 +194,7 @@ def _plain(name: str) -> str:
 
 
 def _cells_of(
-    source: InputSource, theirs: Sequence[str], *, hand: bool, sure: bool, details: bool
+    source: InputSource, theirs: Sequence[str], fields: Sequence[Field], *, hand: bool, sure: bool, details: bool
 ) -> Callable[[tuple[Any, ...]], list[Any]]:
     """A function from a record to its cells, in the order of `_columns`."""
     input_cells = _fields_of(source, len(theirs)) if source.format in ("csv", "tsv") else _values_of(source, theirs)
@@ -198,7 +207,11 @@ def _cells_of(
         row = input_cells(key, text, rest)
         if own_id:
             row.insert(0, number)
-        row += (label, from_, state, f"{kind}: {printable(error or '')}" if kind and state != "done" else None)
+        if fields:
+            row += field_cells(fields, label, answer)
+        else:
+            row.append(label)
+        row += (from_, state, f"{kind}: {printable(error or '')}" if kind and state != "done" else None)
         if hand:
             row.append(own)
         if sure:
@@ -265,6 +278,13 @@ def _values(rest: str) -> dict[str, Any]:
     except (msgspec.DecodeError, ValueError):
         pass  # a number that is no float
     return _decode_raw(rest)
+
+
+def field_cells(fields: Sequence[Field], label: str | None, answer: str | None) -> list[Any]:
+    """The values of a row's fields, None where it has none; texts are what an endpoint said, and made harmless."""
+    values = field_values(label, answer)
+    found = [(field.kind, values.get(field.name)) for field in fields]
+    return [neutral_cell(printable(value)) if kind == "text" and value else value for kind, value in found]
 
 
 def _details(number: int, answer: str | None, attempts: int, request: Sequence[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from math import ceil, floor, log10
 from batchjob.exchange.decide import ADVICE
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import BLANK
-from batchjob.states import JobState, Source, State
+from batchjob.states import JobState, Source, State, fields_of
 from batchjob.views.status import Status
 
 UNSENDABLE = frozenset({BLANK, "unreadable_row", "ragged_row", "bad_json", "missing_text", "not_text"})
@@ -37,6 +37,8 @@ def advice(kind: str, status: Status | None = None) -> str:
     """What to do about an error kind; `status`: of the job whose rows failed so, if there is one yet."""
     if status is not None and status.skipped and kind == BLANK:
         return "skipped, as --blank skip says"
+    if fields_of(kind):
+        return "retry asks for these fields alone, and the others are kept; a clearer ask, or another --model, may help"
     return ADVICE.get(kind, "see its message")
 
 
@@ -130,6 +132,8 @@ def remedy(kind: str, status: Status, config: JobConfig, flag: str) -> str:
     if kind in OF_THE_ENDPOINT:
         return _doctor(config, flag)
     # Rows that were never tried are asked first, and so: a retry asks only those that failed.
+    if fields_of(kind):
+        return command("retry", job, f"--kind {kind}", "--model NAME", flag)
     verb, which = ("resume", "") if status.unfinished and kind in _ASKED_OTHERWISE else ("retry", f"--kind {kind}")
     return command(verb, job, which, _changed(kind, config), flag)
 

@@ -13,7 +13,7 @@ from batchjob.providers.dialect import dialect_of, differences, learned_of
 from batchjob.records import Problem, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
-from batchjob.states import JobState, Matched, Outcome, Source, State
+from batchjob.states import JobState, Matched, Outcome, Source, State, fields_of
 from batchjob.views.by_hand import ByHand
 
 BUSY = (JobState.INGESTING, JobState.RUNNING)
@@ -89,6 +89,15 @@ class Rate(Value, frozen=True):
     rows_left: int | None  # that the run still wants: behind its --limit it wants none
 
 
+class FieldStatus(Value, frozen=True):
+    """One of several answers about each text, over the rows that are done, and the failed rows that lack it."""
+
+    kind: str
+    done: int
+    failed: int
+    values: dict[str, int]  # of a field whose values are of a set: the number of rows with each
+
+
 class ErrorCount(Value, frozen=True):
     """Failed and unconfirmed rows of one kind."""
 
@@ -112,6 +121,7 @@ class Status(Value, frozen=True):
     skipped: int  # of the failed rows: blank ones, which --blank skip lets pass
     ingested: bool  # the whole input is in the work table
     labels: dict[str, int]
+    fields: dict[str, FieldStatus]  # of a job with several answers a text: then `labels` is empty
     sources: dict[str, int]
     matched: Matches
     requests: Requests
@@ -190,6 +200,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         skipped=_skipped(snapshot),
         ingested=job.ingested,
         labels=tally.get("label", {}),
+        fields=_fields(settings, tally, rows.done),
         sources={str(source): tally.get("source", {}).get(source, 0) for source in Source},
         matched=Matches(**{str(how): tally.get("matched", {}).get(how, 0) for how in Matched}),
         requests=_requests(requests),
@@ -214,6 +225,23 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         pid=snapshot.writer_pid,
         by_hand=by_hand,
     )
+
+
+def _fields(config: JobConfig, tally: Mapping[str, Mapping[str, int]], done: int) -> dict[str, FieldStatus]:
+    counted, errors = tally.get("field", {}), tally.get("error", {})
+    values: dict[str, dict[str, int]] = {field.name: {} for field in config.fields}
+    for name, rows in counted.items():
+        field, _, value = name.partition(": ")
+        values.setdefault(field, {})[value] = rows
+    return {
+        field.name: FieldStatus(
+            field.kind,
+            done,
+            sum(rows for kind, rows in errors.items() if field.name in fields_of(kind)),
+            values[field.name],
+        )
+        for field in config.fields
+    }
 
 
 def _learned(snapshot: Snapshot) -> dict[str, str]:

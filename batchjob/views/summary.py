@@ -15,6 +15,8 @@ from batchjob.views.next_steps import advice
 from batchjob.views.outage import outage_words
 from batchjob.views.status import Cost, Status
 
+MOST_VALUES = 5
+"""Values listed of each field."""
 MOST_LABELS = 12
 """Labels listed for a person; a program gets all."""
 
@@ -33,6 +35,7 @@ def summary_lines(
         _rows_line(status),
         *(f"warning   {warning}" for warning in status.warnings),
         *_label_lines(status.labels, MOST_LABELS),
+        *_field_lines(status),
         *_fallback_lines(status.sources[Source.FALLBACK]),
         *_near_lines(status.matched.near),
         *_error_lines(status),
@@ -65,6 +68,7 @@ def watch_lines(status: Status, *, columns: int, lines: int) -> list[str]:
         *((4, [line]) for line in _request_lines(status)),
         *((3, [line]) for line in _cost_lines(status)),
         *((6, [line]) for line in _saved_lines(status)),
+        *((5, [line]) for line in _field_lines(status)),
     ]
     shown = _fitting([(rank, folded(block, columns, whole=False)) for rank, block in blocks], columns, lines)
     for most in range(min(MOST_LABELS, len(status.labels)), 0, -1):
@@ -125,6 +129,16 @@ def _label_lines(labels: dict[str, int], most: int) -> list[str]:
     shown = [f"{printable(label)} {count:,}" for label, count in list(labels.items())[:most]]
     more = f", and {len(labels) - most} more" if len(labels) > most else ""
     return ["labels    " + ", ".join(shown) + more]
+
+
+def _field_lines(status: Status) -> Iterator[str]:
+    """Each field with its most frequent values, and the failed rows that lack it."""
+    for name, field in status.fields.items():
+        ranked = sorted(field.values.items(), key=lambda one: -one[1])
+        values = [f"{printable(value)} {rows:,}" for value, rows in ranked[:MOST_VALUES]]
+        more = [f"and {len(ranked) - MOST_VALUES} more"] if len(ranked) > MOST_VALUES else []
+        failed = [f"missing in {counted(field.failed, 'failed row')}"] if field.failed else []
+        yield f"field     {name} ({field.kind}): {', '.join([*values, *more, *failed]) or f'{field.done:,} answered'}"
 
 
 def _fallback_lines(taken: int) -> list[str]:

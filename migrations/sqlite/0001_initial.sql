@@ -113,11 +113,11 @@ CREATE TABLE row (
     task_id INTEGER,             -- of its label: the task it was asked with, or settled under
     attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     paid INTEGER NOT NULL DEFAULT 0 CHECK (paid >= 0),
-    label TEXT,
+    label TEXT,                  -- of a job with fields: the JSON object of their values
     source TEXT,
     matched TEXT,                -- how the label was read from the answer: exact or near
     confidence REAL,             -- 0 to 1; NULL: not asked for
-    answer TEXT,                 -- what the model said, where that is not the label
+    answer TEXT,                 -- what the model said, where that is not the label; the fields it gave so far
     origin TEXT,                 -- of a label without a request: the rule, or the job it was bought by
     put_back INTEGER NOT NULL DEFAULT 0 CHECK (put_back IN (0, 1)),  -- by the user, and not settled since
     error_kind TEXT,
@@ -133,19 +133,6 @@ CREATE TABLE row (
 -- Only rows that left the straight way are in an index: the straight way pays for none.
 CREATE INDEX row_returned ON row (request_id, id) WHERE state = 'pending' AND request_id IS NOT NULL;
 CREATE INDEX row_problem ON row (error_kind, id) WHERE state IN ('failed', 'unconfirmed');
-
--- The answers of a row that is asked for several at once; `row` then holds the first one. Empty for a job of one label.
-CREATE TABLE field (
-    row_id INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    value TEXT,
-    source TEXT,
-    matched TEXT,
-    confidence REAL,
-    request_id INTEGER,
-    error_kind TEXT,
-    PRIMARY KEY (row_id, name)
-) STRICT, WITHOUT ROWID;
 
 -- Requests that are out. On disk before the first byte leaves, and gone when the request is over.
 CREATE TABLE intent (

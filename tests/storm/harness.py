@@ -35,6 +35,13 @@ PRICES = (1.0, 2.0)
 """USD for a million tokens, in and out."""
 ROW_USD = 130e-6
 """What an example text costs by them, about."""
+FIELDS_TOML = """
+fields = [
+    { name = "category", labels = ["card arrival", "refund", "exchange rate"] },
+    { name = "urgent", kind = "yes_no" },
+    { name = "score", kind = "number", min = 1, max = 5 },
+]
+"""
 LONGEST_RUN_SECONDS = 90.0
 TIMEOUT_SECONDS = 1.0
 """--timeout where a process is held by SIGSTOP for longer than that."""
@@ -59,11 +66,13 @@ class Mode(NamedTuple):
     second: str = ""  # another job in the same database over half the texts: begun when the first is "done", or "open"
     budget: bool = False  # one that grows from blow to blow
     verify: float = 0.0  # the --verify-sample
+    fields: bool = False  # several answers a text
 
 
 # Few 429s: each slows the whole job down, as it should, and a storm has to end.
 FAULTS = ("429=0.002", "500=0.02", "503=0.01", "html=0.01", "dropped=0.02", "cut=0.02", "null=0.02")
 _FAULTY = (*(part for fault in FAULTS for part in ("--fault", fault)), "--retry-after", "0.05", "--poison", POISON)
+_PARTLY = (*_FAULTY, "--fault", "off_list=0.05")
 _HOLD = ("--on-unconfirmed", "hold")
 _MANY = ("--rows-per-request", "8")
 _VERIFY = 0.2
@@ -105,6 +114,10 @@ MODES = {
     "budget, hold": Mode(run=_HOLD, budget=True, extra="none"),
     "budget, faults": Mode(sandbox=_FAULTY, budget=True),
     "budget, many rows": Mode(run=_VERIFIED, budget=True, verify=_VERIFY),
+    "fields": Mode(fields=True),
+    "fields, hold, faults": Mode(run=_HOLD, sandbox=_PARTLY, fields=True, extra="none"),
+    "fields, many rows": Mode(run=_MANY, sandbox=_PARTLY, fields=True),
+    "fields, many rows, idempotent": Mode(run=_MANY, sandbox=_ONCE, fields=True, extra="none"),
     "verify": Mode(run=_VERIFIED, verify=_VERIFY),
     "verify, hold": Mode(run=(*_VERIFIED, *_HOLD), verify=_VERIFY, extra="none"),
     "verify, idempotent": Mode(run=_VERIFIED, sandbox=_ONCE, verify=_VERIFY, extra="none"),
@@ -373,6 +386,8 @@ class World:
         self.begin_work("tickets")
         if self.mode.budget:
             (folder / "job.toml").write_text('[prices."m"]\ninput = {}\noutput = {}\n'.format(*PRICES))
+        if self.mode.fields:
+            (folder / "job.toml").write_text(FIELDS_TOML)
         self.budget: float | None = None
         self.endpoint = endpoint or Sandbox(folder, plan)
         self.blows: Counter[str] = Counter()  # that hit a living process
@@ -395,7 +410,7 @@ class World:
         )
         sources = ["model", *(["duplicate"] if mode.copies > 1 else []), *(["cache"] if mode.second else [])]
         before = self.works[-1].oracle if self.works else None
-        oracle = Oracle(rows, extra=mode.extra, questions=questions, sources=sources, before=before)
+        oracle = Oracle(rows, extra=mode.extra, questions=questions, sources=sources, before=before, fields=mode.fields)
         self.at = Work(name, rows, self.folder / f"{name}{plan.suffix}", oracle)
         write_input(self.at.input, rows, columns=mode.columns)
         self.works.append(self.at)
@@ -427,7 +442,8 @@ class World:
         name = [self.at.name] if len(self.works) > 1 else []
         given = {"start": [str(self.at.input)], "resume": name, "retry": name}[command]
         if command == "start":
-            given += ["--labels-file", str(EXAMPLES / "labels.txt"), "--base-url", self.endpoint.url, "--model", "m"]
+            given += [] if self.mode.fields else ["--labels-file", str(EXAMPLES / "labels.txt")]
+            given += ["--base-url", self.endpoint.url, "--model", "m"]
             given += self.mode.start
         given += ["--rpm", "0", "--concurrency", str(concurrency or self.plan.concurrency), *self.mode.run]
         if self.budget is not None:

@@ -9,7 +9,7 @@ import csv
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,13 @@ TALLIES = {
     "request": "SELECT outcome, count(*) FROM request GROUP BY 1",
 }
 """Kind of counter -> what it should say."""
+
+
+FIELDS = ("category", "urgent", "score")
+"""Of a job with several answers a text. Each is a row of its own to the oracle: a text, a line break and the name."""
+FIELD_TALLIES = {
+    "field": "SELECT key || ': ' || value, count(*) FROM row, json_each(row.label) WHERE key <> 'score' GROUP BY 1"
+}
 
 
 class Bill(NamedTuple):
@@ -51,7 +58,7 @@ def read_ledger(path: Path) -> list[Bill]:
             line["at"],
             line["client_key"],
             line["request_id"],
-            {row["text"].partition(LISTED)[0]: row["label"] for row in line["rows"]},
+            dict(pair for row in line["rows"] for pair in _given(row["text"].partition(LISTED)[0], row["label"])),
             line["billed"],
             line["billed"] or line["replayed"],
             line["fault"],
@@ -59,6 +66,14 @@ def read_ledger(path: Path) -> list[Bill]:
         )
         for line in lines
     ]
+
+
+def _given(text: str, label: str | None) -> list[tuple[str, str | None]]:
+    """What a text got: a label, or each field that it was asked for."""
+    if label is None or not label.startswith("{"):
+        return [(text, label)]
+    values: dict[str, Any] = json.loads(label)
+    return [(f"{text}\n{name}", None if value is None else str(value)) for name, value in values.items()]
 
 
 class Exported(NamedTuple):
@@ -72,12 +87,28 @@ class Exported(NamedTuple):
     source: str | None = "model"
 
 
+def by_field(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(key, text) of each field of rows."""
+    return [(f"{key} {name}", f"{text}\n{name}") for key, text in rows for name in FIELDS]
+
+
+def _fields_of(row: Mapping[str, Any]) -> Iterator[Exported]:
+    for name in FIELDS:
+        value = None if row[name] in (None, "") else str(row[name])
+        state = "done" if value is not None else "pending" if row["state"] == "done" else row["state"]
+        key, text = f"{row['id']} {name}", f"{row['text']}\n{name}"
+        yield Exported(key, text, value, state, row["request_id"] or None, row["source"] or "model")
+
+
 def read_export(path: Path) -> list[Exported]:
     """The rows of an export with details, CSV or JSONL by its suffix."""
     with path.open(newline="", encoding="utf-8") as file:
         records: Iterable[Mapping[str, Any]] = (
             csv.DictReader(file) if path.suffix == ".csv" else (json.loads(line) for line in file)
         )
+        records = list(records)
+        if records and FIELDS[0] in records[0]:
+            return [one for row in records for one in _fields_of(row)]
         return [
             Exported(
                 str(row["id"]),
@@ -113,8 +144,11 @@ class Oracle:
         questions: Mapping[str, str] | None = None,
         sources: Collection[str] = ("model",),
         before: Oracle | None = None,
+        fields: bool = False,
     ) -> None:
-        self.rows = list(rows)
+        self.fields = fields
+        self.rows = by_field(rows) if fields else list(rows)
+        self._number = len(rows)
         self.extra = extra
         self.objections: list[str] = before.objections if before else []
         self.labels_lost = 0
@@ -171,7 +205,12 @@ class Oracle:
                 self.object(f"label: row {row.key} has its label by {row.source}, which cannot be")
             if row.label not in given.get(self.question(row.text), ()):
                 self.object(f"label: row {row.key} has {row.label!r}, the ledger gave {given.get(row.text)}")
-            elif by_id and row.source == "model" and not _carried(by_id.get(row.request_id), row.text):
+            elif (
+                by_id
+                and row.source == "model"
+                and not self.fields
+                and not _carried(by_id.get(row.request_id), row.text)
+            ):
                 self.object(f"label: row {row.key} names request {row.request_id}, which did not carry it")
 
     def see_bills(self, ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], printed: int) -> None:
@@ -208,7 +247,7 @@ class Oracle:
         """A status document: rows sum to the total, what is counted never falls."""
         rows = status["rows"]
         total = sum(n for state, n in rows.items() if state != "total")
-        if total != rows["total"] or rows["total"] > len(self.rows) or min(rows.values()) < 0:
+        if total != rows["total"] or rows["total"] > self._number or min(rows.values()) < 0:
             self.object(f"status: rows do not sum to their total: {rows}")
         figures = {"done": rows["done"], "total": rows["total"], "printed": status["paid_twice_at_most"]}
         figures |= {f"requests.{name}": n for name, n in status["requests"].items()}
@@ -216,8 +255,8 @@ class Oracle:
             if n < self._highest[name]:
                 self.object(f"status: {name} fell from {self._highest[name]} to {n}")
             self._highest[name] = n
-        if final and (rows["total"] != len(self.rows) or rows["pending"] or rows["in_flight"]):
-            self.object(f"status: the job is at its end with {rows} of {len(self.rows)} rows")
+        if final and (rows["total"] != self._number or rows["pending"] or rows["in_flight"]):
+            self.object(f"status: the job is at its end with {rows} of {self._number} rows")
 
     def see_usage(
         self, status: Mapping[str, Any], ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]]
@@ -290,7 +329,10 @@ class Oracle:
             verdict = db.execute("PRAGMA integrity_check").fetchone()[0]
             if verdict != "ok":
                 self.object(f"database: integrity_check says {verdict}")
-            for kind, question in TALLIES.items():
+            tallies = {**TALLIES, **FIELD_TALLIES} if self.fields else TALLIES
+            for kind, question in tallies.items():
+                if self.fields and kind == "label":
+                    question = "SELECT NULL, 0 WHERE false"
                 counted = dict(db.execute(question))
                 summed = "SELECT name, sum(n) FROM tally WHERE kind = ? GROUP BY 1 HAVING sum(n) <> 0"
                 told = dict(db.execute(summed, (kind,)))
@@ -321,9 +363,9 @@ def extra_bills(
     billed: set[str] = set()
     extra = 0
     for bill in sorted((bill for bill in ledger if bill.billed), key=lambda bill: bill.at):
-        if bill.fault in UNUSABLE and (bill.request_id in seen_answers or bill.key in seen_again):
-            continue
-        asked = set(map(question, bill.labels))
+        useless = bill.fault in UNUSABLE and (bill.request_id in seen_answers or bill.key in seen_again)
+        partly = useless and bill.fault == "off_list"  # of several fields the others are good
+        asked = {question(text) for text, label in bill.labels.items() if not useless or (partly and label is not None)}
         extra += not billed.isdisjoint(asked)
         billed.update(asked)
     return extra

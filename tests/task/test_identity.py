@@ -15,8 +15,8 @@ from batchjob.model import Parcel, Row
 from batchjob.money.budget import Budget
 from batchjob.settings.config import JobConfig, deciding, merge
 from batchjob.settings.declared import Setting, declared
+from batchjob.task.asked import prompt_of
 from batchjob.task.identity import QUESTION, Keys, Task, loose_keys
-from batchjob.task.prompt import prompt_of
 from batchjob.task.texts import exact_form
 
 PLAIN = {"base_url": "https://host/v1", "model": "m", "labels": ["b", "a"]}
@@ -56,6 +56,7 @@ OTHER: dict[str, Any] = {
     "headers": {"X-Title": "x"},
     "descriptions": {"a": "the first"},
     "examples": [{"text": "x", "label": "a"}],
+    "fields": [{"name": "urgent", "kind": "yes_no"}],
     "auth": "none",
     "provider": "vllm",
 }

@@ -52,9 +52,9 @@ def test_every_state_and_every_outcome_has_its_key() -> None:
 def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
     document = msgspec.json.decode(msgspec.json.encode(status_of(snapshot())))
     assert " ".join(document) == (
-        "job name state reason reason_kind rows skipped ingested labels sources matched requests paid_twice_at_most "
-        "usage cost saved rules verified rate pacing outage errors warnings learned model endpoint input created_at "
-        "started_at updated_at pid by_hand"
+        "job name state reason reason_kind rows skipped ingested labels fields sources matched requests "
+        "paid_twice_at_most usage cost saved rules verified rate pacing outage errors warnings learned model endpoint "
+        "input created_at started_at updated_at pid by_hand"
     )
     inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
     assert inner == {

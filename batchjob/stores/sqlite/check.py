@@ -20,10 +20,19 @@ _REQUESTS = (
     ") AS one LEFT JOIN run ON run.id = run_of(one.id))"
 )
 
+_PLAIN = "job_of(id) NOT IN (SELECT id FROM job WHERE json_type(settings, '$.fields') IS NOT NULL)"
 
 COUNTED = {
     "row": "SELECT job_of(id), state, count(*) FROM row GROUP BY 1, 2",
-    "label": "SELECT job_of(id), label, count(*) FROM row WHERE label IS NOT NULL GROUP BY 1, 2",
+    "label": f"SELECT job_of(id), label, count(*) FROM row WHERE label IS NOT NULL AND {_PLAIN} GROUP BY 1, 2",
+    "field": (
+        "SELECT field.job, field.name || ': ' || item.value, count(*)"
+        " FROM (SELECT job.id AS job, one.value ->> 'name' AS name, coalesce(one.value ->> 'kind', 'one') AS kind"
+        " FROM job, json_each(job.settings, '$.fields') AS one) AS field"
+        " JOIN row ON job_of(row.id) = field.job AND row.label IS NOT NULL"
+        " JOIN json_each(row.label, '$.' || field.name) AS item"
+        " WHERE field.kind IN ('one', 'several', 'yes_no') GROUP BY 1, 2"
+    ),
     "source": "SELECT job_of(id), source, count(*) FROM row WHERE source IS NOT NULL GROUP BY 1, 2",
     "matched": "SELECT job_of(id), matched, count(*) FROM row WHERE matched IS NOT NULL GROUP BY 1, 2",
     "rule": "SELECT job_of(id), origin, count(*) FROM row WHERE source = 'rule' GROUP BY 1, 2",

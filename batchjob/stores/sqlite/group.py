@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ _encode = msgspec.json.encode
 _NUL = b"\\u0000"
 
 Tally = Counter[tuple[str, str]]
+Counted = Callable[[str], Iterable[tuple[str, str]]]
+"""A label -> the counters, by kind and name, that it is counted in."""
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -84,8 +86,10 @@ def count_up(db: sqlite3.Connection, job_id: int, tally: Tally) -> None:
 class Group:
     """Writes sorted by query, and what they do to the counters."""
 
-    def __init__(self, writes: Sequence[Write], *, job_id: int, task_id: int, run_id: int) -> None:
-        self._constants = job_id, task_id, run_id
+    def __init__(
+        self, writes: Sequence[Write], *, job_id: int, task_id: int, run_id: int, counted: Counted | None = None
+    ) -> None:
+        self._constants, self._counted = (job_id, task_id, run_id), counted
         self._base = ids.row_id(job_id, 0)
         self._given: dict[str, list[Any]] = {name: [] for name in GROUP}
         self._tally: Tally = Counter()
@@ -217,7 +221,8 @@ class Group:
             tally["row", after] += n
         for (label, source), n in Counter([(result.label, result.source) for result in self._results]).items():
             if label is not None:
-                tally["label", label] += n
+                for kind, name in (("label", label),) if self._counted is None else self._counted(label):
+                    tally[kind, name] += n
                 tally["source", source or Source.MODEL] += n
         for matched, n in Counter([result.matched for result in self._results]).items():
             if matched is not None:

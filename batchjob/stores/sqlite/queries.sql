@@ -206,8 +206,6 @@ DELETE FROM intent WHERE id BETWEEN :first AND :last;
 DELETE FROM row WHERE id > :first AND id <= :last;
 -- name: remove_input
 DELETE FROM input WHERE id > :first AND id <= :last;
--- name: remove_field
-DELETE FROM field WHERE row_id > :first AND row_id <= :last;
 
 -- name: remove_notice
 DELETE FROM notice WHERE job_id = :job;

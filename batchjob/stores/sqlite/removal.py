@@ -7,7 +7,7 @@ import sqlite3
 from batchjob.stores.sqlite import ids
 from batchjob.stores.sqlite.group import QUERIES
 
-OF_ROWS = ("remove_row", "remove_input", "remove_field")
+OF_ROWS = ("remove_row", "remove_input")
 OF_JOB = ("remove_notice", "remove_tally", "remove_run", "disown_cache", "disown_inbox", "remove_job", "remove_tasks")
 
 

@@ -31,8 +31,9 @@ from batchjob.model import (
     Write,
 )
 from batchjob.states import JobState, Outcome, Source, State
+from batchjob.stores.counting import counted_of
 from batchjob.stores.sqlite import connections, files, ids, removal, schema
-from batchjob.stores.sqlite.group import QUERIES, Group, Tally, apply_or_fail, count_up
+from batchjob.stores.sqlite.group import QUERIES, Counted, Group, Tally, apply_or_fail, count_up
 from batchjob.stores.sqlite.lock import WriterLock, refuse_working
 from batchjob.stores.sqlite.memory import Memory, learned
 from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
@@ -57,6 +58,7 @@ class SqliteStore:
         self._inode = path.stat().st_ino
         self._job_id, self._job = 0, ""
         self._run_id = self._task_id = 0
+        self._counted: Counted | None = None
         self._pages: Pages | None = None
         self._memory = Memory()
         self._beats = 0
@@ -87,7 +89,7 @@ class SqliteStore:
 
     async def commit(self, writes: Sequence[Write]) -> Control:
         """See ports.Store.commit."""
-        group = Group(writes, job_id=self._job_id, task_id=self._task_id, run_id=self._run_id)
+        group = Group(writes, job_id=self._job_id, task_id=self._task_id, run_id=self._run_id, counted=self._counted)
 
         def work(db: sqlite3.Connection) -> None:
             if failpoints.armed is None:
@@ -187,6 +189,7 @@ class SqliteStore:
             state = JobState.RUNNING if self._own_job(db).ingested else JobState.INGESTING
             db.execute(QUERIES["set_state"], {"state": state, "reason": "", "kind": "", "at": at, "job": self._job_id})
             self._task_id = _add_task(db, task)
+            self._counted = counted_of(task)
             values = {"job": self._job_id, "digest": task.digest, "pid": os.getpid(), "at": at}
             return db.execute(QUERIES["add_run"], values).lastrowid or 0
 

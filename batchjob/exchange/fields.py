@@ -1,0 +1,103 @@
+"""What an answer, or the lack of one, means for a row that is asked for several fields.
+
+A field that is answered is kept, whatever becomes of the others: in the row's answer, which is written with the end of
+the request. The row is done when it has all, and until then only those that it lacks are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import exp, isfinite
+from typing import Any
+
+import msgspec
+
+from batchjob.exchange.conclude import results_of
+from batchjob.exchange.decide import Decision, Next
+from batchjob.exchange.rows import Terms, bought_in_vain, kept
+from batchjob.model import Answered, LostRequest, Parcel, Reply, Row, RowResult
+from batchjob.states import Event, Matched, Source
+from batchjob.task.confidence import Token
+from batchjob.task.fields.answers import FieldSet, Kept
+from batchjob.task.finish import Ended, how_it_ended
+
+KEEP = (Event.RELEASE, Event.FAIL)
+"""Events that write a row's answer anew."""
+
+
+def field_results(
+    parcel: Parcel, reply: Reply, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool
+) -> tuple[RowResult, ...]:
+    """The results of a parcel's rows. See conclude.results_of."""
+    fields = terms.labels
+    assert isinstance(fields, FieldSet)
+    rows = parcel.rows
+    if isinstance(reply, Answered) and reply.content and decision.next is not Next.REPHRASE:
+        cut = decision.kind == "truncated_answer" or how_it_ended(reply.finish_reason) is Ended.UNKNOWN
+        if decision.next is Next.READ or cut:
+            given = fields.given(reply.content, len(rows))
+            numbered = enumerate(rows, start=1)
+            found = tuple([_answered(row, given.get(n, {}), reply, terms, fields, len(rows)) for n, row in numbered])
+            if decision.next is Next.READ or any(map(fields.has_any, found)):
+                return found
+    results = results_of(parcel, reply, decision, terms, lost, counts=counts)
+    return tuple([_keeping(row, result) for row, result in zip(rows, results, strict=True)])
+
+
+def _keeping(row: Row, result: RowResult) -> RowResult:
+    """The result of a row that got nothing new: what it has stays."""
+    if row.answer is None or result.answer is not None or result.event not in KEEP:
+        return result
+    return msgspec.structs.replace(result, answer=row.answer)
+
+
+def _answered(
+    row: Row, given: Mapping[str, Any], reply: Answered, terms: Terms, fields: FieldSet, count: int
+) -> RowResult:
+    before = fields.kept(row.answer) or Kept({}, {})
+    new = fields.taken({name: value for name, value in given.items() if name not in before.values})
+    has = Kept({**before.values, **new.values}, {**before.others, **new.others}, before.near or new.near)
+    if not fields.missing(has):
+        label, content = fields.label(has), reply.content or ""
+        return RowResult(
+            row.number,
+            Event.COMPLETE,
+            row.attempts + 1,
+            row.paid + 1,
+            label,
+            Source.MODEL,
+            None if content == label or (count > 1 and not new.near) else kept(content),
+            matched=Matched.NEAR if has.near else Matched.EXACT,
+            confidence=_confidence(reply.tokens, new.values) if reply.tokens and count == 1 else None,
+        )
+    off = any(name in has.others for name in fields.missing(has))
+    kind, why = fields.kind("off_list" if off else "missing_answer", has), fields.why(has)
+    if count == 1:
+        return bought_in_vain(row, kind, why, fields.answer(has), terms)
+    # What a shared answer leaves open is asked alone, where max_paid has its say.
+    return RowResult(
+        row.number, Event.RELEASE, row.attempts, row.paid, answer=fields.answer(has), error_kind=kind, error=why
+    )
+
+
+def _confidence(tokens: Sequence[Token], values: Mapping[str, Any]) -> float | None:
+    """How sure the model was of the value that it was least sure of, 0 to 1; None where they are not spelled out."""
+    content = "".join(text for text, _ in tokens)
+    found = []
+    for name, value in values.items():
+        begin = content.find(f'"{name}"')
+        spelled = msgspec.json.encode(value).decode()
+        at = content.find(spelled.strip('[]"'), begin + len(name) + 2) if begin >= 0 else -1
+        if at < 0:
+            return None
+        found.append(_probability(tokens, at, at + len(spelled.strip('[]"'))))
+    return min(found, default=None)
+
+
+def _probability(tokens: Sequence[Token], begin: int, end: int) -> float:
+    total, at = 0.0, 0
+    for text, logarithm in tokens:
+        if at < end and at + len(text) > begin:
+            total += logarithm
+        at += len(text)
+    return min(max(exp(total), 0.0), 1.0) if isfinite(total) else 0.0

@@ -1,0 +1,82 @@
+"""Whether the fields of a job can be asked, and go with its other settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from batchjob.errors import SettingError
+from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Field
+
+MOST_FIELDS = 30
+LONGEST_NAME = 40
+TAKEN = frozenset({"fields", "id", "number"})
+"""Names that an answer, or a row, has in another meaning."""
+OF_ONE_LABEL = {
+    "labels": "each field of kind one or several has its own",
+    "descriptions": "each field has its own",
+    "fallback": "a field that is not answered fails alone, and the others are kept",
+    "rules": "they give a row one label",
+    "examples": "they have one label each",
+    "draw_examples": "they have one label each",
+}
+"""Settings that are about the one label of a row, and why they do not go with fields."""
+
+
+def refuse_fields(config: JobConfig, job: str, what: str) -> None:
+    """See that a job has one label a row, for what knows no more.
+
+    Raises:
+        SettingError: it has several answers.
+    """
+    if config.fields:
+        raise SettingError(f"job {job!r} has several answers about each text, and {what}")
+
+
+def check_fields(config: JobConfig) -> None:
+    """See that the fields can be asked.
+
+    Raises:
+        SettingError: one cannot; the text names it.
+    """
+    for name, why in OF_ONE_LABEL.items():
+        if getattr(config, name):
+            raise SettingError(f"{name.replace('_', ' ')} cannot be given with [[fields]]: {why}")
+    if len(config.fields) > MOST_FIELDS:
+        raise SettingError(f"[[fields]]: {len(config.fields)} are more than one request is good for, {MOST_FIELDS}")
+    times = Counter(field.name.casefold() for field in config.fields)
+    for field in config.fields:
+        if wrong := _wrong(field):
+            raise SettingError(f"field {field.name!r}: {wrong}")
+        if times[field.name.casefold()] > 1:
+            raise SettingError(f"field {field.name!r} is there twice")
+
+
+def _wrong(field: Field) -> str:
+    """What is wrong with a field, or ""."""
+    name = field.name
+    if not name.isascii() or not name.isidentifier() or len(name) > LONGEST_NAME or name.casefold() in TAKEN:
+        taken = ", ".join(sorted(TAKEN))
+        return f"a name is made of up to {LONGEST_NAME} letters a to z, digits and _, and is none of {taken}"
+    if field.kind in ("one", "several"):
+        return _wrong_labels(field)
+    given: dict[str, Any] = {"labels": field.labels, "descriptions": field.descriptions}
+    if other := next((key for key, value in given.items() if value), None):
+        return f"{other} are for kind one and several, and this is {field.kind}"
+    if field.kind == "number" and (field.min is None or field.max is None or field.min >= field.max):
+        return "a number needs min and max, the smaller first"
+    whole = field.min is None or field.max is None or (field.min == int(field.min) and field.max == int(field.max))
+    return "" if field.decimals or whole else "min and max of a whole number are whole: or give decimals"
+
+
+def _wrong_labels(field: Field) -> str:
+    if not field.labels:
+        return f'kind {field.kind} needs labels = ["...", "..."]'
+    for label in field.labels:
+        if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):
+            return f"label {label!r} is blank, or has spaces around it or control characters in it"
+    if len(set(field.labels)) < len(field.labels):
+        return "a label is given twice"
+    unknown = next((label for label in field.descriptions if label not in field.labels), None)
+    return "" if unknown is None else f"{unknown!r} is described, and is none of its labels"
