@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference readme compat compat-all pacing storm storm-large failpoints mutations real bench clean
+.PHONY: run test lint reference readme compat compat-all audit pacing storm storm-large failpoints mutations real bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -48,6 +48,10 @@ compat: $(READY)
 # All tests so: half an hour.
 compat-all: $(READY)
 	$(BIN)/python tests/compat.py --all -n 2
+
+# What is installed, and the oldest that may be, against known weaknesses.
+audit: $(READY)
+	$(BIN)/python tests/audit.py
 
 # Twelve hundred jobs in virtual time, against quotas and 429s by chance: some minutes. GROUPS="chance both" for some.
 pacing: $(READY)
