@@ -14,11 +14,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).resolve().parent.parent / "batchjob"
-APART = ("sandbox/", "tables/", "failpoints.py", "cli/sandbox.py", "task/signals.py", "task/prose.py")
-"""What a run does not print: the built-in endpoint's own words, and places for tests."""
+APART = (
+    *("sandbox/", "tables/", "failpoints.py", "cli/sandbox.py", "cli/init.py", "stores/sqlite/group.py"),
+    *("task/signals.py", "task/prose.py", "task/languages.py", "views/report/", "page/"),
+)
+"""What a run does not print: the built-in endpoint's own words, places for tests, words it looks for, files, pages."""
 WORDS = re.compile(r"[a-z]{2,}[,:;]? [a-z(-]", re.IGNORECASE)
-SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|WHERE|FROM|JOIN|BEGIN|COMMIT) ")
+SQL = re.compile(
+    r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|WHERE|FROM|JOIN|BEGIN|COMMIT|ORDER BY|AND|IN) |\w\.\w+ ?[=,]"
+)
 HELP = {"help", "description", "metavar"}
+MATCHED = {
+    "startswith",
+    "endswith",
+    "find",
+    "split",
+    "removeprefix",
+    "removesuffix",
+    "partition",
+    "compile",
+    "sub",
+    "search",
+}
+"""Functions whose strings are looked for in a text, or are a table of words."""
 HOLE = "\0"
 
 
@@ -53,12 +71,24 @@ def _printed(node: ast.AST) -> Iterator[ast.expr]:
             yield child
         elif isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
             continue  # a docstring
-        elif (isinstance(child, ast.keyword) and child.arg in HELP) or (
-            isinstance(child, ast.Call) and _called(child) in {"About", "Because", "Column", "Decides", "Heading"}
+        elif (
+            _is_matched(child)
+            or (isinstance(child, ast.keyword) and child.arg in HELP)
+            or (isinstance(child, ast.Call) and _called(child) in {"About", "Because", "Column", "Decides", "Heading"})
         ):
             continue
         elif not isinstance(child, ast.arguments):
             yield from _printed(child)
+
+
+def _is_matched(node: ast.AST) -> bool:
+    """Whether strings here are compared with a text, and not said."""
+    if isinstance(node, ast.Compare):
+        return not any(isinstance(part, ast.JoinedStr) for part in ast.walk(node))
+    if isinstance(node, ast.Assign | ast.AnnAssign):  # the commands with their help
+        names = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return any(isinstance(name, ast.Name) and name.id == "COMMANDS" for name in names)
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MATCHED
 
 
 def _called(call: ast.Call) -> str:

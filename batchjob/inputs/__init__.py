@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from batchjob.errors import InputError, SettingError
 from batchjob.files import real_path
 from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
-from batchjob.inputs.recognise import recognised, refuse_foreign
+from batchjob.inputs.recognise import head_of, recognised, refuse_foreign
 from batchjob.inputs.several import SeveralReader
 from batchjob.inputs.stream import Stream
 from batchjob.model import InputSource, Layout
@@ -130,6 +130,9 @@ def _format_by_suffix(path: str) -> str:
     last = suffixes[-1] if suffixes else ""
     found = ALIASES.get(last, last)
     if found not in FORMATS:
+        if Path(path).is_dir():
+            raise InputError(f"{path} is a folder: name the files in it")
+        refuse_foreign(head_of(path), path, "")
         known = ", ".join(f".{name}" for name in (*FORMATS, *ALIASES))
         raise InputError(
             f"{path}: the suffix does not tell the format (known: {known}, the text ones also with .gz);"

@@ -39,18 +39,23 @@ def recognised(path: str) -> str | None:
     Raises:
         InputError: it is something that cannot be read as a table.
     """
-    try:
-        if not Path(path).is_file():
-            return None
-        with Path(path).open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:
-        return None  # whoever opens it says why
+    head = head_of(path)
     if head.startswith(PARQUET):
         return "parquet"
     if head.startswith(ZIP):
         return _zipped(path)
     return "xlsx" if head.startswith(OLE) else None
+
+
+def head_of(path: str) -> bytes:
+    """The first bytes of a regular file; none of what is no such file, or cannot be read: whoever opens it says why."""
+    try:
+        if not Path(path).is_file():
+            return b""
+        with Path(path).open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _zipped(path: str) -> str:

@@ -6,6 +6,7 @@ declared once, at its field: the flags, `batchjob init` and docs/reference/setti
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from math import isinf
 from typing import Annotated, Any, Literal
@@ -22,6 +23,15 @@ from batchjob.settings.tables import Amount, Count, Length, Price
 OTHER_ROWS = "refused for rows that are read: add --new"
 
 MOST_LABELS = 10_000
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+"""msgspec's word for a kind of value -> ours."""
 DEEPEST = 50
 """Of tables in tables: a request's parameters have a few."""
 Tries = Annotated[int, Meta(ge=1, le=100)]
@@ -276,7 +286,16 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
         return msgspec.convert(settings, JobConfig)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$.")
-        raise SettingError(f"setting {where.rstrip('`') or '?'}: {message[:1].lower()}{message[1:]}") from None
+        raise SettingError(f"setting {where.rstrip('`') or '?'}: {_in_words(message)}") from None
+
+
+def _in_words(message: str) -> str:
+    """What msgspec says of a value, in the words of somebody who writes settings."""
+    kinds = lambda found: " or ".join(KINDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null")  # noqa: E731
+    said = re.sub(r"`([^`]+)`", kinds, message[:1].lower() + message[1:])
+    for sign, words in ((" >= ", " of at least "), (" <= ", " of at most "), (" > ", " above "), (" < ", " below ")):
+        said = said.replace(sign, words)
+    return said.removesuffix(".0")
 
 
 def _check_plain(settings: dict[str, Any]) -> None:

@@ -195,6 +195,7 @@ def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
         try:
             text = read_small(base / str(named), MOST_FILE_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"{origin}: cannot read the {key} {named}: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise SettingError(f"{origin}: cannot read the {key} {named}: {why}") from None
         found |= read_labels_file(text, str(named)) if setting == "labels" else {setting: text}
     return Read(found, tuple(files))

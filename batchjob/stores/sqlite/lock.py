@@ -9,13 +9,14 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from batchjob.errors import JobBusy, StoreError
-from batchjob.files import open_own, read_small
+from batchjob.files import is_folder, open_own, read_small
 
 MOST_NOTE_BYTES = 4096
 TRIES = 10
@@ -42,6 +43,9 @@ class WriterLock:
         try:
             self._file = open_own(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
+            if not is_folder(database.parent):
+                make = f"make it with: mkdir -p {shlex.quote(str(database.parent))}"
+                raise StoreError(f"there is no folder {database.parent}; {make}") from None
             raise StoreError(f"cannot write beside {database}: {error.strerror}") from None
         for attempt in range(TRIES):
             if self._taken():
