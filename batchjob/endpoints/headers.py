@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, lru_cache
 
 from batchjob.model import Limits, Quota
 from batchjob.providers.table import LimitHeaders, known
@@ -52,10 +52,7 @@ def within_an_hour(seconds: float) -> float:
 
 def limits(headers: Mapping[str, str]) -> Limits | None:
     """The quotas that headers tell of, OpenAI's or those of a provider that has its own, or None."""
-    for name in _names():
-        if name in headers:
-            break
-    else:
+    if not _tell_of_quotas(tuple(headers)):
         return None
     if any(name in headers for name in _NAMES):
         found = Limits(requests=_quota(headers, _USUAL["requests"]), tokens=_quota(headers, _USUAL["tokens"]))
@@ -86,10 +83,9 @@ def _others() -> tuple[tuple[str, LimitHeaders], ...]:
     )
 
 
-@cache
-def _names() -> tuple[str, ...]:
-    """Each header that tells of a quota."""
-    return tuple(dict.fromkeys((*_NAMES, *(one.limit for _, one in _others()))))
+@lru_cache(16)  # an endpoint sends the same headers with each answer
+def _tell_of_quotas(names: tuple[str, ...]) -> bool:
+    return not {name.lower() for name in names}.isdisjoint({*_NAMES, *(one.limit for _, one in _others())})
 
 
 def _quota(headers: Mapping[str, str], named: LimitHeaders) -> Quota:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, get_args, get_type_hints
 
@@ -105,11 +105,15 @@ def fit_to_keep(reply: Reply, blotted: Callable[[str], str]) -> Reply:
         if not value:
             continue
         if isinstance(value, str):
-            if (fit := blotted(value[: UNCUT_FACTOR * most])[:most]) != value:
+            if (fit := _fit(value, most, blotted)) is not value:
                 changed[name] = fit
         else:
-            changed[name] = tuple([blotted(one[: UNCUT_FACTOR * most])[:most] for one in value])
+            changed[name] = tuple([_fit(one, most, blotted) for one in value])
     return msgspec.structs.replace(reply, **changed) if changed else reply
+
+
+def _fit(text: str, most: int, blotted: Callable[[str], str]) -> str:
+    return blotted(text) if len(text) <= most else blotted(text[: UNCUT_FACTOR * most])[:most]
 
 
 @cache
@@ -205,10 +209,16 @@ def _is_refused(base: Any) -> bool:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's ID of a request, under whichever name it comes."""
-    for name in _id_names():
-        if (given := headers.get(name)) and (found := identifier(given)):
+    for name in _ids_among(tuple(headers)):
+        if found := identifier(headers[name]):
             return found
     return None
+
+
+@lru_cache(16)  # an endpoint sends the same headers with each answer
+def _ids_among(names: tuple[str, ...]) -> tuple[str, ...]:
+    given = {name.lower(): name for name in names}
+    return tuple([given[name] for name in _id_names() if name in given])
 
 
 @cache
