@@ -6,12 +6,14 @@ BatchjobError               1   a known error: one sentence, and what to do next
 │   └── InputChanged        1   the input is not the one this job began with
 ├── JobError                1   the job does not exist, or does not allow what was asked
 │   ├── JobBusy             1   another process is working in this database
+│   ├── JobRefused          3   the endpoint refuses what the job asks (raised in Python; the command ends so)
 │   └── NoJobs              1   the database has no jobs yet
 └── StoreError              1   the database cannot be used
     ├── DiskFull            1   no room left; what was answered is kept
     └── CommitUnknown       1   the disk failed in a commit: only a restart can tell its outcome
 
-How a run ends (refused by the endpoint, out of budget, interrupted) is a result, not an error: see model.Ending.
+How a run ends (refused by the endpoint, out of budget, interrupted) is a result, not an error: see model.Ending. To a
+program that calls batchjob, an ending with exit code 1 or 3 is one: see batchjob.api.
 """
 
 from __future__ import annotations
@@ -52,6 +54,12 @@ class JobError(BatchjobError):
 
 class JobBusy(JobError):
     """Another process is working in this database."""
+
+
+class JobRefused(JobError):
+    """The endpoint refuses what the job asks; its rows are still to be labelled."""
+
+    exit_code = 3
 
 
 class NoJobs(JobError):

@@ -30,6 +30,7 @@ class Layout(Value, frozen=True):
     header_row: bool = True
 
 
+IN_MEMORY = "memory:"
 OF_SAMPLE = "\x1f"
 """Before the sample in the place of an input of which a job has only that."""
 
@@ -52,6 +53,7 @@ class InputSource(Value, frozen=True):
     file_column: str = ""  # which of them a row is from; "" where there is but one
     beside: tuple[str, ...] = ()  # the other files the job was begun with: of labels, prompt and settings
     sample: str = ""  # of a try: which of its rows the job has; "" for all
+    held: str = ""  # digest of rows that a program held in memory; "" where they come from `path`
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -59,8 +61,17 @@ class InputSource(Value, frozen=True):
         return (self.path, *self.more)
 
     @property
+    def named(self) -> str:
+        """What a person calls it."""
+        if self.held:
+            return "rows of a program"
+        return "stdin" if self.path == "-" else self.path
+
+    @property
     def place(self) -> str:
         """What tells the input from others."""
+        if self.held:
+            return f"{IN_MEMORY}{self.held}"
         return "\n".join((*self.paths, f"{OF_SAMPLE}{self.sample}") if self.sample else self.paths)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,24 @@ def typed(at: BatchJob, name: str) -> list[str]:
         assert ended.code == 0, (arguments, ended.err)
         said.append(ended.out)
     return said
+
+
+def test_the_guide_to_python_prints_what_it_promises(at: BatchJob) -> None:
+    text = (GUIDE / "python.md").read_text(encoding="utf-8")
+    code = "\n".join(code for language, code in CODE.findall(text) if language == "python")
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=at.folder, env=at.environment, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    labels, one, two, failed, rows, accuracy, jobs, outcome, misspelt = ended.stdout.splitlines()
+    assert labels == "['card_arrival', 'request_refund', 'top_up']"
+    assert (one, two) == ("T-1 card", "T-2 None")
+    assert failed.startswith("T-2 blank_text ")
+    assert "'total': 300" in rows
+    assert "'hits': 279" in accuracy
+    assert (jobs, outcome) == ("['data', 'data-2', 'tickets']", "answered")
+    assert misspelt == "there is no setting 'modle'. Did you mean 'model'? 2"
+    assert {"labels.csv", "report.html"} <= {file.name for file in at.folder.iterdir()}
 
 
 def test_the_guide_to_a_model_leads_to_what_it_promises(at: BatchJob) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import time
 
 from batchjob.cli.screen import Screen
+from batchjob.jobs.run import figures
 from batchjob.logs import Logger
 from batchjob.run.online import Runner
-from batchjob.views.live import Live, live_figures, live_lines, live_sentence
-from batchjob.views.outage import outage_words
+from batchjob.views.live import live_figures, live_lines, live_sentence
 
 TICK_SECONDS = 0.25
 SPARSE_SECONDS, SPARSEST_SECONDS = 30.0, 600.0
@@ -30,7 +30,7 @@ async def _sparse(runner: Runner, log: Logger, began: float, *, as_json: bool) -
     while True:
         await asyncio.sleep(pause)
         pause = min(2 * pause, SPARSEST_SECONDS)
-        live = _figures(runner, began)
+        live = figures(runner, began)
         if as_json:
             log.info("progress", **live_figures(live))
         else:
@@ -40,26 +40,7 @@ async def _sparse(runner: Runner, log: Logger, began: float, *, as_json: bool) -
 async def _live(runner: Runner, screen: Screen, began: float) -> None:
     try:
         while True:
-            screen.paint(live_lines(_figures(runner, began), screen.columns))
+            screen.paint(live_lines(figures(runner, began), screen.columns))
             await asyncio.sleep(TICK_SECONDS)
     finally:
         screen.clear()
-
-
-def _figures(runner: Runner, began: float) -> Live:
-    progress, now, outage = runner.progress, time.monotonic(), runner.outage
-    rate = progress.rows_per_second
-    return Live(
-        settled=progress.settled,
-        total=progress.total,
-        reading=progress.reading,
-        failed=progress.failed,
-        last_kind=progress.last_kind,
-        rows_per_second=rate,
-        eta_seconds=progress.left / rate if rate and not progress.reading and not outage else None,
-        seconds=now - began,
-        cost_usd=runner.cost_usd,
-        in_flight=runner.in_flight,
-        oldest_seconds=progress.oldest_seconds(now),
-        held_back=outage_words(outage) if outage else runner.pacing,
-    )

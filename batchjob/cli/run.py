@@ -86,7 +86,7 @@ def carry_out(plan: Plan, key: str | None, key_command: str | None) -> tuple[End
         terminal=None if screen is None else cast(TextIO, Above(screen, sys.stderr)),
         coloured=colours(sys.stderr),
     )
-    with asyncio.Runner(loop_factory=_loop_factory()) as loop:
+    with asyncio.Runner(loop_factory=runs.loop_factory()) as loop:
         attend, most = _attended_by(log, screen, config), _most_in_flight(config)
         ended = loop.run(runs.run(plan, key=key, log=log, key_command=key_command, attend=attend, most_in_flight=most))
     return ended, log
@@ -96,16 +96,6 @@ def _most_in_flight(config: JobConfig) -> int:
     """How many requests may be in flight by the limit of open files; the sandbox holds the other ends as well."""
     ends = 2 if config.sandbox else 1
     return max(room_for_connections(ends * config.concurrency) // ends, 1)
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """uvloop's event loop where it is installed, else the standard one."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return factory
 
 
 def _attended_by(log: Logger, screen: Screen | None, config: JobConfig) -> Attend:

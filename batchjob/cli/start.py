@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import msgspec
 
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
 from batchjob.cli.options import GroupedCommand, database, given, json_option, setting_options
@@ -20,9 +18,17 @@ from batchjob.jobs import plans
 from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.plans import Plan
 from batchjob.model import Job
-from batchjob.settings.config import JobConfig, merge
-from batchjob.settings.endpoint import BASE_URL_VARIABLES, SANDBOX_URL
-from batchjob.settings.jobfile import DEFAULT_CONFIG, KEY_COMMAND, ON_END, PROGRAMS, Read, read_job_toml, resolve_files
+from batchjob.settings.config import JobConfig
+from batchjob.settings.jobfile import (
+    DEFAULT_CONFIG,
+    KEY_COMMAND,
+    ON_END,
+    PROGRAMS,
+    Read,
+    read_job_toml,
+    resolve_files,
+    with_environment,
+)
 from batchjob.task.asked import prompt_of
 from batchjob.views.request import LIST_APPENDED
 
@@ -101,11 +107,8 @@ def gather_settings(config: str | None, flags: dict[str, Any]) -> Gathered:
                 f"{file}: {name} would run a program, so it does not count in a file that nobody named: "
                 f"give --config {file}, or --{name.replace('_', '-')}"
             )
-    environment = next(({"base_url": url} for name in BASE_URL_VARIABLES if (url := os.environ.get(name))), {})
     typed = resolve_files(given(flags), base=Path(), origin="command line")
-    merged = merge(environment, written.settings, typed.settings)
-    if merged.sandbox:
-        merged = msgspec.structs.replace(merged, base_url=SANDBOX_URL, model=merged.model or "sandbox")
+    merged = with_environment(written.settings, typed.settings)
     where = str(file) if file and not config else ""
     key_command, on_end = (written.settings.get(name) for name in (KEY_COMMAND, ON_END))
     return Gathered(merged, where, written.settings.get("db"), written.files + typed.files, key_command, on_end)

@@ -90,7 +90,7 @@ def _advice(line: str, name: str) -> str:
 def _rows(source: InputSource, lines: Lines, number: int, noticed: list[Notice]) -> Iterator[InputRow]:
     """The rows behind a position; see `reader.RowsOf`."""
     known = set(source.columns)
-    make_row = _row_maker(source)
+    make_row = row_maker(source)
     for at, line in enumerate(lines, lines.line):
         if line.isspace():
             continue
@@ -123,7 +123,7 @@ def _learn(found: dict[str, Raw], known: set[str], noticed: list[Notice]) -> Non
 MakeRow = Callable[[dict[str, Raw], int, int], InputRow]
 
 
-def _row_maker(source: InputSource) -> MakeRow:
+def row_maker(source: InputSource) -> MakeRow:
     """The function (object, line, number) -> row for these columns; it is called for every row of the input.
 
     What text and key do not say of themselves (a number, null, "") stays among the other values, so that it can come

@@ -9,7 +9,7 @@ import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.inputs.reader import column_meant
-from batchjob.jobs.intake import open_as_set
+from batchjob.jobs.intake import Input, open_as_set
 from batchjob.model import InputSource
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.config import JobConfig
@@ -22,7 +22,7 @@ ROWS_READ = 50_000
 DRAWN_BY = ("draw_examples", "gold", "examples_seed", "labels", "text_column")
 
 
-def with_examples(config: JobConfig, paths: Sequence[str], before: Sequence[JobConfig] = ()) -> JobConfig:
+def with_examples(config: JobConfig, input: Input, before: Sequence[JobConfig] = ()) -> JobConfig:
     """The settings with the examples that they ask to draw; as they are where they ask for none.
 
     Args:
@@ -43,14 +43,14 @@ def with_examples(config: JobConfig, paths: Sequence[str], before: Sequence[JobC
         raise SettingError(
             f"--examples {config.draw_examples} draws from rows that have a label by hand: name its column with --gold"
         )
-    if "-" in paths:
+    if "-" in input:
         raise SettingError("--examples reads the input twice, which stdin cannot be: give a file, or [[examples]]")
     alike = next((one for one in before if all(getattr(one, n) == getattr(config, n) for n in DRAWN_BY)), None)
-    return msgspec.structs.replace(config, examples=_drawn(config, paths) if alike is None else alike.examples)
+    return msgspec.structs.replace(config, examples=_drawn(config, input) if alike is None else alike.examples)
 
 
-def _drawn(config: JobConfig, paths: Sequence[str]) -> tuple[Example, ...]:
-    reader = open_as_set(paths, config)
+def _drawn(config: JobConfig, input: Input) -> tuple[Example, ...]:
+    reader = open_as_set(input, config)
     column = input_column(config.gold or "", reader.source)
     value = column_reader(reader.source, column)
     draw = Draw(config.labels, config.draw_examples or 0, config.examples_seed, column)

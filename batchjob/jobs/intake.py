@@ -12,10 +12,16 @@ import msgspec
 from batchjob.errors import InputChanged, JobError, SettingError
 from batchjob.files import is_there
 from batchjob.inputs import open_inputs, reopen_input
+from batchjob.inputs.memory import Held, MemoryReader
+from batchjob.inputs.reader import Wanted
 from batchjob.model import Chunk, InputRow, InputSource, Job
 from batchjob.ports import Reader
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.config import JobConfig
+from batchjob.task.asked import prompt_of
+
+Input = Sequence[str] | Held
+"""Paths, or rows in memory."""
 
 
 class Rest(NamedTuple):
@@ -25,10 +31,12 @@ class Rest(NamedTuple):
     source: InputSource | None = None
 
 
-def open_as_set(paths: Sequence[str], config: JobConfig) -> Reader:
+def open_as_set(input: Input, config: JobConfig) -> Reader:
     """An input, opened as the settings say; see `inputs.open_inputs`."""
+    if isinstance(input, Held):
+        return _open_held(input, config)
     return open_inputs(
-        paths,
+        input,
         format=config.format,
         encoding=config.encoding,
         id_column=config.id_column,
@@ -37,6 +45,21 @@ def open_as_set(paths: Sequence[str], config: JobConfig) -> Reader:
         skip_lines=config.skip_lines,
         header_row=config.header_row,
     )
+
+
+def _open_held(held: Held, config: JobConfig) -> Reader:
+    if config.format or config.delimiter or config.skip_lines or config.header_row is not None:
+        raise SettingError(
+            f"{held.name} is no file: leave out what says how one is read (format, delimiter and others)"
+        )
+    wanted = Wanted("jsonl", config.encoding, config.id_column, config.text_column)
+
+    def decides(source: InputSource) -> list[str]:
+        routed = [route.column for route in config.routes if route.column is not None]
+        drawn = [config.gold] if config.draw_examples is not None and config.gold is not None else []
+        return [*prompt_of(config, source).columns, *routed, *drawn]
+
+    return MemoryReader(held, wanted, decides)
 
 
 def rows_within(chunks: Iterable[Chunk], limit: int | None) -> Iterator[list[InputRow]]:
@@ -97,6 +120,8 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
     source = job.source
     if source.sample and (moved or not job.ingested):
         raise JobError(f"job {job.name!r} has a few rows of its input for batchjob try: give that command again")
+    if source.held and moved:
+        raise JobError(f"the rows of job {job.name!r} come from a program and no file: leave --input out")
     if moved:
         if len(moved) != len(source.paths):
             raise SettingError(
@@ -109,6 +134,11 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
         return Rest(rest.chunks, msgspec.structs.replace(reader.source, beside=source.beside))
     if job.ingested:
         return Rest(None)
+    if source.held:
+        raise JobError(
+            f"job {job.name!r} has {job.rows:,} rows of a list or frame that a program held: it goes on where that "
+            f"calls batchjob.label again with the same rows and settings"
+        )
     if source.path == "-":
         raise JobError(
             f"job {job.name!r} was reading stdin and has {job.rows:,} rows of it: pipe the same input again, "

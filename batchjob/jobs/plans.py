@@ -13,9 +13,10 @@ import msgspec
 from batchjob.errors import JobError, SettingError
 from batchjob.files import real_path
 from batchjob.forecast.work import Work
+from batchjob.inputs.memory import Held
 from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.guard import check_run
-from batchjob.jobs.intake import open_as_set, rest_of, rest_of_input
+from batchjob.jobs.intake import Input, open_as_set, rest_of, rest_of_input
 from batchjob.model import Chunk, InputSource, Job
 from batchjob.outputs import open_output
 from batchjob.ports import Reader
@@ -92,7 +93,7 @@ def complete(config: JobConfig) -> JobConfig:
 
 
 def plan_start(
-    paths: Sequence[str],
+    input: Input,
     config: JobConfig,
     *,
     db: str,
@@ -103,7 +104,7 @@ def plan_start(
     """Go on with the job of this input and task, or make one.
 
     Args:
-        paths: the files of the input, whose rows come in this order.
+        input: its files, whose rows come in this order; or rows in memory.
         new: make a new job in any case.
         append: go on with the rows by which the input has grown.
         beside: files that the settings were read from, which the job must not write over.
@@ -114,12 +115,12 @@ def plan_start(
     complete(config)
     if new and append:
         raise SettingError("--append goes on with a job and --new makes one: give one of them")
-    check_run(db, config, paths, beside)
-    reader = open_as_set(paths, config)
+    check_run(db, config, [] if isinstance(input, Held) else input, beside)
+    reader = open_as_set(input, config)
     prompt_of(config, reader.source)  # before anything is made, for it may name what is no column
     config = msgspec.structs.replace(config, text_column=reader.source.text_column)  # named or found, it is the same
     known = jobs_of(db, reader.source.place)
-    config = with_examples(config, paths, [] if new else [settings_of(job) for job in known])
+    config = with_examples(config, input, [] if new else [settings_of(job) for job in known])
     task = Task.of(config)
     job = None if new else next((job for job in known if job.task_digest == task.digest), None)
     if config.name and (job is None or job.name != config.name):
@@ -131,7 +132,7 @@ def plan_start(
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
     source = msgspec.structs.replace(reader.source, beside=tuple(map(real_path, beside)))
-    made = NewJob(config.name or free_name(db, stem_of(source.path)), source)
+    made = NewJob(config.name or free_name(db, stem_of(source)), source)
     before = known[0] if known and not new else None
     plan = Plan(db, made, config, chain((first,), chunks), before=before)
     return plan if before is None else plan._replace(refusal=_refusal(plan, before, first))
@@ -268,16 +269,18 @@ def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool)
     if new:
         raise JobError(f"there is a job named {found.name!r} already: give the new one another --name")
     if found.source.place != reader.source.place:
-        raise JobError(f"job {found.name!r} has another input, {found.source.path}: give this one another --name")
+        raise JobError(f"job {found.name!r} has another input, {found.source.named}: give this one another --name")
     if found.task_digest != task.digest:
         changed = ", ".join(task.changed_from(Task.of(settings_of(found))))
         raise JobError(f"job {found.name!r} has other settings ({changed}): give this one another --name")
     return found
 
 
-def stem_of(path: str) -> str:
+def stem_of(source: InputSource) -> str:
     """What a job of this input is called, where nobody names it."""
-    stem = "stdin" if path == "-" else Path(path).name.split(".")[0]
+    if source.held:
+        return "data"
+    stem = "stdin" if source.path == "-" else Path(source.path).name.split(".")[0]
     return re.sub(r"[^\w-]+", "-", stem).strip("-") or "job"
 
 

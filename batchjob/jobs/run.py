@@ -6,6 +6,7 @@ and calls this.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import secrets
@@ -33,6 +34,8 @@ from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import JobState
 from batchjob.stores import open_reader, open_store
 from batchjob.task.identity import Task
+from batchjob.views.live import Live
+from batchjob.views.outage import outage_words
 
 # ---------------------------------------------------------------- a run
 
@@ -54,6 +57,36 @@ Attend = Callable[[Runner], contextlib.AbstractAsyncContextManager[None]]
 async def unattended(runner: Runner) -> AsyncIterator[None]:
     """Nothing goes on beside the run."""
     yield
+
+
+def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop where it is installed, else the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return factory
+
+
+def figures(runner: Runner, began: float) -> Live:
+    """How far a run is that began at this monotonic time. Asked in its event loop."""
+    progress, now, outage = runner.progress, time.monotonic(), runner.outage
+    rate = progress.rows_per_second
+    return Live(
+        settled=progress.settled,
+        total=progress.total,
+        reading=progress.reading,
+        failed=progress.failed,
+        last_kind=progress.last_kind,
+        rows_per_second=rate,
+        eta_seconds=progress.left / rate if rate and not progress.reading and not outage else None,
+        seconds=now - began,
+        cost_usd=runner.cost_usd,
+        in_flight=runner.in_flight,
+        oldest_seconds=progress.oldest_seconds(now),
+        held_back=outage_words(outage) if outage else runner.pacing,
+    )
 
 
 async def run(

@@ -118,7 +118,7 @@ def plan_trial(sample: Sample, config: JobConfig, *, db: str, beside: Sequence[s
     for job in jobs_of(db, source.place):
         if job.task_digest == digest and job.digest in ("", sample.chunk.digest):
             return Plan(db, job, config, None if job.ingested else iter([sample.chunk]))
-    name = free_name(db, PREFIX + stem_of(source.path))
+    name = free_name(db, PREFIX + stem_of(source))
     return Plan(db, NewJob(name, source), config, iter([sample.chunk]))
 
 

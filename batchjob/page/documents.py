@@ -152,7 +152,10 @@ def job_page(reader: StoreReader, corrections: Corrections, name: str, flag: str
 
 def _settings(source: InputSource, config: JobConfig) -> dict[str, str]:
     """What the job goes by and did not go without saying: settings that are not their defaults."""
-    read = {"input": ", ".join(source.paths) + (f", {size(source.size)}" if source.size else "")}
+    read = {
+        "input": (source.named if source.held else ", ".join(source.paths))
+        + (f", {size(source.size)}" if source.size else "")
+    }
     chosen = {setting.name: value for setting in all_settings() if (value := _chosen(setting, config))}
     return {**read, **chosen}
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from batchjob.errors import SettingError
 from batchjob.files import read_small, real_path
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.declared import ALWAYS, BEFORE, RUNS, START, About, Because, Decides, Setting, declared
+from batchjob.settings.endpoint import BASE_URL_VARIABLES, SANDBOX_URL
 from batchjob.settings.labelsfile import read_labels_file
 
 DEFAULT_CONFIG = Path("job.toml")
@@ -141,6 +145,17 @@ def settings() -> Iterator[Setting]:
             yield FILES[setting.name]
 
 
+def with_environment(*layers: dict[str, Any]) -> JobConfig:
+    """One JobConfig of the environment and several layers, later ones winning; see `merge`. The sandbox's address
+    stands in the place of another.
+    """
+    environment = next(({"base_url": url} for name in BASE_URL_VARIABLES if (url := os.environ.get(name))), {})
+    config = merge(environment, *layers)
+    if not config.sandbox:
+        return config
+    return msgspec.structs.replace(config, base_url=SANDBOX_URL, model=config.model or "sandbox")
+
+
 class Read(NamedTuple):
     """Settings as they were written somewhere, and the files with values of theirs, by their real paths."""
 
@@ -159,11 +174,15 @@ def read_job_toml(path: Path) -> Read:
     known = [setting.name for setting in settings() if setting.about.in_file]
     for key in written:
         if key not in known:
-            nearest = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else f" Known keys: {', '.join(sorted(known))}."
-            raise SettingError(f"{path}: unknown key {key!r}.{hint}")
+            raise SettingError(f"{path}: unknown key {key!r}.{nearest_of(key, known)}")
     found, files = resolve_files(written, base=path.parent, origin=str(path))
     return Read(found, (real_path(str(path)), *files))
+
+
+def nearest_of(key: str, known: Sequence[str]) -> str:
+    """What a key may have been meant to be, as a sentence behind a space."""
+    nearest = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
+    return f" Did you mean {nearest[0]!r}?" if nearest else f" Known keys: {', '.join(sorted(known))}."
 
 
 def parse_job_toml(path: Path) -> dict[str, Any]:

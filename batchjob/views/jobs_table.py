@@ -52,7 +52,7 @@ def jobs_of(snapshots: Sequence[Snapshot]) -> list[JobEntry]:
 
 def _named(source: InputSource) -> str:
     more = f" and {len(source.more)} more" if source.more else ""
-    return source.path + more
+    return (source.named if source.held else source.path) + more
 
 
 def jobs_lines(jobs: Sequence[JobEntry], flag: str, columns: int | None) -> list[str]:

@@ -159,8 +159,7 @@ class Status(Value, frozen=True):
 
 def named_input(source: InputSource) -> str:
     """The input in a few words."""
-    path = "stdin" if source.path == "-" else printable(source.path)
-    return path + (f" and {len(source.more)} more" if source.more else "")
+    return printable(source.named) + (f" and {len(source.more)} more" if source.more else "")
 
 
 def job_state(snapshot: Snapshot) -> JobState:

@@ -1,0 +1,248 @@
+"""A job, as a caller holds it: its labels, how it stands, what went wrong, and what can be done with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain, repeat
+from typing import Any
+
+import msgspec
+
+from batchjob.api.running import carry_out, key_for
+from batchjob.api.settings import given
+from batchjob.api.table import Table
+from batchjob.api.words import errors_in_python, in_python
+from batchjob.corrections.standing import Corrections
+from batchjob.errors import SettingError
+from batchjob.jobs import comparisons, exports, plans, reports, scores
+from batchjob.jobs.scores import Gold
+from batchjob.model import Job as StoredJob
+from batchjob.ports import StoreReader
+from batchjob.records import ExportRow, RequestRecord
+from batchjob.settings.jobfile import KEY_COMMAND
+from batchjob.stores import open_reader
+from batchjob.tables.values import ABSENT, Raw, unmarked
+from batchjob.views.export import RowTable
+from batchjob.views.next_steps import advice
+from batchjob.views.status import Status, status_of
+
+ERROR_COLUMNS = ("row", "id", "text", "kind", "error", "answer", "attempts", "request_id", "advice")
+_NUMBER, _LABEL = ExportRow._fields.index("number"), ExportRow._fields.index("label")
+
+
+class Job:
+    """A job in a database, made by `batchjob.label` or found by `batchjob.open(db).job(name)`.
+
+    `name` is its name and `db` the path of its database. Times are UTC epoch seconds, money is USD. What is asked of it
+    is read from the database then, but for `labels`, which are read once.
+
+    Raises (all methods):
+        JobError: the job is gone.
+        StoreError: the database cannot be read.
+    """
+
+    def __init__(self, db: str, name: str, rows: int | None = None) -> None:
+        self.db, self.name = db, name
+        self._rows = rows  # of the data it was made for, where that is known
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        """The label of each row in the order of the input, None where it has none. What a person said counts."""
+        with self._read() as (reader, job):
+            by_hand = Corrections(reader.url).of(job.uid)
+            found = [
+                record[_LABEL] if (said := by_hand.get(record[_NUMBER])) is None else said.label
+                for record in reader.export_rows(job)
+            ]
+        return [*found, *repeat(None, (self._rows or 0) - len(found))]
+
+    def status(self) -> dict[str, Any]:
+        """How the job stands: what `batchjob status --json` says, with the same keys."""
+        with self._read() as (reader, job):
+            return _document(status_of(reader.snapshot(job.name)))
+
+    # ------------------------------------------------------------ read
+
+    def rows(self, *, details: bool = False) -> Table:
+        """Its rows in the order of the input: the input's columns, then label, source, state and error.
+
+        Args:
+            details: also attempts, request ID, raw answer, tokens and cost (USD) of each row.
+        """
+        with self._read() as (reader, job):
+            later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
+            by_hand = {number: said.label for number, said in Corrections(reader.url).of(job.uid).items()}
+            table = RowTable(job, later, by_hand=by_hand, details=details)
+            rows = [
+                dict(zip(table.header, map(_plain, cells), strict=True))
+                for cells in table.rows(reader.export_rows(job))
+            ]
+        return Table(table.header, rows)
+
+    def errors(self) -> Table:
+        """Its failed and unconfirmed rows, the most frequent kind first, each with what to do about it. Of a text there
+        are the first 200 characters.
+        """
+        with self._read() as (reader, job):
+            snapshot = reader.snapshot(job.name)
+            status, counts = status_of(snapshot), snapshot.tally.get("error", {})
+            found = [
+                (one.number, one.key, one.text, kind, one.error, one.answer, one.attempts, one.request_id, said)
+                for kind, count in counts.items()
+                for said in (in_python(advice(kind, status)),)
+                for one in reader.problems(job, kind, count)
+            ]
+        return Table(ERROR_COLUMNS, (dict(zip(ERROR_COLUMNS, one, strict=True)) for one in found))
+
+    def requests(self) -> Table:
+        """Every request in the order of sending, those in flight too, to check a bill against. `rows` are the numbers
+        of the rows it carried, `cost_usd` is None where it is not known.
+        """
+        with self._read() as (reader, job):
+            found = [dict(zip(RequestRecord._fields, record, strict=True)) for record in reader.requests(job)]
+        for request in found:
+            request["rows"] = msgspec.json.decode(request["rows"])
+        return Table(RequestRecord._fields, found)
+
+    def export(self, path: str | os.PathLike[str], **options: Any) -> int:
+        """Write its rows, with all that the input had and their labels, to a file; how many. Its suffix is the format.
+
+        Args:
+            options: `format`, `details`, `only`, `columns` (a list), `everything`, `spreadsheet`, as `batchjob export`
+                has them.
+
+        Raises:
+            SettingError: the file is one that is needed, or there is no such format, column or kind of error.
+        """
+        with self._read() as (reader, job):
+            return exports.export(reader, job, _file(path), what="path", **options).rows
+
+    # ------------------------------------------------------------ how good it is
+
+    def score(
+        self, gold: str | Sequence[str | None] = "", *, gold_file: str | os.PathLike[str] | None = None
+    ) -> dict[str, Any]:
+        """How good its labels are beside those of a person: what `batchjob score --json` says.
+
+        Args:
+            gold: a column of the input with the right labels, or a list of them that lines up with the rows, None where
+                nobody knows.
+            gold_file: a file with the job's ids; then `gold` is its column, by itself `gold`, else `label`.
+
+        Raises:
+            SettingError: there is no such column, or the list is of another length.
+        """
+        with self._read() as (reader, job):
+            return _document(scores.score(reader, job, self._gold(reader, job, gold, gold_file)))
+
+    def compare(self, other: Job, *, gold: str | Sequence[str | None] | None = None) -> dict[str, Any]:
+        """This job beside another one of the same database: what `batchjob compare --json` says, this one being `a`.
+
+        Args:
+            gold: the right labels of this job's rows, as for `score`.
+
+        Raises:
+            SettingError: the other job is in another database, or there is no such column.
+        """
+        if other.db != self.db:
+            raise SettingError(f"job {other.name!r} is in {other.db}: jobs can be compared that are in one database")
+        with self._read() as (reader, job):
+            right = None if gold is None else self._gold(reader, job, gold, None)
+            return _document(comparisons.compare(reader, job, reader.job(other.name), gold=right))
+
+    def report(
+        self, path: str | os.PathLike[str], *, by: str | None = None, gold: str | None = None, texts: bool = True
+    ) -> None:
+        """Write what it did as one file to hand over, HTML or Markdown by the suffix.
+
+        Args:
+            by: also labels by the values of this column of the input.
+            gold: a column with the right labels.
+            texts: whether a few texts of each label stand in it.
+
+        Raises:
+            SettingError: there is no such column or form, or the file is one that is needed.
+        """
+        with self._read() as (reader, job):
+            reports.write_report(reader, job, _file(path), by=by, gold=gold, texts=texts)
+
+    # ------------------------------------------------------------ go on
+
+    def retry(
+        self, kinds: Sequence[str] = (), *, api_key: str | None = None, progress: bool = True, **settings: Any
+    ) -> Job:
+        """Put its failed rows back and ask only those again; the job, whose `labels` are then new.
+
+        Args:
+            kinds: only rows that failed so. Unconfirmed ones may have been paid, and go out only where it is named.
+            api_key, progress: as of `batchjob.label`.
+            settings: those that are to be others than in the last run, such as `model` or `timeout` (seconds).
+
+        Raises:
+            JobError: no row failed so.
+            BatchjobError: as `batchjob.label`.
+        """
+        with errors_in_python(self.db):
+            changes = given(settings)
+            key_command = changes.pop(KEY_COMMAND, None)
+            plan = plans.plan_retry(self.name, changes, db=self.db, kinds=[kinds] if isinstance(kinds, str) else kinds)
+            self.__dict__.pop("labels", None)
+            carry_out(plan, key_for(plan.config, api_key, key_command), key_command, progress=progress)
+        return self
+
+    def __repr__(self) -> str:
+        with self._read() as (reader, job):
+            status: Status = status_of(reader.snapshot(job.name))
+        rows = f"{status.rows.done:,} of {status.rows.total:,} rows labelled"
+        return f"<batchjob job {self.name!r} in {self.db}: {status.state}, {rows}>"
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[tuple[StoreReader, StoredJob]]:
+        with errors_in_python(self.db), open_reader(self.db) as reader:
+            yield reader, reader.job(self.name)
+
+    def _gold(
+        self, reader: StoreReader, job: StoredJob, gold: str | Sequence[str | None], file: str | os.PathLike[str] | None
+    ) -> Gold:
+        if file is not None:
+            return scores.gold_in_file(job, os.fspath(file), gold if isinstance(gold, str) and gold else None)
+        if isinstance(gold, str):
+            return scores.gold_in_input(reader, job, gold)
+        rows = self._rows or job.rows
+        if len(gold) != rows:
+            raise SettingError(
+                f"gold has {len(gold):,} labels for {rows:,} rows: give one for each, None where it is not known"
+            )
+        return Gold("a list", _in_turn(gold))
+
+
+def _in_turn(gold: Sequence[str | None]) -> Callable[[str, str | None], str]:
+    """The gold of each row, which are asked about in their order."""
+    left = chain(gold, repeat(None))
+    return lambda key, rest: str(next(left) or "").strip()
+
+
+def _file(path: str | os.PathLike[str]) -> str:
+    """A path as it is named; stdout is the caller's own.
+
+    Raises:
+        SettingError: it is "-".
+    """
+    if os.fspath(path) == "-":
+        raise SettingError("path is '-': name a file")
+    return os.fspath(path)
+
+
+def _plain(value: Any) -> Any:
+    """A cell of an export as Python has it."""
+    if value is ABSENT:
+        return None
+    return unmarked(msgspec.json.decode(value) if isinstance(value, Raw) else value)
+
+
+def _document(said: msgspec.Struct) -> dict[str, Any]:
+    """What a command's --json says."""
+    return msgspec.json.decode(msgspec.json.encode(said), type=dict[str, Any])
