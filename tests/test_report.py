@@ -162,6 +162,7 @@ def test_a_report_tells_what_status_and_score_tell(told: BatchJob) -> None:
 
 def test_a_report_is_small_and_needs_nothing_else(told: BatchJob) -> None:
     assert len(read(told, "r.html")) < 200_000
+    assert str(told.folder) not in read(told, "r.html")
     assert "http" not in re.sub(r"Content-Security-Policy|http-equiv", "", read(told, "r.html"))
 
 
@@ -263,3 +264,54 @@ def test_no_word_of_a_report_becomes_markdown() -> None:
     for line in ("# a", "- b", "1. c", "+ d", "===", "www.e.f", "http://g", ":smile:"):
         found = markdown(Report("", "", (Span(line),), (), (), "")).decode().strip("# \n")
         assert found not in (line, f"#\n\n{line}"), line
+
+
+# ---------------------------------------------------------------- what people said, and several answers
+
+
+def test_labels_that_people_gave_count_and_the_sample_tells_how_good_the_others_were(told: BatchJob) -> None:
+    status = json.loads(told("status", "--json").out)
+    wrong = next(row for row in score_rows(told) if row["label"] != row["gold"])
+    try:
+        assert told("correct", "t", wrong["id"], wrong["gold"]).code == 0
+        assert told("correct", "t", "x3", "age_limit").code == 0
+        found = json.loads(told("score", "--gold", "gold", "--json").out)
+        assert found["sources"]["human"] == {"rows": 2, "right": 2}
+        assert found["rows"]["failed"] == 0
+        assert told("report", "-o", "by-hand.html").code == 0
+        text = check_harmless(read(told, "by-hand.html")).text
+        assert "303 rows have a label" in text
+        assert "What failed" not in text
+        count = status["labels"][wrong["gold"]] + 1 + (wrong["gold"] == "age_limit")
+        assert f"{wrong['gold']}{count}{100 * count / 303:.1f} %" in text
+        assert "By hand: 2 rows, 1 had another label, 1 had none." in text
+    finally:
+        assert told("correct", "t", wrong["id"], "--undo").code == 0
+        assert told("correct", "t", "x3", "--undo").code == 0
+
+
+def score_rows(job: BatchJob) -> list[dict[str, str]]:
+    """The rows with gold and a label."""
+    ended = job("export", "-o", "-")
+    return [row for row in csv.DictReader(ended.out.splitlines()) if row["gold"] and row["label"]]
+
+
+def test_of_several_answers_each_has_its_table_and_one_may_be_looked_at(batchjob: BatchJob) -> None:
+    fields = '[[fields]]\nname = "topic"\nlabels = ["card_arrival", "change_pin"]\n'
+    fields += '[[fields]]\nname = "sure"\nkind = "yes_no"\n'
+    (batchjob.folder / "job.toml").write_text(f"sandbox = true\nrpm = 0\nquiet = true\nlimit = 20\n{fields}")
+    assert batchjob("start", str(TICKETS)).code == 0
+    assert batchjob("report", "-o", "r.html").code == 0
+    text = check_harmless(read(batchjob, "r.html")).text
+    assert "300 rows, 2 answers about each" in text
+    assert "topic: 20 rows have it, 0 lack it" in text
+    assert "sure: 20 rows have it, 0 lack it" in text
+    assert "Examples" not in text
+    ended = batchjob("report", "-o", "r.html", "--by", "gold")
+    assert (ended.code, "name one of them with --field: topic, sure" in ended.err) == (2, True)
+    assert batchjob("report", "-o", "r.html", "--by", "gold", "--gold", "gold", "--field", "topic").code == 0
+    text = Page(read(batchjob, "r.html")).text
+    assert "By gold" in text
+    assert "Examples" in text
+    ended = batchjob("try", str(TICKETS), "--gold", "gold")
+    assert (ended.code, "batchjob score --field NAME looks at each" in ended.err) == (2, True)

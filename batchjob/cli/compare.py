@@ -22,7 +22,8 @@ from batchjob.views.compare import comparison_lines
 def command(a: str, b: str, db: str | None, gold: str | None, disagreements: str | None, as_json: bool) -> int:
     """Compare the labels of jobs A and B, what they cost and how they were asked.
 
-    Rows are paired by their place where both jobs have the same input, and else by their text.
+    Rows are paired by their place where both jobs have the same input, and else by their text. Labels are those that
+    the jobs gave, whatever a person said of them since.
     """
     with open_reader(database(db)) as reader:
         first, second = reader.job(a), reader.job(b)

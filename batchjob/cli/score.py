@@ -25,6 +25,7 @@ def command(
     """Say how good the labels of JOB (the latest, if not named) are, beside those that a person gave.
 
     Rows without gold are left out, and so are those that are still to be labelled. A failed row counts as wrong.
+    A label that a person gave counts as the row's, with source human.
     """
     if gold is None and gold_file is None:
         raise SettingError("say where the right labels are: --gold COLUMN of the input, or --gold-file FILE with ids")

@@ -28,6 +28,7 @@ from batchjob.jobs.trials import Sample, Tried, Wanted, draw, plan_trial, tried
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
 from batchjob.settings.config import JobConfig
+from batchjob.settings.fields import refuse_fields
 from batchjob.stores import open_reader
 from batchjob.task.examples import is_example
 from batchjob.views.next_steps import next_command
@@ -91,6 +92,8 @@ def command(
     path = database(db, configured=first.gathered.db)
     key_command = api_key_command or first.gathered.key_command
     key = require_key(first.config, key_command)
+    if gold is not None:
+        refuse_fields(first.config, "try-...", "--gold is of one label: batchjob score --field NAME looks at each")
     reader = open_as_set(inputs, first.config)
     wanted = Wanted(rows, "first" if sample == "first" else "random", seed, first.config.limit, gold)
     drawn, works = _drawn(reader, wanted, ways, path)

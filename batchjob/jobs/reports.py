@@ -6,12 +6,14 @@ import platform
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from batchjob import __version__
+from batchjob.corrections.standing import Corrections, Standing, by_hand
 from batchjob.errors import SettingError
 from batchjob.jobs.drawing import input_column
 from batchjob.jobs.guard import check_export
@@ -19,11 +21,14 @@ from batchjob.jobs.scores import gold_in_input, score
 from batchjob.model import Job, Row
 from batchjob.outputs.target import check_target, opened
 from batchjob.ports import StoreReader
+from batchjob.records import Snapshot
 from batchjob.settings.config import JobConfig
+from batchjob.states import Source, State
 from batchjob.task.asked import prompt_of
 from batchjob.task.columns import column_reader
+from batchjob.task.fields.looked_at import looked_at
 from batchjob.views.report.content import Crosstab, Seen, report_of
-from batchjob.views.status import settings_of
+from batchjob.views.status import settings_of, status_of
 
 FORMS = (".html", ".htm", ".md")
 MOST_VALUES = 1_000
@@ -37,13 +42,21 @@ BLANK = "(blank)"
 
 
 def write_report(
-    reader: StoreReader, job: Job, output: str, *, by: str | None = None, gold: str | None = None, texts: bool = True
+    reader: StoreReader,
+    job: Job,
+    output: str,
+    *,
+    by: str | None = None,
+    gold: str | None = None,
+    field: str | None = None,
+    texts: bool = True,
 ) -> None:
     """Write a job's report; the suffix of the path says in which form, and stdout gets HTML.
 
     Args:
         by: a column of the input, for a table of labels by its values.
         gold: a column with the right labels.
+        field: which answer these two are about, of a job with several for each row; examples are of it, too.
         texts: whether texts of the input may stand in it.
 
     Raises:
@@ -56,12 +69,16 @@ def write_report(
     check_export(reader, job, "-o", output)
     if output != "-":
         check_target(Path(output))
-    snapshot = reader.snapshot(job.name)
+    snapshot, standing = reader.snapshot(job.name), Corrections(reader.url).of(job.uid)
+    config, corrected = settings_of(snapshot), _corrected(reader, snapshot, standing)
+    look = _look(config, corrected, standing, field, wanted=bool(by or gold))
     report = report_of(
         snapshot,
-        _seen(reader, job, list(snapshot.tally.get("label", {})), by, texts=texts),
-        None if gold is None else score(reader, job, gold_in_input(reader, job, gold)),
-        messages=_messages(settings_of(snapshot), job, texts=texts),
+        corrected,
+        by_hand(standing),
+        _seen(reader, job, look, by, texts=texts),
+        None if gold is None else score(reader, job, gold_in_input(reader, job, gold), field),
+        messages=_messages(config, job, texts=texts),
         versions={"batchjob": __version__, "Python": platform.python_version()},
         now=time.time(),
         texts=texts,
@@ -74,6 +91,28 @@ def write_report(
         file.write(written(report))
 
 
+def _corrected(reader: StoreReader, snapshot: Snapshot, standing: Mapping[int, Standing]) -> Snapshot:
+    """The job with its counters as they are with the labels that people gave."""
+    tally = {kind: Counter(counts) for kind, counts in snapshot.tally.items()}
+    labels, sources, states, errors = (
+        tally.setdefault(kind, Counter()) for kind in ("label", "source", "row", "error")
+    )
+    for number, said in standing.items():
+        row = reader.row(snapshot.job, number).row
+        if row.label is None:
+            states[row.state] -= 1
+            states[State.DONE] += 1
+            errors[row.error_kind or ""] -= 1
+        else:
+            labels[row.label] -= 1
+            sources[row.source or ""] -= 1
+        labels[said.label] += 1
+        sources[Source.HUMAN] += 1
+    return msgspec.structs.replace(
+        snapshot, tally={kind: dict((+counts).most_common()) for kind, counts in tally.items()}
+    )
+
+
 def _messages(config: JobConfig, job: Job, *, texts: bool) -> Sequence[tuple[str, str]]:
     """What a row is asked, with places where its text and columns come in; examples are texts, too."""
     prompt = prompt_of(config if texts else msgspec.structs.replace(config, examples=()), job.source)
@@ -81,14 +120,44 @@ def _messages(config: JobConfig, job: Job, *, texts: bool) -> Sequence[tuple[str
     return prompt.messages([Row(1, "{text}", others=others)])
 
 
-def _seen(reader: StoreReader, job: Job, labels: Sequence[str], by: str | None, *, texts: bool) -> Seen:
+class _Look(NamedTuple):
+    """Which label of a row is looked at."""
+
+    labels: Sequence[str]  # that there are, the most frequent first
+    of: Callable[[int, str | None, str | None], str | None]  # number, label and answer of a row -> its label
+
+
+def _look(
+    config: JobConfig, snapshot: Snapshot, standing: Mapping[int, Standing], field: str | None, *, wanted: bool
+) -> _Look | None:
+    """What is looked at; None where a job has several answers for each row, and none of them is meant.
+
+    Raises:
+        SettingError: one is wanted, and there is none of this name.
+    """
+    if config.fields and field is None and not wanted:
+        return None
+    _, value = looked_at(config, field)
+    if field is not None:
+        return _Look(list(status_of(snapshot).fields[field].values), lambda number, label, answer: value(label, answer))
+
+    def label_of(number: int, label: str | None, answer: str | None) -> str | None:
+        said = standing.get(number)
+        return label if said is None else said.label
+
+    return _Look(list(snapshot.tally.get("label", {})), label_of)
+
+
+def _seen(reader: StoreReader, job: Job, look: _Look | None, by: str | None, *, texts: bool) -> Seen:
     """A look at the labelled rows, where anything of them is wanted. The same job gives the same examples."""
-    if by is None and not texts:
+    if look is None or (by is None and not texts):
         return Seen()
-    table = None if by is None else _Table(_column_of(reader, job, by), labels)
-    chosen = labels[:EXAMPLE_LABELS] if texts else ()
-    draws = {label: _Draw(label) for label in chosen}
-    for _, key, text, rest, label, *_ in reader.export_rows(job, only="done"):
+    table = None if by is None else _Table(_column_of(reader, job, by), look.labels)
+    draws = {label: _Draw(label) for label in look.labels[:EXAMPLE_LABELS] if texts}
+    for number, key, text, rest, given, _, _, _, _, _, answer, *_ in reader.export_rows(job):
+        label = look.of(number, given, answer)
+        if label is None:
+            continue
         if table is not None:
             table.add(key, rest, label)
         if (drawn := draws.get(label)) is not None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from batchjob.corrections.standing import Corrections
 from batchjob.errors import InputError
 from batchjob.inputs import open_input
 from batchjob.jobs.drawing import input_column
@@ -16,7 +17,7 @@ from batchjob.ports import StoreReader
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.scoring.counts import Counts, Judged
 from batchjob.settings.config import JobConfig
-from batchjob.states import State
+from batchjob.states import Source, State
 from batchjob.task.columns import column_reader
 from batchjob.task.examples import is_example
 from batchjob.task.fields.looked_at import ValueOf, looked_at
@@ -115,8 +116,11 @@ def judged_rows(reader: StoreReader, job: Job, gold_of: GoldOf, value: ValueOf) 
     WITHOUT_GOLD of one without gold, and EXAMPLE of one whose text the model was told with its label.
     """
     shown = is_example(msgspec.json.decode(job.settings, type=JobConfig))
+    by_hand = Corrections(reader.url).of(job.uid)
     for record in reader.export_rows(job):
-        _, key, text, rest, label, source, state, kind, _, _, answer, *_ = record
+        number, key, text, rest, label, source, state, kind, _, _, answer, *_ = record
+        if (said := by_hand.get(number)) is not None:
+            label, source, state, kind = said.label, Source.HUMAN, State.DONE, None
         gold = gold_of(key, rest)
         if not gold:
             yield WITHOUT_GOLD

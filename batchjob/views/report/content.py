@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 import msgspec
 
-from batchjob.model import Value
+from batchjob.model import InputSource, Value
 from batchjob.numbers import counted, day, dollars
 from batchjob.printable import without_passwords
 from batchjob.records import Snapshot
@@ -15,6 +16,7 @@ from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import declared, spelled
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import Source
+from batchjob.views.by_hand import ByHand, hand_words
 from batchjob.views.next_steps import advice
 from batchjob.views.report.parts import (
     Block,
@@ -42,10 +44,24 @@ MOST_CONFUSIONS = 20
 MOST_ERRORS = 30
 HEATS = (0.06, 0.13, 0.22, 0.30, 0.38, 0.50, 0.75)
 """Shares from which on a cell's ground is one step stronger."""
-TEXTS = frozenset({"examples"})
-"""Settings that hold texts."""
-UNSAID = frozenset({"labels", "descriptions", "prompt", "model", "base_url", "examples", "rules", "routes"})
+TOLD = frozenset(
+    [
+        "labels",
+        "descriptions",
+        "fields",
+        "prompt",
+        "model",
+        "base_url",
+        "examples",
+        "rules",
+        "routes",
+        "text_column",
+        "sandbox",
+    ]
+)
 """Settings that are told in other places, or too long."""
+PRIVATE = frozenset(("headers", "api_key_env"))
+"""And those that are nobody's business who is handed a report; so is the output's group."""
 
 
 class Crosstab(Value, frozen=True):
@@ -65,6 +81,8 @@ class Seen(Value, frozen=True):
 
 def report_of(
     snapshot: Snapshot,
+    corrected: Snapshot,
+    by_hand: ByHand | None,
     seen: Seen,
     score: ScoreReport | None,
     *,
@@ -76,29 +94,36 @@ def report_of(
     """A job as a report.
 
     Args:
+        corrected: the same with the labels that people gave, who did `by_hand` to its rows; None: nothing.
         messages: what a row is asked, as (role, content).
         now: UTC epoch seconds.
         texts: whether texts of the input may stand in it.
     """
-    status, config = status_of(snapshot), settings_of(snapshot)
+    status, config = status_of(corrected, by_hand), settings_of(snapshot)
     sections = [
         _labels(status),
         *([_by(seen.crosstab)] if seen.crosstab else []),
         *([_right(score, texts=texts)] if score else []),
         _sources(status),
         *([_failed(status)] if status.errors else []),
-        _cost(status),
+        _cost(status_of(snapshot)),
         *([_examples(seen)] if texts and seen.examples else []),
         _made(status, config, snapshot, messages, versions),
     ]
     return Report(
         above=f"Report of the batchjob job {status.job}, {day(now)}",
-        title=f"{counted(status.rows.total, 'row')}, {counted(len(status.labels), 'label')}",
+        title=f"{counted(status.rows.total, 'row')}, {_asked_for(status)}",
         lead=tuple(_lead(status, score)),
         headlines=tuple(_headlines(status, score)),
         sections=tuple(sections),
         foot=f"Made by batchjob on {day(now)}. The numbers are those of the database at that time.",
     )
+
+
+def _asked_for(status: Status) -> str:
+    if status.fields:
+        return f"{counted(len(status.fields), 'answer')} about each"
+    return counted(len(status.labels), "label")
 
 
 def _pct(part: float, whole: float) -> str:
@@ -123,6 +148,11 @@ def _lead(status: Status, score: ScoreReport | None) -> Iterator[Span]:
         yield Span(f"{_pct(found.hits, found.n)} of the labels are right", strong=True)
         low, high = round(100 * found.low), round(100 * found.high)
         yield Span(f", between {low} and {high} %, by {counted(found.n, 'row')} with {score.gold}. ")
+    elif status.by_hand and status.by_hand.sample:
+        found = status.by_hand.sample
+        yield Span(f"{_pct(found.hits, found.n)} of the job's own labels were right", strong=True)
+        low, high = round(100 * found.low), round(100 * found.high)
+        yield Span(f", between {low} and {high} %: a person judged {counted(found.n, 'row')} drawn by chance. ")
     if status.cost.usd is None:
         yield Span("What it cost is unknown. ")
     else:
@@ -142,6 +172,10 @@ def _headlines(status: Status, score: ScoreReport | None) -> Iterator[Headline]:
         found = score.accuracy
         said = f"{found.hits:,} of {found.n:,} rows with gold"
         yield Headline("Accuracy", _pct(found.hits, found.n), f"({_range(found)})", said)
+    elif status.by_hand and status.by_hand.sample:
+        found = status.by_hand.sample
+        said = f"{found.hits:,} of {found.n:,} rows, by hand"
+        yield Headline("Accuracy", _pct(found.hits, found.n), f"({_range(found)})", said)
     cost = status.cost.usd
     each = "" if cost is None or not rows.done else f"{dollars(1000 * cost / rows.done)} a thousand rows"
     yield Headline("Cost", "unknown" if cost is None else dollars(cost), "", each or "no price is known")
@@ -154,17 +188,27 @@ def _headlines(status: Status, score: ScoreReport | None) -> Iterator[Headline]:
 
 
 def _labels(status: Status) -> Section:
-    done, most = status.rows.done, max(status.labels.values(), default=1)
-    shown = list(status.labels.items())[:MOST_LABELS]
-    rows = [
-        (text(name), Cell("", share=count / most), number(f"{count:,}"), number(_pct(count, done), faint=True))
-        for name, count in shown
-    ]
-    left = len(status.labels) - len(shown)
+    done = status.rows.done
+    if status.fields:
+        tables = [
+            _bars(f"{name}: {one.done:,} rows have it, {one.failed:,} lack it", one.values, one.done)
+            for name, one in status.fields.items()
+        ]
+        return Section("labels", "Answers", f"{counted(len(tables), 'answer')} about each text.", tuple(tables))
+    left = len(status.labels) - MOST_LABELS
     said = f"{counted(len(status.labels), 'label')} on {counted(done, 'row')}."
-    more = f" The {MOST_LABELS} most frequent are shown, {left:,} are not." if left else ""
-    table = Table("Rows by label, and the share of the labelled rows", (), tuple(rows), "bars")
-    return Section("labels", "Labels", said + more, (table,) if rows else ())
+    more = f" The {MOST_LABELS} most frequent are shown, {left:,} are not." if left > 0 else ""
+    table = _bars("Rows by label, and the share of the labelled rows", status.labels, done)
+    return Section("labels", "Labels", said + more, (table,) if status.labels else ())
+
+
+def _bars(caption: str, counts: Mapping[str, int], whole: int) -> Table:
+    most = max(counts.values(), default=1)
+    rows = [
+        (text(name), Cell("", share=count / most), number(f"{count:,}"), number(_pct(count, whole), faint=True))
+        for name, count in list(counts.items())[:MOST_LABELS]
+    ]
+    return Table(caption, (), tuple(rows), "bars")
 
 
 def _by(found: Crosstab) -> Section:
@@ -267,6 +311,7 @@ def _sources(status: Status) -> Section:
     ledger = Ledger(tuple([(name, count / max(rows.total, 1), fill) for name, _, count, fill in parts]))
     asked = status.sources[Source.MODEL] + status.sources[Source.FALLBACK]
     said = f"The model was asked for {counted(asked, 'row')} that got its label so."
+    said += f" By hand: {hand_words(status.by_hand)}." if status.by_hand else ""
     return Section(
         "sources", "Where the labels come from", said, (ledger, Table("", (), tuple(lines), "src")) if lines else ()
     )
@@ -340,7 +385,7 @@ def _made(
     asked = "the built-in sandbox" if status.endpoint == SANDBOX_URL else without_passwords(status.endpoint)
     outcomes = f"{requests.answered:,} answered, {requests.rejected:,} rejected, {requests.lost:,} lost"
     facts = [
-        ("input", f"{status.input}, {counted(status.rows.total, 'row')}, column {source.text_column}"),
+        ("input", f"{_files(source)}, {counted(status.rows.total, 'row')}, column {source.text_column}"),
         ("its SHA-256", snapshot.job.digest if snapshot.job.ingested else "it is not read to its end"),
         ("model", f"{status.model} at {asked}"),
         ("when", f"{day(status.created_at)} to {day(status.updated_at)}"),
@@ -351,15 +396,22 @@ def _made(
     ]
     prompt = "\n\n".join(f"{role}:\n{content}" for role, content in messages)
     many = f", {config.rows_per_request} texts a request" if config.rows_per_request > 1 else ""
-    said = f"Each text goes to the model with the words below{many}. An answer counts only if it is one of the labels."
+    said = f"Each text goes to the model with the words below{many}. Only an answer that is asked for counts."
     return Section("made", "How it was made", said, (Code(prompt), Facts(tuple(facts))))
+
+
+def _files(source: InputSource) -> str:
+    """The names of the input's files, without the folders they lie in."""
+    names = [PurePath(path).name if path != "-" else "stdin" for path in source.paths]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _settings(config: JobConfig) -> Iterator[str]:
     """Those that are not at their defaults, but for what is told elsewhere."""
     for setting in declared(JobConfig):
         value = getattr(config, setting.name)
-        if setting.name in UNSAID or value == setting.default:
+        hidden = setting.name in TOLD | PRIVATE or setting.about.group == "output"
+        if hidden or value == setting.default:
             continue
         plain = msgspec.to_builtins(value)
         said = spelled(plain) if not isinstance(plain, list | tuple | dict) else msgspec.json.encode(plain).decode()
