@@ -375,8 +375,7 @@ class SqliteReader:
         return [CacheShare(*record) for record in self._all(CACHE_BY_JOB)]
 
 
-WHOLE = f"instr(job.input_path, char({ord(OF_SAMPLE)})) = 0"
-"""Of jobs that are no tries of a few rows."""
+WHOLE = f"instr(job.input_path, char({ord(OF_SAMPLE)})) = 0"  # no try of a few rows
 PROBLEMS = ids.expand(
     "SELECT number_of(row.id), input.line, input.key, substr(input.text, 1, 200), row.error, row.answer, row.attempts,"
     " request.provider_id"

@@ -11,7 +11,6 @@ from batchjob.model import InputSource, Value
 from batchjob.numbers import counted, day, dollars
 from batchjob.printable import without_passwords
 from batchjob.records import Snapshot
-from batchjob.scoring.interval import Share, wilson
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import declared, spelled
 from batchjob.settings.endpoint import SANDBOX_URL
@@ -30,17 +29,16 @@ from batchjob.views.report.parts import (
     Section,
     Span,
     Table,
+    interval,
     number,
+    percent,
     text,
 )
+from batchjob.views.report.quality import how_well
 from batchjob.views.score import ScoreReport
 from batchjob.views.status import Status, settings_of, status_of
 
 MOST_LABELS = 200
-MOST_SQUARE = 12
-"""Labels up to which what is confused is shown as a square."""
-MOST_SCORED = 30
-MOST_CONFUSIONS = 20
 MOST_ERRORS = 30
 HEATS = (0.06, 0.13, 0.22, 0.30, 0.38, 0.50, 0.75)
 """Shares from which on a cell's ground is one step stronger."""
@@ -103,7 +101,7 @@ def report_of(
     sections = [
         _labels(status),
         *([_by(seen.crosstab)] if seen.crosstab else []),
-        *([_right(score, texts=texts)] if score else []),
+        *([how_well(score, texts=texts)] if score else []),
         _sources(status),
         *([_failed(status)] if status.errors else []),
         _cost(status_of(snapshot)),
@@ -126,31 +124,23 @@ def _asked_for(status: Status) -> str:
     return counted(len(status.labels), "label")
 
 
-def _pct(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
-def _range(found: Share) -> str:
-    return f"{100 * found.low:.0f} to {100 * found.high:.0f}"
-
-
 # ---------------------------------------------------------------- on top
 
 
 def _lead(status: Status, score: ScoreReport | None) -> Iterator[Span]:
     rows = status.rows
     yield Span(f"{counted(rows.done, 'row')} {'has' if rows.done == 1 else 'have'} a label", strong=True)
-    yield Span(f", {_pct(rows.done, rows.total)} of those that were read. ")
+    yield Span(f", {percent(rows.done, rows.total)} of those that were read. ")
     if status.unfinished:
         yield Span(f"The job is not finished: {rows.unfinished:,} rows are still to be labelled. ")
     if score and score.accuracy:
         found = score.accuracy
-        yield Span(f"{_pct(found.hits, found.n)} of the labels are right", strong=True)
+        yield Span(f"{percent(found.hits, found.n)} of the labels are right", strong=True)
         low, high = round(100 * found.low), round(100 * found.high)
         yield Span(f", between {low} and {high} %, by {counted(found.n, 'row')} with {score.gold}. ")
     elif status.by_hand and status.by_hand.sample:
         found = status.by_hand.sample
-        yield Span(f"{_pct(found.hits, found.n)} of the job's own labels were right", strong=True)
+        yield Span(f"{percent(found.hits, found.n)} of the job's own labels were right", strong=True)
         low, high = round(100 * found.low), round(100 * found.high)
         yield Span(f", between {low} and {high} %: a person judged {counted(found.n, 'row')} drawn by chance. ")
     if status.cost.usd is None:
@@ -167,21 +157,21 @@ def _lead(status: Status, score: ScoreReport | None) -> Iterator[Span]:
 
 def _headlines(status: Status, score: ScoreReport | None) -> Iterator[Headline]:
     rows = status.rows
-    yield Headline("Labelled", _pct(rows.done, rows.total), "", f"{rows.done:,} of {rows.total:,} rows")
+    yield Headline("Labelled", percent(rows.done, rows.total), "", f"{rows.done:,} of {rows.total:,} rows")
     if score and score.accuracy:
         found = score.accuracy
         said = f"{found.hits:,} of {found.n:,} rows with gold"
-        yield Headline("Accuracy", _pct(found.hits, found.n), f"({_range(found)})", said)
+        yield Headline("Accuracy", percent(found.hits, found.n), f"({interval(found)})", said)
     elif status.by_hand and status.by_hand.sample:
         found = status.by_hand.sample
         said = f"{found.hits:,} of {found.n:,} rows, by hand"
-        yield Headline("Accuracy", _pct(found.hits, found.n), f"({_range(found)})", said)
+        yield Headline("Accuracy", percent(found.hits, found.n), f"({interval(found)})", said)
     cost = status.cost.usd
     each = "" if cost is None or not rows.done else f"{dollars(1000 * cost / rows.done)} a thousand rows"
     yield Headline("Cost", "unknown" if cost is None else dollars(cost), "", each or "no price is known")
     if status.labels:
         name, count = max(status.labels.items(), key=lambda one: one[1])
-        yield Headline("Most frequent", name, "", f"{_pct(count, rows.done)} of the labelled rows")
+        yield Headline("Most frequent", name, "", f"{percent(count, rows.done)} of the labelled rows")
 
 
 # ---------------------------------------------------------------- labels
@@ -205,7 +195,7 @@ def _labels(status: Status) -> Section:
 def _bars(caption: str, counts: Mapping[str, int], whole: int) -> Table:
     most = max(counts.values(), default=1)
     rows = [
-        (text(name), Cell("", share=count / most), number(f"{count:,}"), number(_pct(count, whole), faint=True))
+        (text(name), Cell("", share=count / most), number(f"{count:,}"), number(percent(count, whole), faint=True))
         for name, count in list(counts.items())[:MOST_LABELS]
     ]
     return Table(caption, (), tuple(rows), "bars")
@@ -230,61 +220,6 @@ def _share_of_line(count: int, whole: int) -> Cell:
     return Cell(f"{100 * share:.1f}", heat=sum(share >= step for step in HEATS))
 
 
-# ---------------------------------------------------------------- how well
-
-
-def _right(score: ScoreReport, *, texts: bool) -> Section:
-    rows = score.rows
-    said = [f"{rows.right:,} of {counted(rows.scored, 'row')} with {score.gold} have that label, letter for letter."]
-    if rows.failed:
-        said.append(f"{rows.failed:,} of them failed, which counts as wrong.")
-    if rows.pending or rows.unconfirmed:
-        said.append(f"{rows.pending + rows.unconfirmed:,} more with gold have no label yet and are left out.")
-    if score.foreign_rows:
-        said.append(f"The gold of {counted(score.foreign_rows, 'row')} is none of the labels, which counts as wrong.")
-    said.append("Ranges are 95 % intervals (Wilson): with few rows they are wide.")
-    worst = sorted(score.labels, key=lambda one: (one.f1, -one.support))[:MOST_SCORED]
-    lines = []
-    for one in worst:
-        recall = wilson(one.right, one.support)
-        drawn = Cell("", share=recall.share, between=(recall.low, recall.high)) if recall else text("")
-        told = number(_pct(one.right, one.support)), number(_range(recall) if recall else "–", faint=True)
-        lines.append((text(one.label), drawn, *told, number(_pct(one.right, one.given)), number(f"{one.support:,}")))
-    head = (text("label"), text(""), number("found"), number("range"), number("precision"), number("gold rows"))
-    caption = "Of the rows that are so by gold, how many were found; of those that got the label, how many are right"
-    caption += "" if len(worst) == len(score.labels) else f". The worst {MOST_SCORED} of {len(score.labels):,}"
-    blocks: list[Block] = [Table(caption, head, tuple(lines), "well")]
-    if len(score.labels) <= MOST_SQUARE:
-        blocks.append(_square(score))
-    if score.confusions:
-        blocks.append(_confusions(score, texts=texts))
-    return Section("right", "How well", " ".join(said), tuple(blocks))
-
-
-def _square(score: ScoreReport) -> Table:
-    names = [one.label for one in score.labels]
-    counts = {(one.gold, one.label): one.rows for one in score.confusions}
-    counts |= {(one.label, one.label): one.right for one in score.labels}
-    rows = [(text(gold), *(_confused(counts.get((gold, name), 0), gold == name) for name in names)) for gold in names]
-    return Table(
-        "Lines: gold. Columns: the label.", (text("gold"), *(Cell(name) for name in names)), tuple(rows), "heat cm"
-    )
-
-
-def _confused(rows: int, right: bool) -> Cell:
-    return Cell(f"{rows:,}" if rows else "·", right=right) if rows else Cell("·", faint=True)
-
-
-def _confusions(score: ScoreReport, *, texts: bool) -> Table:
-    rows = []
-    for one in score.confusions[:MOST_CONFUSIONS]:
-        label = f"no label ({one.error})" if one.label is None else one.label
-        example = [text(one.examples[0].text if one.examples else "")] if texts else []
-        rows.append((text(one.gold), text(label), number(f"{one.rows:,}"), *example))
-    head = (text("should be"), text("was"), number("rows"), *([text("for example")] if texts else []))
-    return Table("What was taken for what", head, tuple(rows), "cf")
-
-
 # ---------------------------------------------------------------- where from, what failed, what it cost
 
 SAID_OF = {
@@ -305,7 +240,7 @@ def _sources(status: Status) -> Section:
     told += [("no label", f"{rows.failed:,} failed, {rows.unconfirmed:,} unconfirmed", without)] if without else []
     parts = [(name, said, count, _fill(name)) for name, said, count in told]
     lines = [
-        (Cell(name, fill=fill), text(said), number(f"{count:,}"), number(_pct(count, rows.total)))
+        (Cell(name, fill=fill), text(said), number(f"{count:,}"), number(percent(count, rows.total)))
         for name, said, count, fill in parts
     ]
     ledger = Ledger(tuple([(name, count / max(rows.total, 1), fill) for name, _, count, fill in parts]))

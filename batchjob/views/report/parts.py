@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchjob.model import Value
+from batchjob.scoring.interval import Share
 
 
 class Span(Value, frozen=True):
@@ -100,3 +101,13 @@ def text(value: str) -> Cell:
 def number(value: str, *, faint: bool = False) -> Cell:
     """A cell of a number, to the right."""
     return Cell(value, number=True, faint=faint)
+
+
+def percent(part: float, whole: float) -> str:
+    """A part of a whole in percent; a dash where there is no whole."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def interval(found: Share) -> str:
+    """Between what a share lies, in percent."""
+    return f"{100 * found.low:.0f} to {100 * found.high:.0f}"
