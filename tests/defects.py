@@ -43,6 +43,7 @@ LIFE = "tests/stores/test_life_of_rows.py"
 PACING = "tests/test_pacing.py"
 RULE = "tests/pace/test_rule.py"
 PRICING = "tests/test_pricing.py"
+PYTHON = "tests/test_python.py"
 SCORE = "tests/test_score.py"
 SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
@@ -1591,4 +1592,59 @@ def _(store: Any) -> None:
 )
 def _(drawing: Any) -> None:
     drawn = drawing.with_examples
-    put(drawing, "with_examples", lambda config, paths, before=(): drawn(config, paths))
+    put(drawing, "with_examples", lambda config, input, before=(): drawn(config, input))
+
+
+# ---------------------------------------------------------------- called by a program
+
+
+@defect(
+    "rows of a program are the same though the prompt uses another title",
+    "inputs.memory",
+    f"{PYTHON}::test_a_list_is_known_by_what_is_asked_about_it",
+)
+def _(memory: Any) -> None:
+    digest = memory.MemoryReader._digest
+    put(memory, "MemoryReader._digest", lambda self, source, others: digest(self, source, ()))
+
+
+@defect(
+    "rows of a program are known by all of their columns",
+    "inputs.memory",
+    f"{PYTHON}::test_a_list_goes_on_behind_its_limit_also_where_a_column_was_added_meanwhile",
+)
+def _(memory: Any) -> None:
+    digest = memory.MemoryReader._digest
+    put(memory, "MemoryReader._digest", lambda self, source, others: digest(self, source, source.columns))
+
+
+@defect(
+    "rows of a program are read from the beginning again",
+    "inputs.memory",
+    f"{PYTHON}::test_a_list_whose_program_was_killed_before_all_of_it_was_read_is_read_on",
+)
+def _(memory: Any) -> None:
+    chunks = memory.MemoryReader.chunks
+
+    def again(self: Any, *, position: int, digest: str, number: int, chunk_rows: int) -> Any:
+        return chunks(self, position=0, digest=digest, number=number, chunk_rows=chunk_rows)
+
+    put(memory, "MemoryReader.chunks", again)
+
+
+@defect(
+    "Ctrl-C in a program leaves what is in flight unheard",
+    "api.hosting",
+    f"{PYTHON}::test_ctrl_c_stops_when_what_is_in_flight_is_committed",
+)
+def _(hosting: Any) -> None:
+    put(hosting, "_Host._stop", lambda self: self._leave())
+
+
+@defect(
+    "a refusal is no error to a program",
+    "api.running",
+    f"{PYTHON}::test_a_key_that_is_given_is_sent_and_never_kept_or_told",
+)
+def _(running: Any) -> None:
+    put(running, "_raise_for", lambda ending, name: None)

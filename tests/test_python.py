@@ -120,6 +120,32 @@ def test_the_labels_of_a_list_line_up_with_it_and_failed_rows_have_none() -> Non
     assert "--" not in job.errors()[0]["advice"]
 
 
+def test_several_answers_about_each_text_are_fields_that_line_up() -> None:
+    asked = [{"name": "topic", "labels": LABELS}, {"name": "urgent", "kind": "yes_no"}]
+    job = bj.label([TEXTS[0], None], fields=asked, sandbox=True, rpm=0, progress=False)
+    assert job.fields[1] is None
+    assert job.fields[0] is not None
+    assert set(job.fields[0]) == {"topic", "urgent"}
+    assert job.fields[0]["topic"] in LABELS
+    with pytest.raises(JobError, match=r"in job\.fields"):
+        _ = job.labels
+    assert job.score([LABELS[0], None], field="topic")["accuracy"]["n"] == 1
+    with pytest.raises(JobError, match=r"in job\.labels"):
+        _ = labelled(TEXTS).fields
+
+
+def test_what_no_json_holds_is_met_and_what_cannot_be_written_is_named_by_its_row() -> None:
+    halves = labelled([f"{TEXTS[0]} \ud83d", TEXTS[1]])
+    assert halves.labels == LABELS[:2]
+    assert halves.rows()[0]["text"] == f"{TEXTS[0]} \ufffd"
+    odd = labelled([{"text": TEXTS[0], "a": Path("x"), "b": b"\xff", "c": {1, 2}, "d": 10**30, "e": float("inf")}])
+    assert [odd.rows()[0][name] for name in "ade"] == ["x", 10**30, None]
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(InputError, match="data, row 2: "):
+        labelled([{"text": "a"}, {"text": endless}])
+
+
 def test_dicts_may_differ_in_their_keys_and_keep_them_in_an_export() -> None:
     data = [{"id": "a", "text": TEXTS[0], "n": 2.5}, {"id": "b", "text": TEXTS[1], "tags": ["x", None]}]
     job = labelled(data)
@@ -262,12 +288,12 @@ def test_what_is_not_there_is_named() -> None:
 
 # ---------------------------------------------------------------- frames
 
-pandas_missing = "pandas is not installed: pip install pandas, or make of the dev group"
-polars_missing = "polars is not installed: pip install polars, or make of the dev group"
+NO_PANDAS = "pandas is not here: make installs it"
+NO_POLARS = "polars is not here: make installs it"
 
 
 def test_a_pandas_frame_is_labelled_in_its_order_and_may_get_the_labels_as_a_column() -> None:
-    pandas = pytest.importorskip("pandas", reason=pandas_missing)
+    pandas = pytest.importorskip("pandas", reason=NO_PANDAS)
     when = pandas.to_datetime(["2026-01-02", None, "2026-01-04"])
     frame = pandas.DataFrame({"body": [TEXTS[2], None, TEXTS[0]], "n": [1, 2, 3], "when": when}, index=[9, 4, 7])
     job = labelled(frame)
@@ -283,7 +309,7 @@ def test_a_pandas_frame_is_labelled_in_its_order_and_may_get_the_labels_as_a_col
 
 
 def test_a_polars_frame_is_labelled_in_its_order() -> None:
-    polars = pytest.importorskip("polars", reason=polars_missing)
+    polars = pytest.importorskip("polars", reason=NO_POLARS)
     frame = polars.DataFrame({"body": [TEXTS[2], None, TEXTS[0]], "n": [1, None, 3]})
     job = labelled(frame)
     assert frame.with_columns(label=polars.Series(job.labels))["label"].to_list() == ["top_up", None, "card_arrival"]
@@ -470,3 +496,63 @@ def test_an_ending_that_leaves_labels_to_use_is_no_error(sandbox: Callable[..., 
     job = bj.label(MANY, **given, base_url=sandbox(), budget=0.2, concurrency=1)
     assert job.status()["state"] == "over_budget"
     assert 0 < sum(map(bool, job.labels)) < 60
+
+
+# ---------------------------------------------------------------- a notebook
+
+NO_JUPYTER = "nbclient and ipykernel are not here: make installs them"
+
+
+def test_a_notebook_whose_kernel_was_killed_is_run_again_and_pays_for_no_row_twice(
+    sandbox: Callable[..., str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbclient = pytest.importorskip("nbclient", reason=NO_JUPYTER)
+    pytest.importorskip("ipykernel", reason=NO_JUPYTER)
+    from nbformat import v4
+
+    ledger = here / "bill.jsonl"
+    asked = call(sandbox("--latency", "0.05", "--ledger", str(ledger)))
+    code = f"import asyncio, batchjob\nassert asyncio.get_running_loop()\njob = {asked}"
+    monkeypatch.setenv("IPYTHONDIR", str(here / "ipython"))
+
+    def notebook() -> Any:
+        cells = [v4.new_code_cell(code), v4.new_code_cell("job.labels.count(None), job.name")]
+        return nbclient.NotebookClient(v4.new_notebook(cells=cells), timeout=60, kernel_name="python3")
+
+    with ThreadPoolExecutor(1) as pool:
+        first = notebook()
+        running = pool.submit(first.execute)
+        until(lambda: len(done()) >= 8 or running.done())
+        os.kill(first.km.provisioner.pid, signal.SIGKILL)
+        with pytest.raises(nbclient.exceptions.DeadKernelError):
+            running.result()
+    completed, out = done(), bj.open().job().status()["rows"]["in_flight"]
+    assert 8 <= len(completed) < 60
+    shown, counted = notebook().execute()["cells"]
+    assert counted["outputs"][0]["data"]["text/plain"] == "(0, 'data')"
+    bills = billed(ledger)
+    assert {text: bills[text] for text in completed} == dict.fromkeys(completed, 1)
+    assert sum(bills.values()) <= 60 + out
+    (only,) = shown["outputs"]  # one output of the cell, which was replaced again and again
+    assert only["output_type"] == "display_data"
+    assert "job data: finished\nrows      60 of 60 rows labelled" in only["data"]["text/plain"]
+
+
+def test_the_stop_button_of_a_notebook_is_ctrl_c(
+    sandbox: Callable[..., str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbclient = pytest.importorskip("nbclient", reason=NO_JUPYTER)
+    pytest.importorskip("ipykernel", reason=NO_JUPYTER)
+    from nbformat import v4
+
+    monkeypatch.setenv("IPYTHONDIR", str(here / "ipython"))
+    cell = v4.new_code_cell(f"import batchjob\n{call(sandbox('--latency', '0.3'))}")
+    client = nbclient.NotebookClient(v4.new_notebook(cells=[cell]), timeout=60, kernel_name="python3")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.execute)
+        until(lambda: in_flight() >= 2 or running.done())
+        os.kill(client.km.provisioner.pid, signal.SIGINT)
+        with pytest.raises(nbclient.exceptions.CellExecutionError, match="KeyboardInterrupt"):
+            running.result()
+    status = bj.open().job().status()
+    assert (status["state"], status["rows"]["in_flight"], status["requests"]["lost"]) == ("stopped", 0, 0)

@@ -135,8 +135,7 @@ def host(plan: Plan, *, key: str | None, key_command: str | None, shown: Shown) 
         hosted.leave()
         hosted.done.wait(LEAVE_SECONDS)
         raise
-    if said := lines.taken():
-        shown.say(said)
+    shown.say(lines.taken())
     if isinstance(hosted.error, asyncio.CancelledError) or (hosted.ended and hosted.ended.ending.exit_code == 130):
         raise KeyboardInterrupt
     if hosted.error is not None:
@@ -157,8 +156,7 @@ def _wait(hosted: _Host, shown: Shown, lines: Lines) -> None:
 
 def _show(hosted: _Host, shown: Shown, lines: Lines) -> None:
     while not hosted.done.wait(TICK_SECONDS):
-        if said := lines.taken():
-            shown.say(said)
+        shown.say(lines.taken())
         if hosted.live is not None:
             shown.paint(line_of(hosted.live))
 
@@ -171,4 +169,7 @@ def _most_in_flight(config: JobConfig) -> int | None:
     if soft == resource.RLIM_INFINITY:
         return None
     ends = 2 if config.sandbox else 1  # the sandbox holds the other ends as well
-    return max((soft - len(list(Path("/dev/fd").iterdir())) - SPARE_FILES) // ends, 1)
+    open_now = 0
+    with contextlib.suppress(OSError):  # where the system does not list them
+        open_now = len(list(Path("/dev/fd").iterdir()))
+    return max((soft - open_now - SPARE_FILES) // ends, 1)

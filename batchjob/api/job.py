@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,8 +16,9 @@ from batchjob.api.settings import given
 from batchjob.api.table import Table
 from batchjob.api.words import errors_in_python, in_python
 from batchjob.corrections.standing import Corrections
-from batchjob.errors import SettingError
+from batchjob.errors import JobError, SettingError
 from batchjob.jobs import comparisons, exports, plans, reports, scores
+from batchjob.jobs.plans import settings_of
 from batchjob.jobs.scores import Gold
 from batchjob.model import Job as StoredJob
 from batchjob.ports import StoreReader
@@ -25,9 +26,12 @@ from batchjob.records import ExportRow, RequestRecord
 from batchjob.settings.jobfile import KEY_COMMAND
 from batchjob.stores import open_reader
 from batchjob.tables.values import ABSENT, Raw, unmarked
+from batchjob.task.fields.answers import field_values
 from batchjob.views.export import RowTable
 from batchjob.views.next_steps import advice
 from batchjob.views.status import Status, status_of
+
+T = TypeVar("T")
 
 ERROR_COLUMNS = ("row", "id", "text", "kind", "error", "answer", "attempts", "request_id", "advice")
 _NUMBER, _LABEL = ExportRow._fields.index("number"), ExportRow._fields.index("label")
@@ -50,13 +54,36 @@ class Job:
 
     @cached_property
     def labels(self) -> list[str | None]:
-        """The label of each row in the order of the input, None where it has none. What a person said counts."""
+        """The label of each row in the order of the input, None where it has none. What a person said counts.
+
+        Raises:
+            JobError: the job has several answers about each text: see `fields`.
+        """
         with self._read() as (reader, job):
+            if settings_of(job).fields:
+                raise JobError(f"job {self.name!r} has several answers about each text: they are in job.fields")
             by_hand = Corrections(reader.url).of(job.uid)
             found = [
                 record[_LABEL] if (said := by_hand.get(record[_NUMBER])) is None else said.label
                 for record in reader.export_rows(job)
             ]
+        return self._lined_up(found)
+
+    @cached_property
+    def fields(self) -> list[dict[str, Any] | None]:
+        """The answers about each row by the names of their fields, in the order of the input; None where not all are
+        there. `rows` has those of such a row that came.
+
+        Raises:
+            JobError: the job gives one label to each row: see `labels`.
+        """
+        with self._read() as (reader, job):
+            if not settings_of(job).fields:
+                raise JobError(f"job {self.name!r} gives one label to each text: they are in job.labels")
+            return self._lined_up([_fields(record[_LABEL]) for record in reader.export_rows(job)])
+
+    def _lined_up(self, found: list[T | None]) -> list[T | None]:
+        """What was found of the rows that were read, and nothing of the others."""
         return [*found, *repeat(None, (self._rows or 0) - len(found))]
 
     def status(self) -> dict[str, Any]:
@@ -123,7 +150,11 @@ class Job:
     # ------------------------------------------------------------ how good it is
 
     def score(
-        self, gold: str | Sequence[str | None] = "", *, gold_file: str | os.PathLike[str] | None = None
+        self,
+        gold: str | Sequence[str | None] = "",
+        *,
+        gold_file: str | os.PathLike[str] | None = None,
+        field: str | None = None,
     ) -> dict[str, Any]:
         """How good its labels are beside those of a person: what `batchjob score --json` says.
 
@@ -131,12 +162,13 @@ class Job:
             gold: a column of the input with the right labels, or a list of them that lines up with the rows, None where
                 nobody knows.
             gold_file: a file with the job's ids; then `gold` is its column, by itself `gold`, else `label`.
+            field: which answer, of a job with several about each text.
 
         Raises:
             SettingError: there is no such column, or the list is of another length.
         """
         with self._read() as (reader, job):
-            return _document(scores.score(reader, job, self._gold(reader, job, gold, gold_file)))
+            return _document(scores.score(reader, job, self._gold(reader, job, gold, gold_file), field))
 
     def compare(self, other: Job, *, gold: str | Sequence[str | None] | None = None) -> dict[str, Any]:
         """This job beside another one of the same database: what `batchjob compare --json` says, this one being `a`.
@@ -189,7 +221,8 @@ class Job:
             changes = given(settings)
             key_command = changes.pop(KEY_COMMAND, None)
             plan = plans.plan_retry(self.name, changes, db=self.db, kinds=[kinds] if isinstance(kinds, str) else kinds)
-            self.__dict__.pop("labels", None)
+            for read in ("labels", "fields"):
+                self.__dict__.pop(read, None)
             carry_out(plan, key_for(plan.config, api_key, key_command), key_command, progress=progress)
         return self
 
@@ -217,6 +250,10 @@ class Job:
                 f"gold has {len(gold):,} labels for {rows:,} rows: give one for each, None where it is not known"
             )
         return Gold("a list", _in_turn(gold))
+
+
+def _fields(label: str | None) -> dict[str, Any] | None:
+    return None if label is None else field_values(label, None)
 
 
 def _in_turn(gold: Sequence[str | None]) -> Callable[[str, str | None], str]:

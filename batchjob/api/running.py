@@ -8,7 +8,7 @@ from batchjob.api.words import in_python
 from batchjob.endpoints.key import auth_of, key_problem, require_key
 from batchjob.errors import BatchjobError, JobError, JobRefused, SettingError
 from batchjob.jobs.plans import Plan
-from batchjob.model import Ending
+from batchjob.model import Ending, Job
 from batchjob.settings.config import JobConfig
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.stores import open_reader
@@ -40,6 +40,8 @@ def carry_out(plan: Plan, key: str | None, key_command: str | None, *, progress:
         KeyboardInterrupt: Ctrl-C stopped it; what was answered is kept.
     """
     shown = where_it_is_shown(progress=progress and not plan.config.quiet)
+    if not isinstance(plan.job, Job):
+        shown.say([in_python(f"{plan.source.path}: {said}") for said in plan.source.said])
     ended = host(plan, key=key, key_command=key_command, shown=shown)
     with open_reader(plan.db) as reader:
         status = status_of(reader.snapshot(plan.name))

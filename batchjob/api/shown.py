@@ -53,6 +53,8 @@ class Stream:
             self._painted = True
 
     def say(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
         self._write(("\r\x1b[K" if self._painted else "") + "".join(f"{line}\n" for line in lines))
         self._painted = False
 
@@ -75,6 +77,8 @@ class Notebook:
             self._show()
 
     def say(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
         self._line = ""
         self._kept += lines
         self._show()

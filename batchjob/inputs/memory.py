@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from batchjob.errors import InputError
 from batchjob.inputs.jsonl import read_object, row_maker
 from batchjob.inputs.reader import Wanted, make_source
 from batchjob.model import Chunk, InputRow, InputSource
-
-DIGEST_ROWS = 1000
 
 
 class Held(NamedTuple):
@@ -55,9 +55,9 @@ class MemoryReader:
         own = [name for name in (source.id_column, source.text_column) if name is not None]
         row, columns = self._held.row, [*own, *sorted({*others} & {*self._held.columns} - {*own})]
         digest = hashlib.sha256(self._encode([source.id_column, columns]))
-        for first in range(0, self._held.length, DIGEST_ROWS):
-            rows = map(row, range(first, min(first + DIGEST_ROWS, self._held.length)))
-            digest.update(self._encode([[found.get(name) for name in columns] for found in rows]))
+        for at in range(self._held.length):
+            found = row(at)
+            digest.update(self._written([found.get(name) for name in columns], at + 1))
         return digest.hexdigest()
 
     def chunks(self, *, position: int, digest: str, number: int, chunk_rows: int) -> Iterator[Chunk]:
@@ -72,4 +72,17 @@ class MemoryReader:
             position = end
 
     def _row(self, found: dict[str, Any], number: int, make_row: Callable[..., InputRow]) -> InputRow:
-        return make_row(read_object(self._encode(found).decode()), number, number)
+        return make_row(read_object(self._written(found, number).decode()), number, number)
+
+    def _written(self, value: Any, number: int) -> bytes:
+        """What a row holds, as JSON.
+
+        Raises:
+            InputError: it cannot be written so.
+        """
+        try:
+            return self._encode(value)
+        except UnicodeEncodeError:  # half of a surrogate pair, which `read_object` knows
+            return json.dumps(value, default=self._held.plain).encode()
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InputError(f"{self._held.name}, row {number:,}: {error}") from None
