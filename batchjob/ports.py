@@ -25,7 +25,17 @@ from batchjob.model import (
     Unheard,
     Write,
 )
-from batchjob.records import CacheShare, Difference, Found, FoundRequests, Problem, RowDetail, RowFilter, Snapshot
+from batchjob.records import (
+    CacheShare,
+    Difference,
+    Disagreements,
+    Found,
+    FoundRequests,
+    Problem,
+    RowDetail,
+    RowFilter,
+    Snapshot,
+)
 
 
 class Reader(Protocol):
@@ -305,6 +315,19 @@ class StoreReader(Protocol):
 
     def row(self, job: Job, number: int) -> RowDetail:
         """The row of this number, or a JobError."""
+        ...
+
+    def rows(self, job: Job, numbers: Collection[int]) -> list[tuple[Any, ...]]:
+        """Some rows by their numbers, in input order, as ExportRow has them; a number that no row has is left out."""
+        ...
+
+    def disagreements(self, job: Job, *, beyond: int, most: int) -> Disagreements:
+        """The rows that got another label when they were asked once more, in that order.
+
+        Args:
+            beyond: the request behind which is looked; 0: all.
+            most: of the requests looked at, so that it does not take long.
+        """
         ...
 
     def numbers(self, job: Job, keys: Collection[str]) -> dict[str, list[int]]:

@@ -75,6 +75,7 @@ class RowFilter(Value, frozen=True):
     source: str | None = None
     kind: str | None = None  # of the error of a failed or unconfirmed row
     matched: str | None = None  # how the label was read from the answer
+    below: float | None = None  # the confidence in its label is lower
     text: str = ""  # stands in its text, in capitals or not; or is its whole id
 
 
@@ -98,6 +99,13 @@ class FoundRequests(NamedTuple):
     """Requests that carried a row, as RequestRecord has them, and how far was looked."""
 
     requests: list[tuple[Any, ...]]
+    looked_to: int | None  # the last request that was looked at; None: there are no more
+
+
+class Disagreements(NamedTuple):
+    """Rows that got another label when they were asked once more, and how far was looked."""
+
+    numbers: list[int]
     looked_to: int | None  # the last request that was looked at; None: there are no more
 
 

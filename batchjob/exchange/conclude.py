@@ -36,6 +36,11 @@ from batchjob.task.finish import Ended, how_it_ended
 BEHIND_OTHERS = 1.0
 """Seconds by which a row whose refusal stopped all lets others ask first: it may be its own fault."""
 
+DISAGREED = "disagreed"
+"""The error kind of a request that verifies, where the row got another label than it has."""
+MOST_SHOWN = 200
+"""Characters of that answer that are kept."""
+
 
 PARTIAL = frozenset({"off_list", "missing_answer"})
 """Kinds of a failed row whose answer is remembered, for whoever asks the same again."""
@@ -87,6 +92,8 @@ def conclude(
     parcel = exchange.parcel
     if parcel.verifies is not None:
         settle = _settle(exchange, reply, decision, (), at, agreed=_agreed(reply, decision, parcel.verifies, terms))
+        if settle.agreed is False:
+            settle = msgspec.structs.replace(settle, error_kind=DISAGREED, error=f"asked alone: {_content(reply)}")
         return Conclusion(settle, (), (), refusal(decision))
     lost = still_lost(exchange, decision)
     results = (read or results_of)(parcel, reply, decision, terms, lost, counts=counts)
@@ -193,6 +200,10 @@ def _remember(key: Key, result: RowResult, *, loose: bool = False) -> Remembered
         result.event is Event.FAIL and plain_kind(result.error_kind or "") in PARTIAL
     )
     return Remembered(key, result.answer, True, loose=loose) if over and result.answer is not None else None
+
+
+def _content(reply: Reply) -> str:
+    return (reply.content or "")[:MOST_SHOWN] if isinstance(reply, Answered) else ""
 
 
 def _agreed(reply: Reply, decision: Decision, label: str, terms: Terms) -> bool | None:

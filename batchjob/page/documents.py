@@ -313,7 +313,7 @@ def row_story(reader: StoreReader, corrections: Corrections, name: str, number: 
         line=line,
         key=row.key,
         text=row.text[:MOST_CHARACTERS],
-        columns=_columns(job, row),
+        columns=columns_shown(job, row),
         label=row.label,
         source=row.source,
         origin=row.origin,
@@ -330,7 +330,8 @@ def row_story(reader: StoreReader, corrections: Corrections, name: str, number: 
     )
 
 
-def _columns(job: Job, row: ExportRow) -> dict[str, str]:
+def columns_shown(job: Job, row: ExportRow) -> dict[str, str]:
+    """A row's other columns as the input has them, without its id and text."""
     source = job.source
     values = columns_of(source, Row(row.number, row.text, rest=row.rest, key=row.key))
     shown = {name: as_text(value)[:MOST_CHARACTERS] for name, value in values.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,9 +15,11 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
+from batchjob.corrections.saying import Said, say
 from batchjob.corrections.standing import Corrections
 from batchjob.errors import BatchjobError, JobError, SettingError
-from batchjob.page import documents
+from batchjob.model import Value
+from batchjob.page import documents, review
 from batchjob.page.downloads import TYPES, piece
 from batchjob.page.safety import TOKEN, Keeper, protect
 from batchjob.ports import StoreReader
@@ -28,8 +31,6 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 STATIC = Path(__file__).parent / "static"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-THREADS = 2
-"""That read the database: one view waits for no other, and many do not pile up."""
 FILTERS = ("state", "label", "source", "kind", "matched")
 MOST_NUMBER = 2**63 - 1
 
@@ -98,6 +99,15 @@ def _json(document: Any, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(document), status=status, content_type="application/json")
 
 
+class Given(Value, frozen=True):
+    """What the page sends when a person says what a label is; None takes back what was said last."""
+
+    job: str
+    row: int
+    label: str | None
+    why: str
+
+
 class Page:
     """What the page is asked, and its answers. The database is opened for each, so that one that went away is noticed
     and none is kept from what its owner does with it.
@@ -105,7 +115,9 @@ class Page:
 
     def __init__(self, url: str, flag: str) -> None:
         self._url, self._flag, self._corrections = url, flag, Corrections(url)
-        self._threads = ThreadPoolExecutor(THREADS, "page")
+        # One, and all decoding in it: two threads that decode a type for the first time at once crash msgspec. No
+        # answer takes so long that others would wait.
+        self._thread = ThreadPoolExecutor(1, "page")
         # Read once, by their names: what is asked for is never a path of the disk.
         self._files = {
             file.relative_to(STATIC).as_posix(): file.read_bytes()
@@ -124,18 +136,21 @@ class Page:
         app.router.add_get("/api/rows", self._rows)
         app.router.add_get("/api/row", self._row)
         app.router.add_get("/api/requests", self._requests)
+        app.router.add_get("/api/review", self._review)
+        app.router.add_get("/api/review/rows", self._review_rows)
+        app.router.add_post("/api/say", self._say)
         app.router.add_get("/download", self._download)
         app.on_cleanup.append(self._close)
 
     async def _close(self, app: web.Application) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _read(self, question: Callable[[StoreReader], T]) -> T:
         def answer() -> T:
             with open_reader(self._url) as reader:
                 return question(reader)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
 
     async def _index(self, request: web.Request) -> web.Response:
         return self._file("index.html")
@@ -183,6 +198,33 @@ class Page:
         name, number, after = _job_named(request), _number(request, "number") or 0, _number(request, "after") or 0
         return _json(await self._read(lambda reader: documents.row_requests(reader, reader.job(name), number, after)))
 
+    async def _review(self, request: web.Request) -> web.Response:
+        name = _job_named(request)
+        return _json(await self._read(lambda reader: review.review_page(reader, self._corrections, name)))
+
+    async def _review_rows(self, request: web.Request) -> web.Response:
+        name, queue, after = _job_named(request), request.query.get("queue", ""), _number(request, "after") or 0
+        return _json(
+            await self._read(lambda reader: review.rows_to_review(reader, self._corrections, name, queue, after))
+        )
+
+    async def _say(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/json":
+            raise SettingError("a correction is given as JSON")
+        body = await request.read()
+
+        def store(reader: StoreReader) -> review.ReviewPage:
+            try:
+                given = msgspec.json.decode(body, type=Given)
+            except msgspec.MsgspecError as error:
+                raise SettingError(f"the page's correction is none ({error}): open it anew") from None
+            job = reader.job(given.job)
+            said = Said(given.row, given.label)
+            say(reader, self._corrections, job, [said], why=given.why, at=time.time())
+            return review.review_page(reader, self._corrections, job.name)
+
+        return _json(await self._read(store))
+
     async def _download(self, request: web.Request) -> web.StreamResponse:
         name, wanted, format_ = _job_named(request), _filter(request), request.query.get("format", "csv")
         part = await self._read(lambda reader: piece(reader, self._corrections, name, wanted, format_, 0))
@@ -225,5 +267,18 @@ def _number(request: web.Request, name: str) -> int | None:
 
 def _filter(request: web.Request) -> RowFilter:
     """What stands in the address of the view."""
-    chosen = {name: value for name in FILTERS if (value := request.query.get(name))}
-    return RowFilter(**chosen, text=request.query.get("q", ""))
+    state, label, source, kind, matched = [request.query.get(name) or None for name in FILTERS]
+    return RowFilter(state, label, source, kind, matched, _share(request, "below"), request.query.get("q", ""))
+
+
+def _share(request: web.Request, name: str) -> float | None:
+    """A number from 0 to 1 in the address."""
+    if not (given := request.query.get(name)):
+        return None
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise SettingError(f"{name} is {given[:40]!r} in the address, and must be a number from 0 to 1")
+    return share

@@ -62,6 +62,11 @@ class Page:
         assert answer.status == 200, answer
         return answer.document
 
+    def say(self, **said: object) -> Answer:
+        """As the page itself sends what a person says."""
+        headers = {"Cookie": self.cookie, "Origin": f"http://127.0.0.1:{self.port}", "Content-Type": "application/json"}
+        return self.raw("POST", "/api/say", headers, json.dumps(said))
+
     def stop(self) -> int:
         """Ctrl-C; the exit code."""
         self.process.send_signal(signal.SIGINT)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,13 @@ def test_ctrl_c_ends_it_and_nothing_was_written(job: BatchJob) -> None:
         page.ask("/api/rows", job="a/b c")
         assert page.stop() == 0
     assert digest() == before
+
+
+def test_many_questions_at_once_are_all_answered(job: BatchJob) -> None:
+    paths = ("/api/job?job=a/b+c", "/api/jobs", "/api/review?job=a/b+c", "/api/prompt?job=a/b+c", "/api/rows?job=a/b+c")
+    for _ in range(2):  # the first questions to a process are those that may meet
+        with viewed(job) as page, ThreadPoolExecutor(len(paths)) as many:
+            assert [answer.status for answer in many.map(page.get, paths)] == [200] * len(paths)
 
 
 def test_a_job_that_is_not_there_and_a_port_in_use_are_told(job: BatchJob, page: Page, tmp_path: Path) -> None:

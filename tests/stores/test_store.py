@@ -417,6 +417,37 @@ async def test_a_reader_gives_some_rows_or_those_that_were_asked_for(bench: Benc
 # ---------------------------------------------------------------- looked for, a piece at a time
 
 
+async def test_rows_are_given_by_number_and_numbers_by_id(bench: Bench) -> None:
+    with bench.read() as reader:
+        job = reader.job("job")
+        assert [record[0] for record in reader.rows(job, [5, 2, 99, 0, -1])] == [2, 5]
+        assert reader.rows(job, []) == []
+        assert reader.numbers(job, ["R-6", "R-1", "R-9"]) == {"R-1": [1], "R-6": [6]}
+    await bench.store.create_job(uid="b", name="b", source=SOURCE, settings=b"{}", task=TASK, at=1.0)
+    rows = [(2, "R-1", "a", None, None), (3, "R-1", "b", None, None)]
+    await bench.store.commit([AddRows(2, Chunk(1, list(rows), 10, "d", True))])
+    with bench.read() as reader:
+        assert reader.numbers(reader.job("b"), ["R-1"]) == {"R-1": [1, 2]}
+
+
+async def test_rows_that_got_another_label_when_asked_once_more_are_found(bench: Bench) -> None:
+    for number, agreed in ((3, False), (1, True), (2, False)):
+        request = await bench.claim(number)
+        sure = RowResult(number, Event.COMPLETE, 1, 1, "yes", Source.MODEL, confidence=number / 10)
+        await bench.store.commit([Settle(request, Outcome.ANSWERED, (sure,), 3.0)])
+        again = await bench.claim(number, purpose=Purpose.VERIFY)
+        kind = None if agreed else "disagreed"
+        await bench.store.commit([Settle(again, Outcome.ANSWERED, (), 3.0, agreed=agreed, error_kind=kind)])
+    with bench.read() as reader:
+        job = reader.job("job")
+        assert reader.disagreements(job, beyond=0, most=9) == ([3, 2], None)
+        numbers, looked_to = reader.disagreements(job, beyond=0, most=2)
+        assert (numbers, looked_to is None) == ([3], False)
+        assert reader.disagreements(job, beyond=looked_to or 0, most=9) == ([2], None)
+        unsure = reader.find_rows(job, RowFilter(below=0.3), beyond=0, limit=9, most=9)
+        assert [record[0] for record in unsure.rows] == [1, 2]
+
+
 def numbers(found: Found) -> tuple[list[int], int, bool]:
     return [record[0] for record in found.rows], found.looked_to, found.ended
 

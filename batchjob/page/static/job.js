@@ -65,9 +65,12 @@ function Facts({ page }) {
     <div><dt>Time</dt><dd class="big">${seconds === null ? "–" : duration(seconds)}</dd><dd>${isBusy(status.state) ? "so far, in this run" : "the latest run"}</dd></div>
     <${Cost} page=${page}/>
     <div><dt>Requests and tokens</dt><dd class="big">${num(status.requests.sent)} <small>${status.requests.sent === 1 ? "request" : "requests"}</small></dd><dd>${num(usage.input_tokens)} tokens in, ${num(usage.output_tokens)} out</dd></div>
-    <div><dt>Saved</dt><dd class="big">${num(Object.values(status.saved).reduce((sum, one) => sum + one.rows, 0))} <small>rows without a request</small></dd><dd>${saved(status.saved)}</dd></div>
+    ${status.by_hand ? html`<${ByHand} job=${status.job} hand=${status.by_hand}/>` : html`<div><dt>Saved</dt><dd class="big">${num(Object.values(status.saved).reduce((sum, one) => sum + one.rows, 0))} <small>rows without a request</small></dd><dd>${saved(status.saved)}</dd></div>`}
   </dl>`;
 }
+const ByHand = ({ job, hand }) => html`<div><dt>${hand.sample ? "Accuracy, by hand" : "By hand"}</dt>
+  <dd class="big">${hand.sample ? html`${Math.round(100 * hand.sample.share)}\u202f% <small>(${Math.round(100 * hand.sample.low)} to ${Math.round(100 * hand.sample.high)}), n=${num(hand.sample.n)}</small>` : html`${num(hand.rows)} <small>${hand.rows === 1 ? "row" : "rows"}</small>`}</dd>
+  <dd>${hand.sample && `${counted(hand.rows, "row")} reviewed, `}${num(hand.changed + hand.unlabelled)} changed · <a href=${jobPath(job, "review")}>review</a></dd></div>`;
 const saved = by => {
   const worth = Object.values(by).reduce((sum, one) => sum + (one.usd || 0), 0);
   return worth ? `about ${usd(worth)} USD` : Object.keys(by).length ? "" : "none so far";

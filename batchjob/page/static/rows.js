@@ -225,7 +225,7 @@ function Drawer({ job, number, step, close }) {
       ${requests.map(request => html`<${Request} key=${request.id} request=${request} row=${row} last=${request === requests.filter(one => one.purpose === "label").pop()}/>`)}
       ${looking && html`<li>Looking for more requests …</li>`}
       ${!looking && !requests.length && html`<li class=${row.state === "done" ? "ok" : row.state === "failed" ? "no" : ""}>${withoutRequest(row)}</li>`}
-      ${row.said.map(one => html`<li class="hand" key=${one.at}><time>${clock(one.at, true)}</time><b>Set to ${one.label} by ${one.who}.</b> ${REASONS[one.why] || ""}</li>`)}</ol>`}
+      ${row.said.map(one => html`<li class="hand" key=${one.at}><time>${clock(one.at, true)}</time><b>Set to ${one.label} by ${one.who}.</b> ${REASONS[one.why] || "Reviewed."}</li>`)}</ol>`}
   </aside>`;
 }
 
@@ -237,7 +237,7 @@ function byWhom(row) {
 }
 const withoutRequest = row => row.state === "done" ? `Labelled without a request: ${byWhom(row)}.` : row.state === "pending" ? "Nothing was sent for it yet." : "Nothing was sent for it.";
 
-const REASONS = { command: "Typed in a terminal.", file: "It stood in a file of corrections." };
+const REASONS = { command: "Typed in a terminal.", file: "It stood in a file of corrections.", sample: "Reviewed in the random sample." };
 const OUTCOMES = { answered: "answered", rejected: "rejected", lost: "the answer never came", not_sent: "it never left this machine" };
 function Request({ request, row, last }) {
   const with_ = request.rows > 1 ? ` with ${counted(request.rows - 1, "other row")}` : "", asked = request.purpose === "verify" ? "Asked once more, alone, to compare" : `Sent${with_}`;

@@ -7,12 +7,15 @@ wherever it lies.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
+
+import msgspec
 
 from batchjob.errors import JobError
 from batchjob.model import Job
-from batchjob.records import ExportRow, Found, FoundRequests, RowDetail, RowFilter
+from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter
 from batchjob.stores.sqlite import ids
 
 LONG_CHARACTERS = 2000
@@ -55,6 +58,7 @@ _CONDITIONS = {
     "source": "row.source = :source",
     "matched": "row.matched = :matched",
     "kind": OF_KIND,
+    "below": "row.confidence < :below",
 }
 
 _REQUEST = (
@@ -69,16 +73,64 @@ _INTENT = (
 REQUESTS = f"{_REQUEST} UNION ALL {_INTENT} ORDER BY id LIMIT ?"
 _CARRIES = " AND instr(replace(replace(rows, '[', ','), ']', ','), ?) > 0"
 _CARRYING = f"{_REQUEST}{_CARRIES} UNION ALL {_INTENT}{_CARRIES} ORDER BY id"
+_DISAGREED = (
+    "SELECT rows ->> 0 FROM request WHERE id > ? AND id <= ? AND purpose = 'verify'"
+    " AND error_kind = 'disagreed' ORDER BY id"
+)
 _LAST_REQUEST = (
     "SELECT max(coalesce((SELECT max(id) FROM request WHERE id > :first AND id <= :end), 0),"
     " coalesce((SELECT max(id) FROM intent WHERE id > :first AND id <= :end), 0))"
 )
 
 
-def find_rows(
+class Finder:
+    """What a reader finds a piece at a time."""
+
+    def _asked(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The connection, for a question or a few that take no longer than they may; errors in our words."""
+        raise NotImplementedError
+
+    def find_rows(
+        self, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool = False
+    ) -> Found:
+        """See ports.StoreReader.find_rows."""
+        with self._asked() as db:
+            return _find_rows(db, job, wanted, beyond=beyond, limit=limit, most=most, backwards=backwards)
+
+    def row(self, job: Job, number: int) -> RowDetail:
+        """See ports.StoreReader.row."""
+        with self._asked() as db:
+            return _row(db, job, number)
+
+    def rows(self, job: Job, numbers: Collection[int]) -> list[tuple[Any, ...]]:
+        """See ports.StoreReader.rows."""
+        with self._asked() as db:
+            return _rows(db, job, numbers)
+
+    def disagreements(self, job: Job, *, beyond: int, most: int) -> Disagreements:
+        """See ports.StoreReader.disagreements."""
+        with self._asked() as db:
+            return _disagreements(db, job, beyond=beyond, most=most)
+
+    def numbers(self, job: Job, keys: Collection[str]) -> dict[str, list[int]]:
+        """See ports.StoreReader.numbers."""
+        found: dict[str, list[int]] = {}
+        given = msgspec.json.encode(list(keys)).decode()
+        for first in range(0, job.rows, KEYS_AT_ONCE):
+            with self._asked() as db:
+                for key, number in _keyed_rows(db, job, given, first):
+                    found.setdefault(key, []).append(number)
+        return found
+
+    def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
+        """See ports.StoreReader.row_requests."""
+        with self._asked() as db:
+            return _row_requests(db, job, number, beyond=beyond, most=most)
+
+
+def _find_rows(
     db: sqlite3.Connection, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool
 ) -> Found:
-    """See ports.StoreReader.find_rows."""
     by_index = wanted.kind is not None and not wanted.text
     reach = job.rows if by_index else most
     first, last = (max(beyond - 1 - reach, 0), beyond - 1) if backwards else (beyond, min(beyond + reach, job.rows))
@@ -123,7 +175,7 @@ def _holding(
     return found, None
 
 
-def row(db: sqlite3.Connection, job: Job, number: int) -> RowDetail:
+def _row(db: sqlite3.Connection, job: Job, number: int) -> RowDetail:
     """See ports.StoreReader.row."""
     record: tuple[Any, ...] | None = None
     if 0 < number <= job.rows:
@@ -134,25 +186,51 @@ def row(db: sqlite3.Connection, job: Job, number: int) -> RowDetail:
     return RowDetail(ExportRow(*exported), line, matched)
 
 
-def keyed_rows(db: sqlite3.Connection, job: Job, keys: str, first: int) -> list[tuple[str, int]]:
+def _rows(db: sqlite3.Connection, job: Job, numbers: Iterable[int]) -> list[tuple[Any, ...]]:
+    """See ports.StoreReader.rows."""
+    wanted = [ids.row_id(job.id, number) for number in numbers if 0 < number <= job.rows]
+    return db.execute(_THESE, (str(wanted),)).fetchall()
+
+
+def _disagreements(db: sqlite3.Connection, job: Job, *, beyond: int, most: int) -> Disagreements:
+    """See ports.StoreReader.disagreements."""
+    found: list[int] = []
+    pieces, looked_to = _pieces(db, job, beyond, most)
+    for piece in pieces:
+        found += [number for (number,) in db.execute(_DISAGREED, piece).fetchall()]
+    return Disagreements(found, looked_to)
+
+
+def _keyed_rows(db: sqlite3.Connection, job: Job, keys: str, first: int) -> list[tuple[str, int]]:
     """(key, number) of the rows with one of these keys (a JSON array), of KEYS_AT_ONCE behind a number."""
     last = min(first + KEYS_AT_ONCE, job.rows)
     return db.execute(_KEYED, (ids.row_id(job.id, first), ids.row_id(job.id, last), keys)).fetchall()
 
 
-def row_requests(db: sqlite3.Connection, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
+def _row_requests(db: sqlite3.Connection, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
     """See ports.StoreReader.row_requests."""
     found: list[tuple[Any, ...]] = []
     sought = f",{number},"
+    pieces, looked_to = _pieces(db, job, beyond, most)
+    for piece in pieces:
+        found += db.execute(_CARRYING, (*piece, sought, *piece, sought)).fetchall()
+    return FoundRequests(found, looked_to)
+
+
+def _pieces(db: sqlite3.Connection, job: Job, beyond: int, most: int) -> tuple[list[tuple[int, int]], int | None]:
+    """The ranges of ids in which the next requests of a job lie, at most so many, and where they end; None: with the
+    last one.
+    """
+    pieces: list[tuple[int, int]] = []
     for (run_id,) in db.execute("SELECT id FROM run WHERE job_id = ? ORDER BY id", (job.id,)).fetchall():
         first, end = ids.request_range(run_id)
         first = max(first, beyond)
         (last,) = db.execute(_LAST_REQUEST, {"first": first, "end": end}).fetchone()
-        if last <= first:
-            continue
-        upto = min(last, first + most)
-        found += db.execute(_CARRYING, (first, upto, sought, first, upto, sought)).fetchall()
-        most -= upto - first
-        if most <= 0:
-            return FoundRequests(found, upto)
-    return FoundRequests(found, None)
+        if last > first and most <= 0:
+            return pieces, pieces[-1][1]
+        if last > first:
+            pieces.append((first, min(last, first + most)))
+            most -= pieces[-1][1] - first
+            if pieces[-1][1] < last:
+                return pieces, pieces[-1][1]
+    return pieces, None

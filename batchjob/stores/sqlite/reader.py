@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -21,7 +21,7 @@ from batchjob.errors import JobError, NoJobs
 from batchjob.files import is_file
 from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.providers.dialect import place_of
-from batchjob.records import CacheShare, Found, FoundRequests, Problem, RowDetail, RowFilter, Snapshot
+from batchjob.records import CacheShare, Problem, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.stores.sqlite import finding, ids, schema
 from batchjob.stores.sqlite.files import check_sides
@@ -53,7 +53,7 @@ def _is_on(writer: dict[str, Any] | None, job: str) -> bool:
     return writer is not None and writer.get("job", job) == job
 
 
-class SqliteReader:
+class SqliteReader(finding.Finder):
     """See ports.StoreReader. The path is a real one: absolute, no links.
 
     Raises:
@@ -304,33 +304,6 @@ class SqliteReader:
         if any(one >= next_ for one, next_ in pairwise(numbers)):
             raise schema.damaged(self.path, "rows out of order")
         return page
-
-    def find_rows(
-        self, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool = False
-    ) -> Found:
-        """See ports.StoreReader.find_rows."""
-        with self._asked() as db:
-            return finding.find_rows(db, job, wanted, beyond=beyond, limit=limit, most=most, backwards=backwards)
-
-    def row(self, job: Job, number: int) -> RowDetail:
-        """See ports.StoreReader.row."""
-        with self._asked() as db:
-            return finding.row(db, job, number)
-
-    def numbers(self, job: Job, keys: Collection[str]) -> dict[str, list[int]]:
-        """See ports.StoreReader.numbers."""
-        found: dict[str, list[int]] = {}
-        given = msgspec.json.encode(list(keys)).decode()
-        for first in range(0, job.rows, finding.KEYS_AT_ONCE):
-            with self._asked() as db:
-                for key, number in finding.keyed_rows(db, job, given, first):
-                    found.setdefault(key, []).append(number)
-        return found
-
-    def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
-        """See ports.StoreReader.row_requests."""
-        with self._asked() as db:
-            return finding.row_requests(db, job, number, beyond=beyond, most=most)
 
     def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:
         """See ports.StoreReader.unfinished_rows."""

@@ -1,0 +1,160 @@
+"""Review: which rows are to be looked at and why, and what a person says of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from batchjob.corrections import log
+from batchjob.corrections.standing import SAMPLE
+from batchjob.scoring.interval import wilson
+from tests.page.client import Page, viewed
+from tests.page.jobs import FILTERED, MARKUP, NEAR, OFF_LIST, ROWS, SCRIPT
+
+if TYPE_CHECKING:
+    from tests.conftest import BatchJob
+
+HAVE_NO_LABEL = len(FILTERED) + len(OFF_LIST)
+
+
+@pytest.fixture
+def page(jobs: BatchJob) -> Iterator[Page]:
+    """The page of jobs that nobody corrected yet."""
+    (jobs.folder / "batchjob.db.corrections").unlink(missing_ok=True)
+    with viewed(jobs) as page:
+        yield page
+
+
+def queued(page: Page, queue: str, job: str = "one") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    told = {"beyond": "0"}
+    while told["beyond"] is not None:
+        told = page.ask("/api/review/rows", job=job, queue=queue, after=told["beyond"])
+        rows += told["rows"]  # type: ignore[arg-type]
+    return rows
+
+
+def counts(told: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    return {queue["name"]: (queue["done"], queue["total"]) for queue in told["queues"]}
+
+
+def test_each_queue_has_the_rows_of_its_reason(page: Page) -> None:
+    assert counts(page.ask("/api/review", job="one")) == {
+        "content_filter": (0, len(FILTERED)),
+        "off_list": (0, len(OFF_LIST)),
+        "near": (0, len(NEAR)),
+        SAMPLE: (0, 100),
+    }
+    assert [row["number"] for row in queued(page, "content_filter")] == list(FILTERED)
+    off_list = queued(page, "off_list")
+    assert [row["number"] for row in off_list] == list(OFF_LIST)
+    assert [(row["answer"], row["label"], row["kind"]) for row in off_list] == [(SCRIPT, None, "off_list")] * 3
+    assert off_list[0]["columns"] == {SCRIPT: SCRIPT}
+    assert [(row["number"], row["answer"]) for row in queued(page, "near")] == [(n, "ALPHA!") for n in NEAR]
+    _, asked = counts(page.ask("/api/review", job="many"))["disagreed"]
+    disagreed = [row["number"] for row in queued(page, "disagreed", "many")]
+    assert len(disagreed) == len(set(disagreed)) == asked > 5
+    story = page.ask("/api/row", job="many", number=disagreed[0])["story"]["requests"]
+    assert [(one["purpose"], one["error"]) for one in story] == [("label", None), ("verify", "asked alone: beta")]
+
+
+def test_what_a_person_says_is_stored_before_it_is_answered_and_can_be_undone(page: Page, jobs: BatchJob) -> None:
+    path = jobs.folder / "batchjob.db.corrections"
+    said = page.say(job="one", row=OFF_LIST[0], label=MARKUP, why="off_list")
+    assert said.status == 200
+    assert counts(said.document)["off_list"] == (1, 3)
+    (stored,) = log.read(path)[0]
+    assert (stored.row, stored.label, stored.before, stored.model, stored.why) == (10, MARKUP, None, None, "off_list")
+    assert stored.who
+    assert [row["number"] for row in queued(page, "off_list")] == list(OFF_LIST[1:])
+    (line,) = page.ask("/api/rows", job="one", after=9)["rows"][:1]
+    assert (line["label"], line["source"]) == (MARKUP, "human")
+    assert [one["label"] for one in page.ask("/api/row", job="one", number=10)["said"]] == [MARKUP]
+    exported = jobs("export", "one", "-o", "-", "--only", "human").out
+    assert [row["id"] for row in csv.DictReader(io.StringIO(exported))] == ["R-10"]
+    page.say(job="one", row=OFF_LIST[0], label=None, why="off_list")
+    assert [row["number"] for row in queued(page, "off_list")] == list(OFF_LIST)
+
+
+def test_the_random_sample_gives_the_accuracy_that_a_recount_gives(page: Page, jobs: BatchJob) -> None:
+    sample: list[dict[str, Any]] = []
+    while left := queued(page, SAMPLE):
+        for row in left:
+            right = row["number"] % 14 != 0  # the person's opinion
+            label = row["label"] if right else "beta"
+            assert page.say(job="one", row=row["number"], label=label, why=SAMPLE).status == 200
+            sample.append({**row, "right": right})
+    numbers = [row["number"] for row in sample]
+    assert len(set(numbers)) == 100
+    assert numbers != sorted(numbers), "it comes in no order"
+    assert not {*numbers} & {*FILTERED, *OFF_LIST}
+    hand = json.loads(jobs("status", "one", "--json").out)["by_hand"]
+    hits = sum(row["right"] for row in sample)
+    expected = wilson(hits, 100)
+    assert expected is not None
+    assert hand["sample"] == {
+        "hits": hits,
+        "n": 100,
+        "share": expected.share,
+        "low": expected.low,
+        "high": expected.high,
+    }
+    low, high = round(100 * expected.low), round(100 * expected.high)
+    assert f"accuracy {hits} % ({low} to {high}), n=100" in jobs("status", "one").out
+    assert (hand["rows"], hand["changed"]) == (100, 100 - hits)
+    assert counts(page.ask("/api/review", job="one"))[SAMPLE] == (100, 100)
+
+
+def test_a_row_of_the_sample_that_was_reviewed_for_another_reason_is_asked_again(page: Page) -> None:
+    first = queued(page, SAMPLE)[0]
+    page.say(job="one", row=first["number"], label="beta", why="near")
+    again = queued(page, SAMPLE)[0]
+    assert (again["number"], again["said"]) == (first["number"], "beta")
+    assert page.ask("/api/review", job="one")["hand"]["sample"] is None, "it came by its reason and not by chance"
+
+
+def test_what_is_no_correction_is_refused_and_nothing_is_stored(page: Page, jobs: BatchJob) -> None:
+    good = {"job": "one", "row": 5, "label": "beta", "why": "near"}
+    wrong = (
+        {"label": "no"},
+        {"row": ROWS + 1},
+        {"job": "x"},
+        {"row": "5"},
+        {"row": 10**30},
+        {"label": None},
+        {"why": 1},
+    )
+    for change in wrong:
+        answer = page.say(**{**good, **change})
+        assert answer.status in (400, 404), change
+        assert answer.document["error"]
+    own = {"Cookie": page.cookie, "Origin": f"http://127.0.0.1:{page.port}"}
+    json_ = {"Content-Type": "application/json"}
+    body = json.dumps(good)
+    for headers in (
+        own,
+        {**own, "Content-Type": "text/plain"},
+        {**own, **json_, "Origin": "http://evil.example"},
+        json_,
+    ):
+        assert page.raw("POST", "/api/say", headers, body).status in (400, 403), headers
+    assert page.raw("POST", "/api/say", {**own, **json_}, "x" * 100_000).status == 413
+    assert page.raw("GET", "/api/say", own).status == 405
+    assert not (jobs.folder / "batchjob.db.corrections").exists()
+
+
+def test_a_correction_that_cannot_be_stored_says_so(page: Page, jobs: BatchJob) -> None:
+    path = jobs.folder / "batchjob.db.corrections"
+    path.symlink_to(jobs.folder / "theirs")
+    answer = page.say(job="one", row=5, label="beta", why="near")
+    assert answer.status == 400
+    assert "is a link" in answer.document["error"]
+    path.unlink()
+    assert page.say(job="one", row=5, label="beta", why="near").status == 200
+    assert os.listdir(jobs.folder).count("theirs") == 0
