@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference readme compat compat-all audit pacing storm storm-large failpoints mutations real bench clean
+.PHONY: run test lint reference readme compat compat-all audit pacing storm storm-proxies storm-large failpoints mutations real bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -61,7 +61,11 @@ pacing: $(READY)
 
 # Many kills against an outside ledger; KILLS, SEED and MODE may be given.
 storm: $(READY)
-	$(BIN)/python -m pytest -m storm -s tests/storm tests/powercut tests/test_hostile.py $(STORM)
+	$(BIN)/python -m pytest -m storm -s tests/storm/test_storm.py tests/powercut tests/test_hostile.py $(STORM)
+
+# Storms behind nginx and HAProxy (Debian: apt-get install nginx-light haproxy); says which of them is missing.
+storm-proxies: $(READY)
+	$(BIN)/python -m pytest -m storm -s -rs tests/storm/test_proxies.py $(STORM)
 
 # Ten million rows, killed while it reads and labels; ROWS may be given.
 storm-large: $(READY)

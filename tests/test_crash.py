@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storm.harness import FINISHED, Blow, Plan, World, finish, see_rival, storm, strike, wait_for
+from storm.harness import (
+    FINISHED,
+    Blow,
+    Plan,
+    World,
+    between_runs,
+    finish,
+    read_all,
+    see_rival,
+    storm,
+    strike,
+    wait_for,
+)
 from storm.oracle import Bill, Exported, Oracle
 
 QUICK = (0.005, 0.02)
@@ -40,6 +52,19 @@ def test_a_job_killed_while_it_reads_its_input_reads_on_where_it_was(tmp_path: P
     with World(tmp_path, plan) as world:
         told = storm(world)
     assert told.objections == []
+
+
+def test_other_settings_forgotten_labels_and_readers_beside_a_kill_harm_no_job(tmp_path: Path) -> None:
+    with World(tmp_path, Plan(11, "settings, hold", 80, ".several", 4, (0.3, 0.3), ())) as world:
+        process = world.spawn(world.arguments("start"))
+        world.runs += 1
+        assert wait_for(lambda: world.endpoint.received() > 0, seconds=20)
+        read_all(world)
+        process.kill()
+        world.ended(process)
+        between_runs(world)
+        finish(world)
+    assert world.oracle.objections == []
 
 
 def test_a_process_stopped_for_longer_than_its_timeout_counts_what_it_did_not_hear(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -67,6 +68,10 @@ class Mode(NamedTuple):
     budget: bool = False  # one that grows from blow to blow
     verify: float = 0.0  # the --verify-sample
     fields: bool = False  # several answers a text
+    settings: bool = False  # others at each run, of those that leave the task as it is
+    between: bool = False  # between two runs labels are forgotten, and failed rows retried
+    formats: bool = False  # the input in any format, or in several files
+    readers: bool = False  # all commands that read, while it runs
 
 
 # Few 429s: each slows the whole job down, as it should, and a storm has to end.
@@ -121,7 +126,22 @@ MODES = {
     "verify": Mode(run=_VERIFIED, verify=_VERIFY),
     "verify, hold": Mode(run=(*_VERIFIED, *_HOLD), verify=_VERIFY, extra="none"),
     "verify, idempotent": Mode(run=_VERIFIED, sandbox=_ONCE, verify=_VERIFY, extra="none"),
+    "settings": Mode(settings=True),
+    "settings, hold": Mode(run=_HOLD, settings=True, extra="none"),
+    "settings, idempotent": Mode(sandbox=_ONCE, settings=True, extra="none"),
+    "settings, duplicates, faults": Mode(sandbox=_FAULTY, copies=5, settings=True),
+    "between, faults": Mode(sandbox=_FAULTY, between=True),
+    "between, duplicates, hold, faults": Mode(run=_HOLD, sandbox=_FAULTY, copies=5, between=True, extra="none"),
+    "between, duplicates, idempotent": Mode(sandbox=_ONCE, copies=5, between=True, extra="none"),
+    "formats": Mode(formats=True),
+    "formats, hold": Mode(run=_HOLD, formats=True, extra="none"),
+    "readers": Mode(readers=True),
+    "readers, many rows, hold": Mode(run=(*_MANY, *_HOLD), readers=True, extra="none"),
+    "all at once, faults": Mode(sandbox=_FAULTY, settings=True, between=True, formats=True, readers=True),
+    "all at once, hold": Mode(run=_HOLD, settings=True, between=True, formats=True, readers=True, extra="none"),
 }
+VARIED = r"^(settings|between|formats|readers|all at once)"
+"""The modes in which more than the blows changes from run to run: MODE, for these alone."""
 
 
 # ---------------------------------------------------------------- what a seed chooses
@@ -165,14 +185,18 @@ def plan_storm(seed: int, mode: str, *, blows: int, rows: int | None = None) -> 
     mean = max(sum(latency) / 2, 0.002)
     # So long that it is still at work when the last blow falls, and no longer.
     wanted = int(min(concurrency / mean, 900) * chance.uniform(0.5, 0.9) * blows)
-    most = 800 if "faults" in mode else 3000  # a job that meets 429s goes slowly
+    # A job that meets 429s goes slowly, and so does one beside many commands.
+    most = 800 if re.search(VARIED, mode) or "faults" in mode else 3000
     rows = rows or min(max(wanted, 200), most) * (2 if MODES[mode].copies > 1 else 1)
     seconds = rows / min(concurrency / mean, 900)
+    suffix = chance.choice((".csv", ".csv.gz", ".jsonl"))
+    if MODES[mode].formats:
+        suffix = random.Random(f"format {seed}").choice(SUFFIXES)
     return Plan(
         seed,
         mode,
         rows,
-        chance.choice((".csv", ".csv.gz", ".jsonl")),
+        suffix,
         concurrency,
         latency,
         tuple(_blow(chance, seconds / blows, first=n == 0) for n in range(blows)),
@@ -346,23 +370,62 @@ LOOSE_WRITINGS = (*WRITINGS[:2], str.upper, lambda text: f"{text}!", lambda text
 """And what makes none loosely: case and closing marks."""
 
 
-def write_input(path: Path, rows: Sequence[tuple[str, str]], *, columns: bool = False) -> None:
-    """The rows in the format that the path's suffix says."""
-    opened = gzip.open if path.suffix == ".gz" else open
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet", ".xlsx", SEVERAL := ".several")
+
+
+def write_input(path: Path, rows: Sequence[tuple[str, str]], *, columns: bool = False) -> list[Path]:
+    """The rows in the format that the path's suffix says; the files that were written."""
     header = ("id", "topic", "text") if columns else ("id", "text")
     records = [(key, *text.split("\n", 1)) if columns else (key, text) for key, text in rows]
+    if path.suffix == SEVERAL:
+        middle = len(rows) // 2
+        return [
+            *write_input(path.with_suffix(".csv"), rows[:middle]),
+            *write_input(path.with_suffix(".2.csv"), rows[middle:]),
+        ]
+    if path.suffix == ".parquet":
+        _write_parquet(path, header, records)
+    elif path.suffix == ".xlsx":
+        _write_workbook(path, header, records)
+    else:
+        _write_lines(path, header, records)
+    return [path]
+
+
+def _write_parquet(path: Path, header: Sequence[str], records: Sequence[tuple[str, ...]]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = dict(zip(header, map(list, zip(*records, strict=True)), strict=True))
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=700)
+
+
+def _write_workbook(path: Path, header: Sequence[str], records: Sequence[tuple[str, ...]]) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for record in (header, *records):
+        sheet.append(record)
+    book.save(path)
+
+
+def _write_lines(path: Path, header: Sequence[str], records: Sequence[tuple[str, ...]]) -> None:
+    opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "wt", newline="", encoding="utf-8") as file:
         if ".jsonl" in path.suffixes:
             file.writelines(json.dumps(dict(zip(header, record, strict=True))) + "\n" for record in records)
         else:
-            csv.writer(file).writerows([header, *records])
+            tab = "\t" if ".tsv" in path.suffixes else ","
+            quoting = csv.QUOTE_MINIMAL if tab == "," else csv.QUOTE_ALL  # without, a line break in a TSV ends the row
+            csv.writer(file, delimiter=tab, quoting=quoting).writerows([header, *records])
 
 
 class Work:
     """A job of a world: its input, the oracle that watches it, and what it said of itself when it was last judged."""
 
-    def __init__(self, name: str, rows: list[tuple[str, str]], input: Path, oracle: Oracle) -> None:
-        self.name, self.rows, self.input, self.oracle = name, rows, input, oracle
+    def __init__(self, name: str, rows: list[tuple[str, str]], inputs: list[Path], oracle: Oracle) -> None:
+        self.name, self.rows, self.inputs, self.oracle = name, rows, inputs, oracle
         self.requests: list[dict[str, Any]] = []
         self.printed = 0
 
@@ -411,8 +474,8 @@ class World:
         sources = ["model", *(["duplicate"] if mode.copies > 1 else []), *(["cache"] if mode.second else [])]
         before = self.works[-1].oracle if self.works else None
         oracle = Oracle(rows, extra=mode.extra, questions=questions, sources=sources, before=before, fields=mode.fields)
-        self.at = Work(name, rows, self.folder / f"{name}{plan.suffix}", oracle)
-        write_input(self.at.input, rows, columns=mode.columns)
+        inputs = write_input(self.folder / f"{name}{plan.suffix}", rows, columns=mode.columns)
+        self.at = Work(name, rows, inputs, oracle)
         self.works.append(self.at)
 
     @property
@@ -440,12 +503,14 @@ class World:
     def arguments(self, command: str, *more: str, concurrency: int | None = None) -> list[str]:
         """A command line that runs the job."""
         name = [self.at.name] if len(self.works) > 1 else []
-        given = {"start": [str(self.at.input)], "resume": name, "retry": name}[command]
+        given = {"start": [*map(str, self.at.inputs)], "resume": name, "retry": name}[command]
         if command == "start":
             given += [] if self.mode.fields else ["--labels-file", str(EXAMPLES / "labels.txt")]
             given += ["--base-url", self.endpoint.url, "--model", "m"]
             given += self.mode.start
         given += ["--rpm", "0", "--concurrency", str(concurrency or self.plan.concurrency), *self.mode.run]
+        if self.mode.settings:
+            given += other_settings(random.Random(f"settings {self.plan.seed} {self.runs}"), self.mode)
         if self.budget is not None:
             given += ["--budget", f"{self.budget:.9f}"]
         return [command, *given, "--db", str(self.database), *more]
@@ -485,10 +550,14 @@ class World:
             self.oracle.object(f"no end within {LONGEST_RUN_SECONDS:g} s: {self.said_by(process).strip()[-300:]}")
             return process.wait()
 
+    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command that reads, from its start to its end."""
+        asked = [*self._command, *command]
+        return subprocess.run(asked, capture_output=True, text=True, cwd=self.folder, timeout=60, check=False)
+
     def status(self) -> dict[str, Any] | None:
         """What `status --json` says; None while there is no job."""
-        asked = [*self._command, "status", self.at.name, "--json", "--db", str(self.database)]
-        answer = subprocess.run(asked, capture_output=True, text=True, cwd=self.folder, timeout=30, check=False)
+        answer = self.ask("status", self.at.name, "--json", "--db", str(self.database))
         if answer.returncode == 0:
             return dict(json.loads(answer.stdout))
         nothing_yet = any(
@@ -562,17 +631,23 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:
 
 @contextlib.contextmanager
 def watched(world: World, *, wanted: bool) -> Iterator[None]:
-    """Another process asks for the status all the while."""
+    """Other processes read all the while: the status, or all that can be read."""
     stopped = threading.Event()
 
     def ask() -> None:
-        while not stopped.is_set():
-            status = world.status()
-            if status is not None:
-                world.oracle.see_status(status)
-            stopped.wait(0.1)
+        try:
+            while not stopped.is_set():
+                status = world.status()
+                if status is not None:
+                    world.oracle.see_status(status)
+                if world.mode.readers:
+                    read_all(world)
+                stopped.wait(0.1)
+        except Exception as error:  # nobody else would hear of it
+            world.oracle.object(f"reading beside it: {type(error).__name__}: {error}")
 
     thread = threading.Thread(target=ask)
+    wanted = wanted or world.mode.readers
     if wanted:
         thread.start()
     try:
@@ -581,6 +656,80 @@ def watched(world: World, *, wanted: bool) -> Iterator[None]:
         stopped.set()
         if wanted:
             thread.join()
+
+
+# ---------------------------------------------------------------- what else changes
+
+
+def other_settings(chance: random.Random, mode: Mode) -> list[str]:
+    """Settings that leave the task as it is; of a flag that is given twice the later counts."""
+    given = {
+        "--concurrency": chance.randint(1, 40),
+        "--rpm": chance.choice((0, 0, 30_000, 120_000)),
+        "--rows-per-request": chance.choice((1, 1, 3, 8)),
+        "--timeout": chance.choice((5, 30, 120)),
+        "--connect-timeout": chance.choice((2, 10)),
+        "--max-attempts": chance.choice((4, 5, 9)),
+        "--max-outage": chance.choice((60, 3600)),
+        "--log-format": chance.choice(("console", "json")),
+    }
+    if mode.extra == "printed":
+        given["--max-tokens"] = chance.choice((32, 64))  # another body, and so another key
+    kept = chance.sample(sorted(given), chance.randint(2, len(given)))
+    return [part for flag in kept for part in (flag, str(given[flag]))]
+
+
+def between_runs(world: World) -> None:
+    """What a user may do while nothing runs: forget labels, and retry what failed."""
+    if world.status() is None:
+        return
+    chance = random.Random(f"between {world.plan.seed} {world.runs}")
+    for command in (("cache", "clear"), ("cache", "prune", "--older-than", "1h"), ("cache", "stats")):
+        if chance.random() < 0.6:
+            code, said = world.run([*command, "--db", str(world.database)])
+            if code != 0:
+                world.oracle.object(f"{' '.join(command)}: exit {code}: {said.strip()[-300:]}")
+    if chance.random() < 0.5 and _possible(world, "retry") == "retry":
+        process = world.spawn(world.arguments("retry"))
+        world.runs += 1
+        world.ended(process)
+        world.see_exit(process, _ends(world))
+    world.judge()
+
+
+NOT_YET = ("no database", "no jobs", "no job is named")
+"""What a command that reads says while there is nothing to read."""
+
+
+def read_all(world: World) -> None:
+    """Each command that reads, while another process works; it succeeds, and its numbers are true."""
+    db, name = ("--db", str(world.database)), world.at.name
+    rows = _heard(world, "jobs", "--json", *db)
+    if rows is not None and [job["job"] for job in json.loads(rows)] != [work.name for work in world.works]:
+        world.oracle.object(f"jobs: {rows[:300]}")
+    labels = ("--labels-file", str(EXAMPLES / "labels.txt"))
+    told = _heard(world, "profile", *map(str, world.at.inputs), *labels, "--json", *db)
+    if told is not None and json.loads(told)["rows"]["total"] != len(world.rows):
+        world.oracle.object(f"profile: {told[:300]}")
+    for command in (
+        ("errors", name, "--json"),
+        ("cache", "stats", "--json"),
+        ("export", name, "--requests", "-o", "-"),
+    ):
+        _heard(world, *command, *db)
+    path = world.folder / "read.jsonl"
+    if _heard(world, "export", name, "--details", "-o", str(path), *db) is not None:
+        world.oracle.see_export(read_export(path), ended_at=time.time(), whole=False)
+
+
+def _heard(world: World, *command: str) -> str | None:
+    """What a command prints; None where it is too early for it."""
+    answer = world.ask(*command)
+    if answer.returncode == 0:
+        return answer.stdout
+    if not any(part in answer.stderr for part in NOT_YET):
+        world.oracle.object(f"{command[0]}, while it runs: exit {answer.returncode}: {answer.stderr.strip()[-300:]}")
+    return None
 
 
 # ---------------------------------------------------------------- blows
@@ -619,7 +768,7 @@ def strike(world: World, blow: Blow) -> dict[str, Any] | None:
     }
     with watched(world, wanted=blow.watch):
         wait_for(lambda: process.poll() is not None or reached[blow.after](), seconds=20)
-        if blow.export and world.database.exists() and process.poll() is None:
+        if blow.export and not world.mode.readers and world.database.exists() and process.poll() is None:
             _export_during(world)
         if blow.rival and process.poll() is None:
             see_rival(world, process)
@@ -803,6 +952,8 @@ def _blow_after_blow(world: World, blows: Sequence[Blow]) -> None:
         if world.mode.budget:
             world.budget = n * share
         status = strike(world, blow)
+        if world.mode.between:
+            between_runs(world)
         if status is not None and status["ingested"]:
             rows = status["rows"]
             if not (rows["pending"] or rows["in_flight"] or rows["failed"]):
