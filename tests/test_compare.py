@@ -150,3 +150,30 @@ def test_kappa_of_two_who_always_say_one_thing_is_unknown() -> None:
     for _ in range(3):
         counts.add(Judged("1", "t", "a", "a", None, None, None))
     assert counts.kappa is None
+
+
+def test_one_of_several_answers_is_compared_and_rows_shown_as_examples_are_left_out(batchjob: BatchJob) -> None:
+    fields = '[[fields]]\nname = "topic"\nlabels = ["card_arrival", "change_pin"]\n'
+    fields += '[[fields]]\nname = "sure"\nkind = "yes_no"\n'
+    (batchjob.folder / "f.toml").write_text(f"sandbox = true\nrpm = 0\nquiet = true\nlimit = 20\n{fields}")
+    assert batchjob("start", str(TICKETS), "--config", "f.toml", "--name", "f").code == 0
+    found = compared(batchjob, "f", "f", "--field", "topic")
+    assert (found["agreement"]["n"], found["agreement"]["share"]) == (20, 1.0)
+    ended = batchjob("compare", "f", "f")
+    assert (ended.code, "name one of them with --field: topic, sure" in ended.err) == (2, True)
+
+    task = (*TASK, "--labels", "card_arrival,change_pin")[2:]
+    write(
+        batchjob.folder / "t.csv",
+        [
+            ["id", "text", "gold"],
+            ["1", "Where is my card?", "card_arrival"],
+            ["2", "My PIN", "change_pin"],
+            ["3", "A card that arrives", "card_arrival"],
+        ],
+    )
+    assert batchjob("start", "t.csv", *task, "--name", "plain").code == 0
+    assert batchjob("start", "t.csv", *task, "--name", "shown", "--new", "--examples", "2", "--gold", "gold").code == 0
+    found = compared(batchjob, "plain", "shown", "--gold", "gold")
+    assert (found["examples"], found["accuracy_a"]["n"]) == (2, 1)
+    assert "2 rows shown to a model as examples" in batchjob("compare", "plain", "shown").out

@@ -78,8 +78,7 @@ def command(
         say(LIST_APPENDED, quiet=settings.quiet)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}", quiet=settings.quiet)
-        return run(plan, key_command, on_end=on_end, as_json=as_json)
-    if plan.changed and plan.before is not None:
+    elif plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
         say(*_what_changed(plan), f"  {paid_again(plan, first, before)}")

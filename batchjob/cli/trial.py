@@ -92,8 +92,6 @@ def command(
     path = database(db, configured=first.gathered.db)
     key_command = api_key_command or first.gathered.key_command
     key = require_key(first.config, key_command)
-    if gold is not None:
-        refuse_fields(first.config, "try-...", "--gold is of one label: batchjob score --field NAME looks at each")
     reader = open_as_set(inputs, first.config)
     wanted = Wanted(rows, "first" if sample == "first" else "random", seed, first.config.limit, gold)
     drawn, works = _drawn(reader, wanted, ways, path)
@@ -135,6 +133,8 @@ def _ways(inputs: Sequence[str], config: str | None, flags: dict[str, Any]) -> l
             chosen = {name: one for name, one in (("model", model), ("prompt_file", prompt)) if one is not None}
             gathered = gather_settings(config, {**flags, **chosen})
             complete(gathered.settings)
+            if gathered.settings.gold is not None:
+                refuse_fields(gathered.settings, "try-...", "--gold is of one label: score --field NAME looks at each")
             name = ", ".join([gathered.settings.model, *([prompt] if prompt else [])])
             ways.append(Way(name, gathered, chosen, _asking(gathered.settings, inputs)))
     return ways

@@ -17,8 +17,9 @@ from batchjob.ports import StoreReader
 from batchjob.scoring.counts import Counts, Judged
 from batchjob.scoring.pairs import Duel, duel
 from batchjob.settings.config import JobConfig
-from batchjob.settings.fields import refuse_fields
 from batchjob.states import Outcome, Purpose
+from batchjob.task.examples import is_example
+from batchjob.task.fields.looked_at import looked_at
 from batchjob.views.compare import Comparison, Side, comparison, side_of
 from batchjob.views.status import settings_of, status_of
 
@@ -43,12 +44,14 @@ class Pair(NamedTuple):
 class Counted:
     """The pairs of two jobs, counted as they go by; b's label stands beside a's as a label beside gold."""
 
-    def __init__(self, a: Job, b: Job, gold: Gold | None) -> None:
+    def __init__(self, a: Job, b: Job, gold: Gold | None, field: str | None) -> None:
         configs = [msgspec.json.decode(job.settings, type=JobConfig) for job in (a, b)]
-        for job, config in zip((a, b), configs, strict=True):
-            refuse_fields(config, job.name, "compare looks at one label: batchjob score --field NAME looks at each")
-        self.agreement = Counts({label for config in configs for label in config.labels})
-        self.unpaired = self.unended = self.unlabelled = 0
+        none_has_fields = not any(config.fields for config in configs)
+        looks = [looked_at(config, field if config.fields or none_has_fields else None) for config in configs]
+        self.agreement = Counts({label for labels, _ in looks for label in labels})
+        self.unpaired = self.unended = self.unlabelled = self.examples = 0
+        self._values = [value for _, value in looks]
+        self._shown = [is_example(config) for config in configs]
         self.asked = [0, 0]
         self._gold = gold
         self._right: Counter[tuple[bool, bool]] = Counter()
@@ -58,6 +61,9 @@ class Counted:
         for a, b in pairs:
             if not (a.ended and b.ended):
                 self.unended += 1
+                continue
+            if any(shown(a.text) for shown in self._shown):
+                self.examples += 1
                 continue
             gold = self._gold.of(a.key, a.rest) if self._gold else ""
             if gold:
@@ -72,20 +78,17 @@ class Counted:
     @property
     def duel(self) -> Duel | None:
         """Who is right where; None without gold."""
-        right = self._right
-        return (
-            duel(*(right[who] for who in ((True, True), (True, False), (False, True), (False, False))))
-            if right
-            else None
-        )
+        sides = ((True, True), (True, False), (False, True), (False, False))
+        return duel(*(self._right[who] for who in sides)) if self._right else None
 
     # ------------------------------------------------------------ pairing
 
     def halves(self, reader: StoreReader, job: Job, which: int) -> Iterator[tuple[int, Half]]:
         """The rows of one of the jobs by number; those that were asked for are counted."""
-        for number, key, text, rest, label, _, state, _, _, _, _, attempts, *_ in reader.export_rows(job):
+        value = self._values[which]
+        for number, key, text, rest, label, _, state, _, _, _, answer, attempts, *_ in reader.export_rows(job):
             self.asked[which] += attempts > 0
-            yield number, Half(key, text, rest, label, state in SCORED_STATES)
+            yield number, Half(key, text, rest, value(label, answer), state in SCORED_STATES)
 
     def by_number(self, reader: StoreReader, a: Job, b: Job) -> Iterator[Pair]:
         """The rows of two jobs of one input. One whose text has changed in between has no counterpart."""
@@ -122,18 +125,25 @@ class Counted:
 
 
 def compare(
-    reader: StoreReader, a: Job, b: Job, *, gold: Gold | None = None, disagreements: str | None = None
+    reader: StoreReader,
+    a: Job,
+    b: Job,
+    *,
+    gold: Gold | None = None,
+    field: str | None = None,
+    disagreements: str | None = None,
 ) -> Comparison:
     """Compare two jobs.
 
     Args:
         gold: the right labels, of the rows of a.
+        field: whose values are looked at, where a job has several answers for each row.
         disagreements: a file for the rows on which they differ; its format is that of its suffix.
 
     Raises:
-        SettingError: that file is one that is needed.
+        SettingError: that file is one that is needed, or there is no such field.
     """
-    counted, same_input = Counted(a, b, gold), a.source.place == b.source.place
+    counted, same_input = Counted(a, b, gold, field), a.source.place == b.source.place
     pairs = counted.by_number(reader, a, b) if same_input else counted.by_text(reader, a, b)
     differing = counted.differing(pairs)
     if disagreements is None:
@@ -153,6 +163,7 @@ def compare(
         unpaired=counted.unpaired,
         unended=counted.unended,
         unlabelled=counted.unlabelled,
+        examples=counted.examples,
     )
 
 

@@ -28,6 +28,9 @@ from batchjob.task.asked import prompt_of
 from batchjob.task.columns import column_reader
 from batchjob.task.fields.looked_at import looked_at
 from batchjob.views.report.content import Crosstab, Seen, report_of
+from batchjob.views.report.html import html
+from batchjob.views.report.markdown import markdown
+from batchjob.views.report.parts import Report
 from batchjob.views.status import settings_of, status_of
 
 FORMS = (".html", ".htm", ".md")
@@ -63,12 +66,8 @@ def write_report(
         SettingError: there is no such column or form, or the file is one that is needed.
         BatchjobError: it cannot be written.
     """
-    form = Path(output).suffix.lower()
-    if output != "-" and form not in FORMS:
-        raise SettingError(f"-o {output}: a report is HTML or Markdown: name a file that ends in .html or .md")
     check_export(reader, job, "-o", output)
-    if output != "-":
-        check_target(Path(output))
+    written = _form(output)
     snapshot, standing = reader.snapshot(job.name), Corrections(reader.url).of(job.uid)
     config, corrected = settings_of(snapshot), _corrected(reader, snapshot, standing)
     look = _look(config, corrected, standing, field, wanted=bool(by or gold))
@@ -83,12 +82,23 @@ def write_report(
         now=time.time(),
         texts=texts,
     )
-    if form == ".md":
-        from batchjob.views.report.markdown import markdown as written
-    else:
-        from batchjob.views.report.html import html as written
     with opened(output) as file:
         file.write(written(report))
+
+
+def _form(output: str) -> Callable[[Report], bytes]:
+    """What writes a report in the form that a path is named for.
+
+    Raises:
+        SettingError: there is none.
+        BatchjobError: no file can be written there.
+    """
+    form = Path(output).suffix.lower()
+    if output != "-" and form not in FORMS:
+        raise SettingError(f"-o {output}: a report is HTML or Markdown: name a file that ends in .html or .md")
+    if output != "-":
+        check_target(Path(output))
+    return markdown if form == ".md" else html
 
 
 def _corrected(reader: StoreReader, snapshot: Snapshot, standing: Mapping[int, Standing]) -> Snapshot:

@@ -53,6 +53,7 @@ class Comparison(Value, frozen=True):
     unpaired: int  # rows of either that the other has not
     unended: int  # pairs that at least one has not labelled yet
     unlabelled: int  # pairs of which at least one failed
+    examples: int  # pairs whose text a model was told with its label
     agreement: Share | None  # of pairs with two labels
     kappa: float | None
     gold: str | None
@@ -93,6 +94,7 @@ def comparison(
     unpaired: int,
     unended: int,
     unlabelled: int,
+    examples: int,
 ) -> Comparison:
     """The document of two sides and their pairs."""
     judged = 0 if duel is None else duel.both + duel.only_a + duel.only_b + duel.neither
@@ -103,6 +105,7 @@ def comparison(
         unpaired=unpaired,
         unended=unended,
         unlabelled=unlabelled,
+        examples=examples,
         agreement=agreement.accuracy,
         kappa=agreement.kappa,
         gold=gold,
@@ -186,6 +189,7 @@ def _left_out_lines(found: Comparison) -> Iterator[str]:
     left = {
         "not labelled yet by both": found.unended,
         "failed in one or both, with no label to compare": found.unlabelled,
+        "shown to a model as examples": found.examples,
         "in one of the two alone": found.unpaired,
     }
     told = "; ".join(f"{counted(rows, 'row')} {what}" for what, rows in left.items() if rows)
