@@ -75,7 +75,7 @@ def review_page(reader: StoreReader, corrections: Corrections, name: str) -> Rev
     snapshot = reader.snapshot(name)
     config, status, standing = settings_of(snapshot), status_of(snapshot), corrections.of(snapshot.job.uid)
     return ReviewPage(
-        queues=tuple(_queues(snapshot, status, standing)),
+        queues=tuple(_queues(snapshot, status, standing)) if config.labels else (),
         labels=tuple(config.labels),
         descriptions=dict(config.descriptions),
         frequent=tuple(sorted(config.labels, key=lambda label: -status.labels.get(label, 0))),

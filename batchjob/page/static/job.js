@@ -11,7 +11,7 @@ export function Job({ job, live }) {
   const { status } = page, busy = isBusy(status.state);
   return html`<section aria-labelledby="h">
     <div class="head"><${Heading}><span id="h">${job}</span></${Heading}><${JobState} state=${status.state} more=${busy && status.started_at ? ` since ${clock(status.started_at)}` : ""}/>
-      <p>Gives one of ${counted(page.labels.length, "label")} to each row of <span class="mono">${status.input}</span>, by <b>${page.model}</b>.</p></div>
+      <p>${page.labels.length ? `Gives one of ${counted(page.labels.length, "label")} to each row of` : "Gives several answers to each row of"} <span class="mono">${status.input}</span>, by <b>${page.model}</b>.</p></div>
     <${Lost} ...${live}/>
     <${Notices} page=${page}/>
     <${Progress} job=${job} page=${page}/>

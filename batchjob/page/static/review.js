@@ -26,7 +26,7 @@ export function Review({ job, query }) {
   useEffect(() => { if (queue && !named) go(address(jobPath(job, "review"), { queue: queue.name }), { replace: true }); }, [queue, named]);
   return html`<section aria-labelledby="h"><div class="head"><${Heading}><span id="h">Review</span></${Heading}><span class="mid">What the job said is always kept.</span></div>
     <${Lost} trouble=${trouble} at=${null}/>
-    ${!page ? !trouble && html`<${Waiting}/>` : !queue ? html`<div class="empty"><p>There is nothing to review yet</p><p class="mid">The random sample is drawn when the input is read to its end and rows have labels.</p></div>`
+    ${!page ? !trouble && html`<${Waiting}/>` : !queue ? html`<div class="empty"><p>There is nothing to review${page.labels.length ? " yet" : ""}</p><p class="mid">${!page.labels.length ? "This job gives several answers a row, and only labels are reviewed here." : "The random sample is drawn when the input is read to its end and rows have labels."}</p></div>`
     : html`<${Work} key=${queue.name} job=${job} queue=${queue} page=${page} setPage=${setPage}/>`}</section>`;
 }
 const left = queue => queue.total === null || queue.done < queue.total;
