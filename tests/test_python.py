@@ -109,6 +109,26 @@ def sent(job: bj.Job) -> int:
     return job.status()["requests"]["sent"]
 
 
+# ---------------------------------------------------------------- what the package offers
+
+
+def test_the_names_that_are_offered_are_lazy_and_documented() -> None:
+    code = (
+        "import sys, batchjob; print(sorted({name.partition('.')[0] for name in sys.modules} & {'msgspec', 'aiohttp'}))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "[]\n"
+    guide = (ROOT / "docs" / "guides" / "python.md").read_text(encoding="utf-8")
+    for kind, prefix in ((bj.Job, "job."), (bj.Database, "db."), (bj.Table, ".")):
+        for name in [name for name in vars(kind) if not name.startswith("_")]:
+            assert getattr(kind, name).__doc__, f"{kind.__name__}.{name}"
+            assert f"{prefix}{name}" in guide, f"{kind.__name__}.{name}"
+    assert dir(bj) == bj.__all__
+    assert all(getattr(bj, name) for name in bj.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'lable'"):
+        _ = bj.lable
+
+
 # ---------------------------------------------------------------- what goes in, what comes out
 
 
@@ -199,6 +219,7 @@ def test_a_list_goes_on_behind_its_limit_also_where_a_column_was_added_meanwhile
     [
         (7, "data is a int"),
         ([], "no rows"),
+        ("Where is my card?", "there is no file Where is my card.; check the path, or give texts in a list"),
         (["a", {"text": "b"}], "row 2: it is a dict and not a text"),
         ([{"text": "b"}, 5], "row 2: it is a int and not a dict"),
         ([{"title": "b"}, {"words": "c"}], "data has no column text or body; its columns are: title, words"),
@@ -216,6 +237,10 @@ def test_a_setting_that_is_unknown_is_answered_by_the_nearest() -> None:
     with pytest.raises(SettingError, match=r"no setting 'api_kee'\. Did you mean 'api_key'\?") as told:
         bj.label(TEXTS, api_kee="sk-geheim")
     assert "geheim" not in str(told.value)
+    with pytest.raises(bj.BatchjobError, match=r"no API key for .* Or give it as api_key"):
+        bj.label(TEXTS, labels=LABELS, base_url="https://host.example/v1", model="m")
+    with pytest.raises(SettingError, match="output is '-'"):
+        labelled(TEXTS, output="-")
     with pytest.raises(SettingError, match=r"no endpoint: give base_url https://host/v1 .* sandbox=True"):
         bj.label(TEXTS, labels=LABELS)
 
@@ -438,6 +463,8 @@ async def test_a_call_where_a_loop_runs_leaves_the_process_as_it_is_during_and_a
     while not in_flight("other.db"):
         await asyncio.sleep(0.02)
     during = process_state()
+    with pytest.raises(JobBusy, match=f"process {os.getpid()} is working on job 'data'"):
+        labelled(TEXTS, db="other.db")
     assert labelled(TEXTS).labels == LABELS  # right here, in the loop's own thread
     assert len((await task).labels) == 20
     assert during == before

@@ -20,11 +20,13 @@ def input_of(data: Any) -> Input:
 
     Raises:
         SettingError: it is none.
-        InputError: a row of a list is neither a text nor a dict.
+        InputError: there is no such file, or a row of a list is neither a text nor a dict.
     """
     if isinstance(data, str | os.PathLike):
         if os.fspath(data) == "-":
             raise SettingError("data is '-': give the path of a file, or the texts themselves in a list")
+        if not os.path.lexists(data):
+            raise InputError(f"there is no file {os.fsdecode(data)}; check the path, or give texts in a list")
         return [os.fsdecode(data)]
     library, kind = type(data).__module__.partition(".")[0], type(data).__name__
     if library in ("pandas", "polars") and kind == "Series":

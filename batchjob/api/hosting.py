@@ -128,8 +128,9 @@ def host(plan: Plan, *, key: str | None, key_command: str | None, shown: Shown) 
         format=config.log_format, file=config.log_file, quiet=True, terminal=cast(TextIO, lines), coloured=False
     )
     hosted = _Host(plan, key, key_command, log)
-    threading.Thread(target=hosted.work, name="batchjob", daemon=True).start()
+    thread = threading.Thread(target=hosted.work, name="batchjob", daemon=True)
     try:
+        thread.start()
         _wait(hosted, shown, lines)
     except BaseException:
         hosted.leave()
@@ -156,9 +157,10 @@ def _wait(hosted: _Host, shown: Shown, lines: Lines) -> None:
 
 def _show(hosted: _Host, shown: Shown, lines: Lines) -> None:
     while not hosted.done.wait(TICK_SECONDS):
-        shown.say(lines.taken())
-        if hosted.live is not None:
-            shown.paint(line_of(hosted.live))
+        with contextlib.suppress(Exception):  # what is shown is never worth the job
+            shown.say(lines.taken())
+            if hosted.live is not None:
+                shown.paint(line_of(hosted.live))
 
 
 def _most_in_flight(config: JobConfig) -> int | None:

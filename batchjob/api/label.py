@@ -11,6 +11,7 @@ from batchjob.api.job import Job
 from batchjob.api.running import carry_out, key_for
 from batchjob.api.settings import asked
 from batchjob.api.words import errors_in_python
+from batchjob.errors import SettingError
 from batchjob.files import real_path
 from batchjob.inputs.memory import Held
 from batchjob.jobs import plans
@@ -44,7 +45,7 @@ def label(
         db: the database file, which keeps every row and label.
         api_key: is sent and never stored; without, the variables that the command reads.
         progress: one line that updates, and the end; False says nothing at all.
-        new: a new job, though there is one of this input and question: its rows are paid for again.
+        new: a new job in any case, also where that pays for rows that another one has labelled.
         append: go on with the rows by which a file has grown.
         settings: any other setting (docs/reference/settings.md): `sandbox=True`, `budget=5.0` (USD), `rpm=600`
             (requests a minute), `prompt=...`, `config="job.toml"` for a file with settings.
@@ -65,6 +66,8 @@ def label(
         named = {"labels": _in_order(labels), "model": model, "base_url": base_url, **settings}
         config, files, key_command = asked(named)
         config, input = plans.complete(config), input_of(data)
+        if config.output == "-":
+            raise SettingError("output is '-': name a file, or read the labels of the job")
         key = key_for(config, api_key, key_command)
         plan = plans.plan_start(input, config, db=place, new=new, append=append, beside=files)
         if plan.refusal:
@@ -77,4 +80,4 @@ def _in_order(labels: Any) -> Any:
     """Labels as a list, whatever gives them in an order of its own; a text, a set and a dict are seen to elsewhere."""
     if labels is None or isinstance(labels, str | Mapping | set | frozenset):
         return labels
-    return list(labels)
+    return [str(one) if isinstance(one, str) else one for one in labels]  # numpy has texts of a kind of its own

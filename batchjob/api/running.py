@@ -26,7 +26,10 @@ def key_for(config: JobConfig, given: str | None, key_command: str | None) -> st
         SettingError: it cannot be one. It is not told.
     """
     if given is None:
-        return require_key(config, key_command)
+        try:
+            return require_key(config, key_command)
+        except BatchjobError as error:
+            raise type(error)(f"{error}. Or give it as api_key") from None
     if not isinstance(given, str) or not given.strip() or key_problem("api_key", given.strip()):
         raise SettingError("api_key is no key: give it as a text, as the provider wrote it")
     return None if config.base_url == SANDBOX_URL or auth_of(config) == "none" else given.strip()
