@@ -113,6 +113,7 @@ class Row(Value, frozen=True):
     others: tuple[str, ...] = ()  # what it has in the other columns that the prompt uses: see task.prompt
     put_back: bool = False  # by the user, though its text may have been paid for
     answer: str | None = None  # that was paid for and gave no label
+    first: str | None = None  # what the first model made of it (JSON), where the second one is asked
 
 
 class Unheard(Value, frozen=True):
@@ -255,6 +256,7 @@ class RowResult(Value, frozen=True):
     known_by: int | None = None  # the lost request it is to be known by, where that is not the one it went out in
     matched: Matched | None = None  # of a label the model gave
     confidence: float | None = None  # 0 to 1, how sure the model was of it; None: not known
+    first: str | None = None  # the row is the second model's from here on: see Row
 
 
 class Remembered(Value, frozen=True):
@@ -307,6 +309,7 @@ class Settle(Value, frozen=True):
     remember: tuple[Remembered, ...] = ()
     agreed: bool | None = None  # of a request that verifies: whether the label was the same
     odd_usage: str | None = None
+    second: bool = False  # of a request to the second model
 
 
 class Skip(Value, frozen=True):

@@ -80,6 +80,7 @@ class Source(StrEnum):
     RULE = "rule"
     FALLBACK = "fallback"
     HUMAN = "human"
+    SECOND = "second"  # the second model, where the first one gave none or was unsure
 
 
 class Outcome(StrEnum):
@@ -102,6 +103,7 @@ class Purpose(StrEnum):
     """What a request is for."""
 
     LABEL = "label"
+    SECOND = "second"  # the same, of the second model
     VERIFY = "verify"  # a row that has a label is asked once more, to compare; nothing of the row changes
 
 

@@ -220,6 +220,7 @@ def test_the_settings_that_decide_are_these() -> None:
     assert set(deciding()) == {
         *("base_url", "model", "labels", "fallback", "prompt", "temperature", "rules", "routes"),
         *("text_column", "encoding", "thinking", "params", "models", "descriptions", "examples", "fields"),
+        *("second_model", "second_below"),
     }
 
 

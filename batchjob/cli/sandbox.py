@@ -70,6 +70,7 @@ def _parse_labels(context: click.Context, parameter: click.Parameter, given: str
 )
 @click.option("--poison", metavar="REGEX", help="Rows that match always get the --poison-fault.")
 @click.option("--poison-fault", metavar="KIND", default="content_filter", show_default=True, help="See --fault.")
+@click.option("--poison-model", metavar="NAME", help="Only where this model is asked.  [default: any]")
 @click.option("--require-key", "api_key", metavar="KEY", help="Refuse any other API key. A toy key: it is visible.")
 @click.option("--model", "models", multiple=True, help="Refuse any other model. Repeatable.")
 @click.option("--labels", default="", callback=_parse_labels, help="Labels where a prompt lists none: a,b,c.")

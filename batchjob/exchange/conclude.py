@@ -196,6 +196,8 @@ def _remember(key: Key, result: RowResult, *, loose: bool = False) -> Remembered
     """A label, or an answer off the list, which others may have a label or a fallback for."""
     if result.source is Source.MODEL and result.label is not None:
         return Remembered(key, result.label, False, loose=loose)
+    if result.source is Source.SECOND and result.label is not None:
+        return Remembered(key, result.label, False, loose=loose)
     over = result.event is Event.COMPLETE or (
         result.event is Event.FAIL and plain_kind(result.error_kind or "") in PARTIAL
     )
@@ -274,7 +276,11 @@ def _part(parcel: Parcel, results: tuple[RowResult, ...], places: list[int], los
     """The rows at these places as a parcel, with the attempts they have had by now."""
     rows = [
         msgspec.structs.replace(
-            parcel.rows[at], attempts=results[at].attempts, paid=results[at].paid, answer=results[at].answer
+            parcel.rows[at],
+            attempts=results[at].attempts,
+            paid=results[at].paid,
+            answer=results[at].answer,
+            first=results[at].first or parcel.rows[at].first,
         )
         for at in places
     ]

@@ -39,8 +39,14 @@ class Exchange(Value, frozen=True):
             self.body_digest,
             parcel.lost,
             self.reserved,
-            Purpose.LABEL if parcel.verifies is None else Purpose.VERIFY,
+            _purpose(parcel),
         )
+
+
+def _purpose(parcel: Parcel) -> Purpose:
+    if parcel.verifies is not None:
+        return Purpose.VERIFY
+    return Purpose.LABEL if parcel.rows[0].first is None else Purpose.SECOND
 
 
 def client_key(prefix: str, number: int, lost: LostRequest | None, body_digest: int) -> str:

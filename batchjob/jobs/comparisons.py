@@ -176,7 +176,7 @@ def side_by_itself(reader: StoreReader, job: Job, asked: int) -> tuple[Side, Job
     """What a job costs and how long its requests take, and its settings. `asked`: its rows that went out in one."""
     milliseconds = Lengths()
     for _, _, _, _, purpose, _, sent_at, ended_at, outcome, *_ in reader.requests(job):
-        if outcome == Outcome.ANSWERED and purpose == Purpose.LABEL:
+        if outcome == Outcome.ANSWERED and purpose != Purpose.VERIFY:
             milliseconds.add(max(round(1000 * (ended_at - sent_at)), 0))
     found: dict[str, Any] = milliseconds.document()
     snapshot = reader.snapshot(job.name)

@@ -29,7 +29,7 @@ from batchjob.ports import Endpoint, Store
 from batchjob.providers.dialect import Learned, dialect_of, differences, learned_of, place_of, tells_cost
 from batchjob.providers.table import provider_of
 from batchjob.run.online import Runner
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import JobState
 from batchjob.stores import open_reader, open_store
@@ -154,7 +154,7 @@ async def run(
 def _tell_dialects(config: JobConfig, learned: Mapping[str, Learned], log: Logger) -> None:
     """Say in what requests differ from OpenAI's own form, and who says so."""
     provider = provider_of(config.base_url, config.provider).name
-    for model in dict.fromkeys((config.model, *(route.model for route in config.routes))):
+    for model in models_of(config):
         if how := differences(dialect_of(config, model, learned.get(model))):
             log.info("asked_as", provider=provider or "unknown", model=model, how=how)
 

@@ -19,7 +19,7 @@ import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.money.cost import PICO, KnownPrice
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.tables import Price
 
@@ -118,7 +118,7 @@ def prices_of(config: JobConfig, *, told: bool = False) -> dict[str, KnownPrice 
     Raises:
         SettingError: there is a budget, and no price for one of them.
     """
-    models = (config.model, *(route.model for route in config.routes))
+    models = models_of(config)
     if config.base_url == SANDBOX_URL and not config.prices and config.price is None:
         return dict.fromkeys(models, FREE)
     prices = {model: price_for(config.base_url, model, config.prices) for model in models}

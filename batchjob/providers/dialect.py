@@ -14,7 +14,7 @@ import msgspec
 from batchjob.errors import SettingError
 from batchjob.model import Value
 from batchjob.providers.table import Level, ModelFacts, Provider, provider_of
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.pairs import OMIT, merged
 
 USUAL_FIELD = "max_tokens"
@@ -132,7 +132,7 @@ def check_dialects(config: JobConfig) -> None:
         SettingError: nobody knows how; the text says what to give.
     """
     provider = provider_of(config.base_url, config.provider)
-    for model in dict.fromkeys((config.model, *(route.model for route in config.routes))):
+    for model in models_of(config):
         levels = provider.of_model(model).thinking or {}
         if config.thinking not in (None, "default", *levels):
             who = f"{provider.name} for {model}" if provider.name else f"the endpoint at {config.base_url}"

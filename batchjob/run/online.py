@@ -14,12 +14,13 @@ from math import inf
 import msgspec
 
 from batchjob.errors import DiskFull
-from batchjob.exchange.conclude import Over, conclude
+from batchjob.exchange.conclude import Conclusion, Over, conclude, results_of
 from batchjob.exchange.decide import ANSWERED, PAID_KINDS, Decision, Next
 from batchjob.exchange.exchange import Exchange, client_key, digest_of
 from batchjob.exchange.fields import field_results
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
+from batchjob.exchange.second import Seconded
 from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
 from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Outage, Parcel, Reply, Run
@@ -38,7 +39,7 @@ from batchjob.run.supply import Supply
 from batchjob.run.telling import Telling
 from batchjob.run.turnstile import Turnstile
 from batchjob.run.understanding import Understanding
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.failures import Failures
 from batchjob.states import Outcome, State, plain_kind
 from batchjob.task.asked import prompt_of
@@ -81,7 +82,7 @@ class Runner:
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._telling, self._terms = Telling(log), Terms.of(config)
-        self._concluded = partial(conclude, read=field_results) if config.fields else conclude
+        self._concluded = _concluding(config)
         prompt = prompt_of(config, job.source)
         self._questions = Questions(config, prompt, endpoint, budget, learned)
         self._spending = Spending(budget, self._questions)
@@ -101,6 +102,7 @@ class Runner:
             learned=learned,
         )
         self._adapting = Adapting(config, self._questions, self._supply, store, wall=wall, log=log)
+        self._several_models = len(models_of(config)) > 1
         self._gate = Gate(config, heard=run.heard, fresh=not run.labelled and not retries, now=clock())
         self._alike = AlikeFailures(labelled=run.labelled)
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
@@ -230,7 +232,7 @@ class Runner:
         parcel = supply.next_parcel(now)
         if parcel is None:
             return None if supply.exhausted and not gate.in_flight else supply.seconds_to_next(now)
-        if self._config.routes and self._adapting.waits(parcel.model):
+        if self._several_models and self._adapting.waits(parcel.model):
             return inf
         if not self._spending.affords(parcel):
             if gate.in_flight:
@@ -394,3 +396,11 @@ class Runner:
     def pacing(self) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
         return self._gate.describe(self._clock())
+
+
+def _concluding(config: JobConfig) -> Callable[..., Conclusion]:
+    """How exchanges are concluded: with one label a row, or with fields, or with a second model."""
+    read = field_results if config.fields else results_of
+    if config.second_model is not None:
+        return Seconded(config, read).conclude
+    return partial(conclude, read=read) if config.fields else conclude

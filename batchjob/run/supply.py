@@ -18,8 +18,8 @@ from batchjob.ports import Store
 from batchjob.providers.dialect import Learned
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.twins import Twins
-from batchjob.settings.config import JobConfig
-from batchjob.shortcuts import FieldWalk, Walk
+from batchjob.settings.config import JobConfig, models_of
+from batchjob.shortcuts import walk_of
 from batchjob.shortcuts.case import Case
 from batchjob.task.prompt import Prompt
 
@@ -52,10 +52,9 @@ class Supply:
         self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
         self._prompt = prompt
-        walk = FieldWalk if config.fields else Walk
-        self._walk = walk(config, job.source, prompt, job, asks_the_same=asks_the_same, learned=learned)
+        self._walk = walk_of(config)(config, job.source, prompt, job, asks_the_same=asks_the_same, learned=learned)
         hold = config.on_unconfirmed == "hold"
-        self._models = {config.model, *(route.model for route in config.routes)}
+        self._models = frozenset(models_of(config))
         self._twins = Twins(job.name, dedupe=config.dedupe != "off", cache=config.cache, hold=hold)
         self._knows_unheard = not self._twins.holds
 

@@ -155,7 +155,8 @@ class SandboxApp:
 
     def _fault(self, task: Task) -> Fault | None:
         try:
-            if self._poison is not None and any(map(self._poison.found_in, task.texts)):
+            meant = self._settings.poison_model in (None, task.model)
+            if self._poison is not None and meant and any(map(self._poison.found_in, task.texts)):
                 return FAULTS[self._settings.poison_fault]
         except PatternTimeout as error:
             raise Refusal(500, f"{error} takes too long on this text", type="server_error") from None

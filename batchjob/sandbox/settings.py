@@ -32,6 +32,7 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_seconds: float = 1.0  # what the faults 429 and 503 ask for
     poison: str | None = None  # a row that matches this gets poison_fault, always
     poison_fault: str = "content_filter"
+    poison_model: str | None = None  # only where this model is asked
     seed: int = 0  # of chance: faults and latency
     idempotent: bool = False  # a repeated Idempotency-Key replays the answer and is not billed
     remembered_keys: int = 100_000

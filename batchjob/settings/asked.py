@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from batchjob.settings.declared import ALWAYS, About, Because, Decides
 from batchjob.settings.endpoint import EndpointSettings
-from batchjob.settings.tables import Count, Example, Field, Length, OfModel, Route, Rule
+from batchjob.settings.tables import Count, Example, Field, Length, OfModel, Route, Rule, Share
 
 
 class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -102,6 +102,23 @@ class TaskSettings(EndpointSettings, msgspec.Struct, frozen=True, forbid_unknown
         About("task", "Another number draws other examples."),
         Because("what it draws is in the examples, which do", then="by the examples that are drawn"),
     ] = 0
+    second_model: Annotated[
+        str | None,
+        About(
+            "task",
+            "Model that is asked where --model left a row off the list, failed on it, or was unsure.",
+            "NAME",
+            "none",
+            "large-model",
+            commands=ALWAYS,
+        ),
+        Decides(),
+    ] = None
+    second_below: Annotated[
+        Share,
+        About("task", "Confidence below which it is asked; needs --confidence.", "SHARE", commands=ALWAYS),
+        Decides(),
+    ] = 0.6
     temperature: Annotated[
         float,
         Meta(ge=0, le=2),

@@ -51,11 +51,20 @@ def check(config: JobConfig) -> JobConfig:
     allowed_of(config.allow_failed, 0)
     if not config.model:
         raise SettingError("no model: give --model NAME, as your endpoint calls it")
+    _check_second(config)
     check_params(config.params, "params")
     for model, own in config.models.items():
         check_params(own.params, f'models."{model}".params')
     check_headers(config.headers)
     return config
+
+
+def _check_second(config: JobConfig) -> None:
+    """See that a second model is another one, and that there is what it goes by."""
+    if config.second_model is not None and config.second_model.strip() in ("", config.model):
+        raise SettingError("--second-model: name another model than --model, as your endpoint calls it")
+    if config.second_below != JobConfig().second_below and not (config.second_model and config.confidence):
+        raise SettingError("--second-below is for --second-model with --confidence: give both, or leave it out")
 
 
 def address_problem(base_url: str) -> str:

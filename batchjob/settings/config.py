@@ -18,7 +18,7 @@ from batchjob.errors import SettingError
 from batchjob.settings.asked import TaskSettings
 from batchjob.settings.declared import RUNS, START, About, Because, Decides, declared
 from batchjob.settings.pairs import READERS, merged
-from batchjob.settings.tables import Amount, Count, Length, Price
+from batchjob.settings.tables import Amount, Count, Length, Price, Share
 
 OTHER_ROWS = "refused for rows that are read: add --new"
 
@@ -37,7 +37,6 @@ DEEPEST = 50
 Tries = Annotated[int, Meta(ge=1, le=100)]
 Positive = Annotated[float, Meta(gt=0)]
 Status = Annotated[int, Meta(ge=500, le=599)]
-Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class JobConfig(TaskSettings, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -253,6 +252,12 @@ class JobConfig(TaskSettings, msgspec.Struct, frozen=True, forbid_unknown_fields
         About("output", "Append the log, with every detail, to this file.", "FILE", "stderr", "batchjob.log"),
         Because("it is for who watches"),
     ] = None
+
+
+def models_of(config: JobConfig) -> tuple[str, ...]:
+    """The models that a job may ask, each once: the one that is set first."""
+    second = () if config.second_model is None else (config.second_model,)
+    return tuple(dict.fromkeys((config.model, *(route.model for route in config.routes), *second)))
 
 
 @cache

@@ -10,6 +10,7 @@ from msgspec import Meta
 from batchjob.settings.declared import Column
 
 Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Length = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0)]
 

@@ -73,7 +73,7 @@ class Walk:
         self._routes = Routes(config.routes, config.model)
         self._source, self._prompt = source, prompt
         question = Task.of(config).question
-        self._config, self._question = config, question
+        self._config, self._question, self._asks_the_same = config, question, asks_the_same
         self._keys: Keys | None = None
         if terms.dedupe or terms.cache:
             self.learn(learned or {})
@@ -163,6 +163,29 @@ class FieldWalk(Walk):
         """See Walk.by_text."""
         done, left = super().by_text(cases, found)
         return done, [_carrying(case, found) for case in left]
+
+
+class SecondWalk(Walk):
+    """The same with a second model: what is its turn is asked of it, and known by what the first was asked."""
+
+    def asking(self, row: Row, model: str | None = None) -> Case:
+        """See Walk.asking."""
+        if row.first is None:
+            return super().asking(row, model)
+        if not self._asks_the_same:  # the model that is set now has not been asked
+            return super().asking(msgspec.structs.replace(row, first=None))
+        return msgspec.structs.replace(super().asking(row), model=self._config.second_model or "")
+
+
+class FieldSecondWalk(FieldWalk, SecondWalk):
+    """Both."""
+
+
+def walk_of(config: JobConfig) -> type[Walk]:
+    """The walk of a job with these settings."""
+    if config.second_model is not None:
+        return FieldSecondWalk if config.fields else SecondWalk
+    return FieldWalk if config.fields else Walk
 
 
 def _carrying(case: Case, found: Mapping[Key, Remembered]) -> Case:

@@ -25,9 +25,10 @@ remembered by this one."""
 
 QUESTION = (
     *("base_url", "labels", "descriptions", "fields", "examples", "prompt"),
-    *("temperature", "thinking", "params", "models"),
+    *("temperature", "thinking", "params", "models", "second_model", "second_below"),
 )
-"""The settings a request's body and address come from, besides the model, which each row may have another of."""
+"""The settings a request's body and address come from, besides the model, which each row may have another of; and the
+second model, whose answers are remembered under what the first was asked."""
 
 NO_ANSWER = frozenset(
     {

@@ -303,6 +303,8 @@ def estimate_lines(outlook: Outlook, estimates: Sequence[Estimate], config: JobC
         f"{limit:,.0f} {what} a minute" for limit, what in ((config.rpm, "requests"), (config.tpm, "tokens")) if limit
     ]
     pace = [*quotas, f"{config.concurrency} requests at once that take a second each"]
+    if config.second_model is not None:
+        lines.append(f"second    rows that are left to {printable(config.second_model)} are not reckoned in")
     return [*lines, f"rests on  {', '.join(pace)}; tokens reckoned from characters; nothing sent twice"]
 
 

@@ -104,7 +104,7 @@ def _go_on(status: Status, config: JobConfig, flag: str) -> str:
 
 def _enough(status: Status, config: JobConfig) -> str:
     """A budget for the rows that are left, by what those before have cost: a fifth more, in two digits."""
-    asked = status.sources[Source.MODEL] + status.sources[Source.FALLBACK]
+    asked = sum(status.sources[source] for source in (Source.MODEL, Source.SECOND, Source.FALLBACK))
     if not asked or not status.cost.usd or config.budget is None:
         return "USD"
     whole = status.cost.usd * (1 + 1.2 * status.rows.unfinished / asked)

@@ -11,7 +11,7 @@ from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.providers.dialect import dialect_of, differences, learned_of
 from batchjob.records import Problem, Snapshot
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.failures import Failures
 from batchjob.states import JobState, Matched, Outcome, Source, State, fields_of
 from batchjob.views.by_hand import ByHand
@@ -98,6 +98,16 @@ class FieldStatus(Value, frozen=True):
     values: dict[str, int]  # of a field whose values are of a set: the number of rows with each
 
 
+class SecondStatus(Value, frozen=True):
+    """The second model's part: the labels it gave, and what its answers cost, where that is known."""
+
+    model: str
+    labelled: int
+    answered: int
+    usd: float | None
+    unknown: int  # answers of unknown cost
+
+
 class ErrorCount(Value, frozen=True):
     """Failed and unconfirmed rows of one kind."""
 
@@ -130,6 +140,7 @@ class Status(Value, frozen=True):
     cost: Cost
     saved: dict[str, Saved]
     rules: dict[str, int]
+    second: SecondStatus | None  # of a job with a second model
     verified: Verified
     rate: Rate
     pacing: str
@@ -208,6 +219,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         cost=_cost(snapshot),
         saved=_saved(tally),
         rules=_rules(snapshot),
+        second=_second(settings, tally),
         verified=Verified(asked=verified.get("asked", 0), agreed=verified.get("agreed", 0)),
         rate=_rate(snapshot, rows),
         pacing=snapshot.pacing,
@@ -215,7 +227,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         errors=_errors(snapshot),
         warnings=tuple(map(printable, snapshot.warnings)),
         learned=_learned(snapshot),
-        model=", ".join(dict.fromkeys([settings.model, *(route.model for route in settings.routes)])),
+        model=", ".join(models_of(settings)),
         endpoint=settings.base_url,
         input=named_input(job.source),
         created_at=job.created_at,
@@ -243,13 +255,22 @@ def _fields(config: JobConfig, tally: Mapping[str, Mapping[str, int]], done: int
     }
 
 
+def _second(config: JobConfig, tally: Mapping[str, Mapping[str, int]]) -> SecondStatus | None:
+    if config.second_model is None:
+        return None
+    asked, given = tally.get("second", {}), tally.get("source", {}).get(Source.SECOND, 0)
+    answered, unknown = asked.get("answered", 0), asked.get("unknown", 0)
+    cost = usd(asked.get("cost", 0)) if answered > unknown else None
+    return SecondStatus(config.second_model, given, answered, cost, unknown)
+
+
 def _learned(snapshot: Snapshot) -> dict[str, str]:
     """How the models that taught something are asked."""
     if not snapshot.learned:
         return {}
     config = msgspec.json.decode(snapshot.job.settings, type=JobConfig)
     learned = learned_of(snapshot.learned, config)
-    models = dict.fromkeys((config.model, *(route.model for route in config.routes)))
+    models = models_of(config)
     return {
         model: printable(differences(dialect_of(config, model, learned[model]))) for model in models if model in learned
     }
@@ -280,7 +301,7 @@ def _cost(snapshot: Snapshot) -> Cost:
 def _saved(tally: Mapping[str, Mapping[str, int]]) -> dict[str, Saved]:
     """What each source saved, by the mean cost of the rows that the model labelled."""
     sources = tally.get("source", {})
-    asked = sources.get(Source.MODEL, 0) + sources.get(Source.FALLBACK, 0)
+    asked = sum(sources.get(source, 0) for source in (Source.MODEL, Source.SECOND, Source.FALLBACK))
     paid = tally.get("cost", {}).get("answered", 0)
     each = usd(paid) / asked if asked and paid else None
     return {

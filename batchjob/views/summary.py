@@ -36,6 +36,7 @@ def summary_lines(
         *(f"warning   {warning}" for warning in status.warnings),
         *_label_lines(status.labels, MOST_LABELS),
         *_field_lines(status),
+        *_second_lines(status),
         *_fallback_lines(status.sources[Source.FALLBACK]),
         *_near_lines(status.matched.near),
         *_error_lines(status),
@@ -139,6 +140,14 @@ def _field_lines(status: Status) -> Iterator[str]:
         more = [f"and {len(ranked) - MOST_VALUES} more"] if len(ranked) > MOST_VALUES else []
         failed = [f"missing in {counted(field.failed, 'failed row')}"] if field.failed else []
         yield f"field     {name} ({field.kind}): {', '.join([*values, *more, *failed]) or f'{field.done:,} answered'}"
+
+
+def _second_lines(status: Status) -> Iterator[str]:
+    if (second := status.second) is not None:
+        worth = "" if second.usd is None else f", {dollars(second.usd)} of the cost"
+        worth += f" ({second.unknown:,} of unknown cost)" if second.unknown else ""
+        told = f"{counted(second.labelled, 'row')} labelled by {printable(second.model)}"
+        yield f"second    {told}, in {counted(second.answered, 'answer')}{worth}"
 
 
 def _fallback_lines(taken: int) -> list[str]:

@@ -119,6 +119,7 @@ CREATE TABLE row (
     confidence REAL,             -- 0 to 1; NULL: not asked for
     answer TEXT,                 -- what the model said, where that is not the label; the fields it gave so far
     origin TEXT,                 -- of a label without a request: the rule, or the job it was bought by
+    first TEXT,                  -- JSON: what the first model made of it, where the second one is or was asked
     put_back INTEGER NOT NULL DEFAULT 0 CHECK (put_back IN (0, 1)),  -- by the user, and not settled since
     error_kind TEXT,
     error TEXT,

@@ -72,11 +72,14 @@ class Mode(NamedTuple):
     between: bool = False  # between two runs labels are forgotten, and failed rows retried
     formats: bool = False  # the input in any format, or in several files
     readers: bool = False  # all commands that read, while it runs
+    two: bool = False  # a second model, for every fifth question
 
 
 # Few 429s: each slows the whole job down, as it should, and a storm has to end.
 FAULTS = ("429=0.002", "500=0.02", "503=0.01", "html=0.01", "dropped=0.02", "cut=0.02", "null=0.02")
 _FAULTY = (*(part for fault in FAULTS for part in ("--fault", fault)), "--retry-after", "0.05", "--poison", POISON)
+_SECOND = ("--second-model", "n")
+_HARD = ("--poison", r"[05]\)", "--poison-fault", "off_list", "--poison-model", "m")
 _PARTLY = (*_FAULTY, "--fault", "off_list=0.05")
 _HOLD = ("--on-unconfirmed", "hold")
 _MANY = ("--rows-per-request", "8")
@@ -123,6 +126,8 @@ MODES = {
     "fields, hold, faults": Mode(run=_HOLD, sandbox=_PARTLY, fields=True, extra="none"),
     "fields, many rows": Mode(run=_MANY, sandbox=_PARTLY, fields=True),
     "fields, many rows, idempotent": Mode(run=_MANY, sandbox=_ONCE, fields=True, extra="none"),
+    "second": Mode(start=_SECOND, sandbox=_HARD, two=True),
+    "second, hold": Mode(run=_HOLD, start=_SECOND, sandbox=_HARD, two=True, extra="none"),
     "verify": Mode(run=_VERIFIED, verify=_VERIFY),
     "verify, hold": Mode(run=(*_VERIFIED, *_HOLD), verify=_VERIFY, extra="none"),
     "verify, idempotent": Mode(run=_VERIFIED, sandbox=_ONCE, verify=_VERIFY, extra="none"),
@@ -472,6 +477,7 @@ class World:
             columns=mode.columns,
         )
         sources = ["model", *(["duplicate"] if mode.copies > 1 else []), *(["cache"] if mode.second else [])]
+        sources += ["second"] if mode.two else []
         before = self.works[-1].oracle if self.works else None
         oracle = Oracle(rows, extra=mode.extra, questions=questions, sources=sources, before=before, fields=mode.fields)
         inputs = write_input(self.folder / f"{name}{plan.suffix}", rows, columns=mode.columns)

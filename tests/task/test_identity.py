@@ -97,6 +97,9 @@ def test_whatever_changes_a_request_changes_the_question_and_nothing_else_does(s
     if setting.name in NOT_THE_QUESTION:
         assert asked_otherwise
         assert not question
+    elif setting.name in ("second_model", "second_below"):  # who else answers, and when
+        assert question
+        assert not asked_otherwise
     elif setting.name == "model":  # each row may be asked of another: it is a part of the key
         assert Keys("q").of(changed["model"], "text") != Keys("q").of(PLAIN["model"], "text")
     else:

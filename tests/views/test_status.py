@@ -53,13 +53,13 @@ def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
     document = msgspec.json.decode(msgspec.json.encode(status_of(snapshot())))
     assert " ".join(document) == (
         "job name state reason reason_kind rows skipped ingested labels fields sources matched requests "
-        "paid_twice_at_most usage cost saved rules verified rate pacing outage errors warnings learned model endpoint "
-        "input created_at started_at updated_at pid by_hand"
+        "paid_twice_at_most usage cost saved rules second verified rate pacing outage errors warnings learned model "
+        "endpoint input created_at started_at updated_at pid by_hand"
     )
     inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
     assert inner == {
         "rows": ["total", "pending", "in_flight", "done", "failed", "unconfirmed"],
-        "sources": ["model", "duplicate", "cache", "rule", "fallback", "human"],
+        "sources": ["model", "duplicate", "cache", "rule", "fallback", "human", "second"],
         "matched": ["exact", "near"],
         "requests": ["sent", "not_sent", "rejected", "answered", "lost", "resent", "resent_as_new"],
         "usage": ["input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"],

@@ -14,9 +14,9 @@ MOST_DAMAGES = 5
 
 _REQUESTS = (
     "(SELECT run.job_id, one.* FROM ("
-    "SELECT id, client_key, repeats, outcome, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,"
-    " cost_picousd, cost_source, odd_usage FROM request"
-    " UNION ALL SELECT id, client_key, repeats, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM intent"
+    "SELECT id, client_key, repeats, purpose, outcome, input_tokens, cached_input_tokens, output_tokens,"
+    " reasoning_tokens, cost_picousd, cost_source, odd_usage FROM request"
+    " UNION ALL SELECT id, client_key, repeats, purpose, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM intent"
     ") AS one LEFT JOIN run ON run.id = run_of(one.id))"
 )
 
@@ -43,6 +43,13 @@ COUNTED = {
         f" UNION ALL SELECT job_id, 'resent', count(*) FROM {_REQUESTS} WHERE repeats IS NOT NULL GROUP BY 1"
         f" UNION ALL SELECT again.job_id, 'resent_as_new', count(*) FROM {_REQUESTS} AS again"
         f" JOIN request AS lost ON lost.id = again.repeats WHERE again.client_key <> lost.client_key GROUP BY 1"
+    ),
+    "second": (
+        f"SELECT job_id, 'answered', count(*) FROM {_REQUESTS} WHERE purpose = 'second' AND outcome = 'answered'"
+        f" GROUP BY 1 UNION ALL SELECT job_id, 'cost', total(cost_picousd) FROM {_REQUESTS}"
+        f" WHERE purpose = 'second' AND outcome = 'answered' GROUP BY 1"
+        f" UNION ALL SELECT job_id, 'unknown', count(*) FROM {_REQUESTS}"
+        f" WHERE purpose = 'second' AND outcome = 'answered' AND cost_picousd IS NULL GROUP BY 1"
     ),
     "usage": " UNION ALL ".join(
         f"SELECT job_id, '{name}', sum({name}) FROM {_REQUESTS} WHERE {name} IS NOT NULL GROUP BY 1"

@@ -168,7 +168,7 @@ class Group:
         )
         more = (int(claim.outlives_run), claim.cost, repeats.request_id if repeats else None)
         self._given["add_intents"].append((*intent, *more) if repeats or claim.cost is not None else (*intent, more[0]))
-        if claim.purpose is not Purpose.LABEL:
+        if claim.purpose is Purpose.VERIFY:
             return
         claimed = self._given["claim_rows"]
         for number in rows:
@@ -235,6 +235,10 @@ class Group:
 
     def _count_requests(self) -> None:
         tally = self._tally
+        for settle in [settle for settle in self._settled if settle.second and settle.outcome is Outcome.ANSWERED]:
+            tally["second", "answered"] += 1
+            tally["second", "unknown"] += settle.cost is None
+            tally["second", "cost"] += settle.cost or 0
         for outcome, n in Counter([settle.outcome for settle in self._settled]).items():
             tally["request", outcome] += n
             if outcome is not Outcome.NOT_SENT:
@@ -282,7 +286,7 @@ def _answered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
 
 def _unanswered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
     tried = row, request, result.attempts, result.paid
-    return (*tried, result.answer, result.error_kind, result.error, result.known_by)
+    return (*tried, result.answer, result.error_kind, result.error, result.known_by, result.first)
 
 
 def _assigned(row: int, _: int, result: RowResult) -> tuple[Any, ...]:

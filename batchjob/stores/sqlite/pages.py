@@ -124,6 +124,6 @@ def _page_of(records: list[Any]) -> Page:
 
 
 def _row(record: Any) -> Row:
-    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_, key = record
+    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_, first, key = record
     number = ids.number_of(id_)
-    return Row(number, text, attempts, paid, defect, rest, key, put_back=bool(put_back), answer=answer)
+    return Row(number, text, attempts, paid, defect, rest, key, put_back=bool(put_back), answer=answer, first=first)

@@ -60,12 +60,14 @@ FROM (
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
 
 -- name: release
--- in_flight -> pending: [row, request, attempts, paid, answer, error_kind, error, known_by].
+-- in_flight -> pending: [row, request, attempts, paid, answer, error_kind, error, known_by, first].
 UPDATE row SET state = 'pending', request_id = coalesce(given.known_by, given.request), attempts = given.attempts,
-    paid = given.paid, answer = given.answer, error_kind = given.error_kind, error = given.error
+    paid = given.paid, answer = given.answer, error_kind = given.error_kind, error = given.error,
+    first = coalesce(given.first, row.first)
 FROM (
     SELECT value ->> 0 AS id, value ->> 1 AS request, value ->> 2 AS attempts, value ->> 3 AS paid,
-        value ->> 4 AS answer, value ->> 5 AS error_kind, value ->> 6 AS error, value ->> 7 AS known_by
+        value ->> 4 AS answer, value ->> 5 AS error_kind, value ->> 6 AS error, value ->> 7 AS known_by,
+        value ->> 8 AS first
     FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
@@ -236,7 +238,7 @@ ORDER BY row.id LIMIT :limit;
 -- Pending rows that were out before, or put back; those of one request together, a lost request's with its key.
 SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back, row.answer,
     request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest,
-    request.error_kind IS 'broken_off_answer', input.key
+    request.error_kind IS 'broken_off_answer', row.first, input.key
 FROM row INDEXED BY row_returned CROSS JOIN input ON input.id = row.id
     LEFT JOIN request ON request.id = row.request_id
 WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first AND row.id <= :last
@@ -269,9 +271,9 @@ WITH alike AS (
     UNION ALL
     SELECT row_of(run.job_id, given.value)
     FROM intent CROSS JOIN run ON run.id = run_of(intent.id) CROSS JOIN json_each(intent.rows) AS given
-    WHERE intent.purpose = 'label' AND run.job_id <> :job AND intent.task_id IN (SELECT id FROM alike)
+    WHERE intent.purpose <> 'verify' AND run.job_id <> :job AND intent.task_id IN (SELECT id FROM alike)
 )
-SELECT row.id, input.text, input.rest, input.key, coalesce(request.model, intent.model), iif(job.id = :job, '', job.name)
+SELECT row.id, input.text, input.rest, input.key, row.first, coalesce(request.model, intent.model), iif(job.id = :job, '', job.name)
 FROM (SELECT id FROM unheard WHERE id > :after ORDER BY id LIMIT :limit) AS page
     CROSS JOIN row ON row.id = page.id JOIN input ON input.id = row.id
     LEFT JOIN request ON request.id = row.request_id LEFT JOIN intent ON intent.id = row.request_id
@@ -289,7 +291,7 @@ WHERE run.job_id = :job AND run.id <> :run AND intent.outlives_run = 0;
 SELECT row_of(:job, number.value), intent.id
 FROM json_each(:rows) AS given CROSS JOIN intent ON intent.id = given.value ->> 0
     CROSS JOIN json_each(intent.rows) AS number
-WHERE intent.purpose = 'label';
+WHERE intent.purpose <> 'verify';
 
 -- name: recover_rows
 -- in_flight -> pending or unconfirmed, after a crash: [row, request].

@@ -238,8 +238,8 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> list[Unheard]:
             rows: list[Unheard] = []
             size = 0
-            for id_, text, rest, key, model, job in db.execute(QUERIES["unheard_rows"], values):
-                rows.append(Unheard(id_, Row(ids.number_of(id_), text, rest=rest, key=key), model, job))
+            for id_, text, rest, key, first, model, job in db.execute(QUERIES["unheard_rows"], values):
+                rows.append(Unheard(id_, Row(ids.number_of(id_), text, rest=rest, key=key, first=first), model, job))
                 size += len(text)
                 if size > PAGE_BYTES:
                     break

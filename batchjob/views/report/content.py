@@ -228,6 +228,7 @@ SAID_OF = {
     Source.CACHE: "labelled in an earlier job",
     Source.RULE: "by a rule, without a request",
     Source.FALLBACK: "the answer was none of the labels",
+    Source.SECOND: "by the second model, where the first gave none or was unsure",
     Source.HUMAN: "set by a person",
 }
 FILLS = {Source.FALLBACK: "plain"}
@@ -244,7 +245,7 @@ def _sources(status: Status) -> Section:
         for name, said, count, fill in parts
     ]
     ledger = Ledger(tuple([(name, count / max(rows.total, 1), fill) for name, _, count, fill in parts]))
-    asked = status.sources[Source.MODEL] + status.sources[Source.FALLBACK]
+    asked = sum(status.sources[source] for source in (Source.MODEL, Source.SECOND, Source.FALLBACK))
     said = f"The model was asked for {counted(asked, 'row')} that got its label so."
     said += f" By hand: {hand_words(status.by_hand)}." if status.by_hand else ""
     return Section(
