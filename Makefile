@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference readme compat compat-all audit pacing storm storm-proxies storm-large failpoints mutations real bench clean
+.PHONY: run test lint reference docs release-check compat compat-all audit pacing storm storm-proxies storm-large failpoints mutations real bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -37,11 +37,20 @@ lint: $(READY)
 # docs/reference, made of what the code declares.
 reference: $(READY)
 	$(BIN)/python tests/reference.py
+	$(BIN)/python tests/commands_page.py
+	$(BIN)/python tests/errors_page.py
+	$(BIN)/python -m tests.faults.table > docs/reference/faults.md
 	$(BIN)/python -m tests.endpoints.table > docs/reference/endpoints.md
 
-# The help of every command, into the README.
-readme: $(READY)
-	$(BIN)/python tests/readme_help.py
+# A site of the documents in out/site, every link checked.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open $(OUT)/site/index.html"
+
+# Whether a release could be made: built, installed and run on each Python here that may run it.
+release-check: $(READY)
+	$(BIN)/python tests/release_check.py
 
 # The tests of the wire with the oldest and the newest of every dependency that pyproject.toml allows, from PyPI.
 compat: $(READY)

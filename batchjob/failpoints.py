@@ -1,4 +1,4 @@
-"""Named places where a test can make the program die or fail: docs/failpoints.md says how, and lists them.
+"""Named places where a test can make the program die or fail: docs/reference/failpoints.md says how, and lists them.
 
 Off unless the environment variable BATCHJOB_FAILPOINT is set when the program starts; then a call is one comparison.
 """
@@ -66,7 +66,7 @@ def read(text: str) -> Failpoint:
     place, _, rest = text.partition("=")
     action, _, hit = rest.partition("@")
     if place not in PLACES or action not in ACTIONS or not (hit or "1").isdecimal() or int(hit or 1) < 1:
-        raise ValueError(f"{VARIABLE}={text}: it is PLACE=ACTION@HIT, as docs/failpoints.md lists them")
+        raise ValueError(f"{VARIABLE}={text}: it is PLACE=ACTION@HIT, as docs/reference/failpoints.md lists them")
     return Failpoint(place, action, int(hit or 1))
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import click
 import pytest
-from readme_help import README, with_help
+from commands_page import PAGE as COMMANDS_PAGE
+from commands_page import page as commands_page
+from errors_page import PAGE as ERRORS_PAGE
+from errors_page import page as errors_page
 
 from batchjob.cli import group
 from batchjob.settings.declared import spelled
@@ -19,7 +22,7 @@ from batchjob.states import TRANSITIONS
 from batchjob.stores.sqlite.schema import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = ROOT / "docs" / "schema.md"
+SCHEMA = ROOT / "docs" / "reference" / "tables.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
@@ -58,15 +61,20 @@ def parse(arguments: list[str]) -> None:
         command.make_context(name, rest, parent=context)
 
 
-def test_the_help_in_the_readme_is_that_of_the_commands() -> None:
-    written = README.read_text(encoding="utf-8")
+def test_the_page_of_the_commands_is_their_help() -> None:
+    written = COMMANDS_PAGE.read_text(encoding="utf-8")
     # Versions of click fold lines in other places; and -h stands there or not by who asked a command first.
-    words = with_help(written).replace("-h, --help", "--help").split()
-    assert words == written.replace("-h, --help", "--help").split(), "run: make readme"
+    words = commands_page().replace("-h, --help", "--help").split()
+    assert words == written.replace("-h, --help", "--help").split(), "run: make reference"
 
 
-def test_a_default_named_in_the_readme_is_that_of_the_setting() -> None:
-    named = re.findall(r"`--([\w-]+)` \((\d+)", README.read_text(encoding="utf-8"))
+def test_the_page_of_the_error_kinds_is_what_the_program_advises() -> None:
+    assert ERRORS_PAGE.read_text(encoding="utf-8") == errors_page(), "run: make reference"
+
+
+def test_a_default_named_in_a_guide_is_that_of_the_setting() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "guides").glob("*.md"))
+    named = re.findall(r"`--([\w-]+)` \((\d+)", text)
     defaults = {setting.option[2:]: spelled(setting.default) for setting in settings()}
     assert len(named) >= 3
     assert [(name, value) for name, value in named if defaults[name] != value] == []
@@ -104,7 +112,7 @@ def test_commands_in_documents_are_found_and_wrong_ones_refused() -> None:
 
 
 def test_the_table_of_states_is_that_of_transitions() -> None:
-    text = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explained" / "states.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| `(\w+)` \| ([^|]*) \| `(\w+)` \|", text, re.MULTILINE)
     told = {event: (frozenset(re.findall(r"`(\w+)`", before)), after) for event, before, after in lines}
     assert told == {
@@ -113,7 +121,7 @@ def test_the_table_of_states_is_that_of_transitions() -> None:
 
 
 def test_every_test_that_the_guarantee_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guarantee.md").read_text(encoding="utf-8")))
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "explained" / "guarantee.md").read_text(encoding="utf-8")))
     there = {
         name
         for file in (ROOT / "tests").rglob("test_*.py")
@@ -124,11 +132,19 @@ def test_every_test_that_the_guarantee_names_exists() -> None:
 
 
 def test_every_module_has_its_line_in_the_architecture() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explained" / "architecture.md").read_text(encoding="utf-8")
     package = ROOT / "batchjob"
     modules = {str(path.relative_to(package)) for path in package.rglob("*.py") if not path.name.startswith("__")}
     lacking = {module for module in modules if f"`{module}`" not in text}
-    assert not lacking, "say in docs/architecture.md what they are for"
+    assert not lacking, "say in docs/explained/architecture.md what they are for"
+
+
+def test_every_page_is_in_the_index_and_on_the_site() -> None:
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    indexed = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    assert not pages - indexed, "give them a line in docs/index.md"
+    site = set(re.findall(r"- ([\w/-]+\.md)", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    assert pages | {"index.md"} == site, "nav in mkdocs.yml"
 
 
 # ---------------------------------------------------------------- the page of the tables

@@ -16,7 +16,7 @@ from storm.oracle import Bill
 from batchjob import failpoints
 from batchjob.failpoints import ACTIONS, PLACES
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "failpoints.md"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reference" / "failpoints.md"
 PLANS = {"resend": (0.005, 0.01), "hold": (0.005, 0.01), "idempotent": (0.005, 0.01)}
 MOST_HITS = {
     "input.before_commit": 2,

@@ -1,4 +1,4 @@
-"""Whatever an endpoint does, each row ends as the table in tests/faults/cases.py says, and docs/faults.md with it."""
+"""Whatever an endpoint does, each row ends as tests/faults/cases.py says, and docs/reference/faults.md with it."""
 
 from __future__ import annotations
 
@@ -744,7 +744,7 @@ def test_connections_refused_now_and_then_fail_no_row(capfd: pytest.CaptureFixtu
 
 
 def test_docs_faults_md_is_what_the_table_says() -> None:
-    assert (ROOT / "docs" / "faults.md").read_text() == document(), "python -m tests.faults.table > docs/faults.md"
+    assert (ROOT / "docs" / "reference" / "faults.md").read_text() == document(), "run: make reference"
 
 
 def test_every_fault_has_a_name_of_its_own() -> None:

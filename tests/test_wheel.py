@@ -31,7 +31,7 @@ IN_SOURCE = (
     "CHANGELOG.md",
     "Makefile",
     "migrations/sqlite/0001_initial.sql",
-    "docs/guarantee.md",
+    "docs/explained/guarantee.md",
 )
 
 

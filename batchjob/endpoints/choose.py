@@ -18,7 +18,7 @@ from batchjob.endpoints.transport import Transport
 from batchjob.errors import SettingError
 
 VARIABLE = "BATCHJOB_TRANSPORT"
-"""The environment variable that asks for the plain transport; see docs/failpoints.md."""
+"""The environment variable that asks for the plain transport; see docs/reference/failpoints.md."""
 
 
 def open_transport(

@@ -38,7 +38,7 @@ class PatternTimeout(Exception):
 class Pattern:
     """A regular expression, ready to be searched for.
 
-    It means what it means to Python's `re`, but for what docs/decisions.md says.
+    It means what it means to Python's `re`, but for what docs/explained/decisions.md says.
 
     Raises:
         SettingError: it is none. `told` begins the sentence.

@@ -1,4 +1,4 @@
--- The work table and its ledger. Times are UTC epoch seconds. docs/schema.md says what each column holds.
+-- The work table and its ledger. Times are UTC epoch seconds. docs/reference/tables.md says what each column holds.
 --
 -- A row's id is job << 40 | its number, and a request's id run << 40 | its number in that run. So a job's rows lie
 -- together, in input order, without an index, and no two processes give out the same request id.

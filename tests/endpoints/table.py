@@ -32,7 +32,7 @@ MISTAKES = """\
 ## No money, no quota, a wrong model, a wrong key
 
 In each of these {all} one request ends the job with exit code 3 and the endpoint's own words; no row is touched, and
-nothing is waited for. What becomes of other faults: [faults](../faults.md).
+nothing is waited for. What becomes of other faults: [faults](faults.md).
 """
 COLUMNS = ("endpoint", "what it does", "first command", "refused", "in vain", "`--provider`", "refused", "in vain")
 

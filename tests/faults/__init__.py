@@ -1,1 +1,1 @@
-"""An endpoint that lies, and the table of its lies: see cases.py for the table, docs/faults.md for the same as text."""
+"""An endpoint that lies, and its lies: cases.py has them as a table, docs/reference/faults.md as text."""

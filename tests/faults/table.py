@@ -1,4 +1,4 @@
-"""The table of faults as Markdown: python -m tests.faults.table > docs/faults.md."""
+"""The table of faults as Markdown: python -m tests.faults.table > docs/reference/faults.md."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The help of every command, as the README shows it. `python tests/readme_help.py` (make readme) writes it anew."""
+"""docs/reference/commands.md, the help of every command. `python tests/commands_page.py` (make reference) writes it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,15 @@ import click
 
 from batchjob.cli import COMMANDS, group
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN, END = "<!-- help: begin", "<!-- help: end -->"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "commands.md"
+HEAD = """\
+# Commands
+
+<!-- made by `make reference`; do not edit -->
+
+What `batchjob COMMAND --help` prints. [settings.md](settings.md) has more on each setting, and
+[exit-codes.md](exit-codes.md) what a command ends with.
+"""
 COLUMNS = 100
 
 
@@ -30,15 +36,10 @@ def helps() -> Iterator[tuple[str, str]]:
                 yield f"batchjob {name} {under}", below.get_help(click.Context(below, info_name=under, parent=inner))
 
 
-def section() -> str:
-    """What stands between the marks."""
-    return "".join(f"\n### {name}\n\n```text\n{text}\n```\n" for name, text in helps())
-
-
-def with_help(readme: str) -> str:
-    """The README with its section made anew."""
-    return re.sub(rf"(?s)({BEGIN}[^\n]*\n).*?({END})", lambda found: found[1] + section() + "\n" + found[2], readme)
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in helps())
 
 
 if __name__ == "__main__":
-    README.write_text(with_help(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
