@@ -111,6 +111,11 @@ def test_filters_stand_in_the_address_and_a_row_opens_with_its_story(browser: Br
     assert SCRIPT in browser.text("#drawer .kv"), "a column's name and value are text"
     assert SCRIPT in browser.text("#drawer .story"), "and so is an answer"
     assert browser.run("return document.querySelectorAll('main img, main script, aside img, aside script').length") == 0
+    browser.run("const x = document.querySelector('#set'); x.value = 'beta'; x.dispatchEvent(new Event('change'))")
+    browser.click("#drawer .acts button", "Set label")
+    until(lambda: "beta, by" in browser.text("#drawer .kv"))
+    browser.click("#drawer .acts button", "Take back")
+    until(lambda: "none" in browser.text("#drawer .kv"))
     browser.press("j")
     until(lambda: browser.text("#drawer-h") == "Row 11")
     browser.press(ESCAPE)
@@ -124,6 +129,7 @@ def test_filters_stand_in_the_address_and_a_row_opens_with_its_story(browser: Br
 
 def test_twenty_rows_are_reviewed_by_keyboard_and_a_kill_loses_none(browser: Browser, jobs: BatchJob) -> None:
     path = jobs.folder / "batchjob.db.corrections"
+    path.unlink(missing_ok=True)
 
     def stored() -> list[tuple[int, str | None, str]]:
         return [(one.row, one.label, one.why) for one in log.read(path)[0]]
@@ -186,7 +192,10 @@ SCREENS = {
 
 
 @pytest.mark.parametrize("path", SCREENS)
-def test_everybody_can_use_it_wide_and_light_narrow_and_dark(browser: Browser, page: Page, path: str) -> None:
+def test_everybody_can_use_it_wide_and_light_narrow_and_dark(
+    browser: Browser, page: Page, jobs: BatchJob, path: str
+) -> None:
+    assert jobs("correct", "one", "R-5", "beta").code == 0
     opened(browser, page, path)
     until(lambda: browser.texts(SCREENS[path]) != [])
     for width, dark in ((1280, False), (390, True)):

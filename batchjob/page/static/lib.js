@@ -20,6 +20,9 @@ export async function ask(path, query = {}, options = {}) {
   return document;
 }
 
+// What a person says of a row: it is on the disk when this comes back.
+export const tell = said => ask("/api/say", {}, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(said) });
+
 // The document at an address, asked again and again while the page is seen; what was there stays until new is there.
 export function useLive(path, query, seconds) {
   const [held, setHeld] = useState({ key: "", data: null, trouble: null, at: null });
@@ -97,12 +100,12 @@ export const moment = (at, now = Date.now() / 1000) => {
 
 // ---------------------------------------------------------------- pieces
 
-let tell = () => {};
-export const say = text => tell(text);
+let toast = () => {};
+export const say = text => toast(text);
 export function Toast() {
   const [said, setSaid] = useState({ text: "", on: false });
   const timer = useRef();
-  tell = text => {
+  toast = text => {
     clearTimeout(timer.current);
     setSaid({ text, on: true });
     timer.current = setTimeout(() => setSaid({ text, on: false }), 1800);

@@ -1,6 +1,6 @@
 // Review: one row at a time, by keyboard. What is said is on the disk before the next row comes.
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { Bar, Heading, Lost, Note, Soft, Waiting, address, ask, counted, go, jobPath, num, say, typing } from "./lib.js";
+import { Bar, Heading, Lost, Note, Soft, Waiting, address, ask, counted, go, jobPath, num, say, tell, typing } from "./lib.js";
 
 const DIGITS = 9;
 const TITLES = {
@@ -67,7 +67,7 @@ function Work({ job, queue, page, setPage }) {
     if (!row || !label || saving.current) return;
     saving.current = true;
     try {
-      setPage(await send({ job, row: row.number, label, why: queue.name }));
+      setPage(await tell({ job, row: row.number, label, why: queue.name }));
       setTrail([...trail, { row, label, at }]);
       setRows(rows.map(one => one === row ? { ...row, said: label, done: true } : one));
       say(`Row ${num(row.number)}: ${label}. Saved`);
@@ -83,7 +83,7 @@ function Work({ job, queue, page, setPage }) {
     if (!last || saving.current) return;
     saving.current = true;
     try {
-      setPage(await send({ job, row: last.row.number, label: null, why: queue.name }));
+      setPage(await tell({ job, row: last.row.number, label: null, why: queue.name }));
       setTrail(trail.slice(0, -1));
       setRows(rows.map(one => one.number === last.row.number ? last.row : one));
       const back = rows.findIndex(one => one.number === last.row.number);
@@ -119,7 +119,6 @@ function Work({ job, queue, page, setPage }) {
     <${Side} page=${page} trail=${trail} blind=${blind} setBlind=${on => { localStorage.setItem("blind", on ? "on" : "off"); setBlind(on); }}/>
   </div>`;
 }
-const send = said => ask("/api/say", {}, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(said) });
 const byWhom = row => row.source === "model" ? "the model's answer" : row.source === "fallback" ? "the fallback" : `by ${row.source}`;
 
 function useKeys(act) {

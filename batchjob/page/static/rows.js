@@ -1,6 +1,6 @@
 // The rows of a job: what is looked for stands in the address, and is found a piece at a time.
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { Bar, Heading, Lost, Soft, State, Waiting, address, ask, clock, copy, counted, duration, go, isBusy, jobPath, moment, num, percent, say, typing, usd } from "./lib.js";
+import { Bar, Heading, Lost, Note, Soft, State, Waiting, address, ask, clock, copy, counted, duration, go, isBusy, jobPath, moment, num, percent, say, tell, typing, usd } from "./lib.js";
 
 const PAGE = 50;
 const FILTERS = ["label", "source", "state", "kind", "matched"];
@@ -176,7 +176,7 @@ function Table({ rows, q, opened, to }) {
 
 // ---------------------------------------------------------------- one row
 
-function useStory(job, number) {
+function useStory(job, number, changed) {
   const [held, setHeld] = useState({});
   useEffect(() => {
     const stop = new AbortController();
@@ -196,12 +196,13 @@ function useStory(job, number) {
       }
     })();
     return () => stop.abort();
-  }, [job, number]);
+  }, [job, number, changed]);
   return held;
 }
 
-function Drawer({ job, number, step, close }) {
-  const { row, requests, looking, trouble } = useStory(job, number), heading = useRef();
+function Drawer({ job, number, step, close, live }) {
+  const [changed, setChanged] = useState(0);
+  const { row, requests, looking, trouble } = useStory(job, number, changed), heading = useRef();
   useEffect(() => heading.current.focus({ preventScroll: true }), []);
   const said = row?.said[row.said.length - 1];
   return html`<aside class="drawer" id="drawer" aria-labelledby="drawer-h">
@@ -219,7 +220,7 @@ function Drawer({ job, number, step, close }) {
       ${row.cost_usd !== null && html`<dt>cost</dt><dd>${usd(row.cost_usd)} USD, its share of its last request</dd>`}
       <dt>id</dt><dd class="mono">${row.key}</dd>
       ${Object.entries(row.columns).map(([name, value]) => html`<dt>${name}</dt><dd dir="auto">${value || "–"}</dd>`)}</dl>
-    <div class="acts"><button class="btn" type="button" onClick=${() => copy(location.href)}>Copy link</button></div>
+    <${SetLabel} job=${job} row=${row} labels=${live.data?.labels || []} saved=${() => setChanged(changed + 1)}/>
     <h3>What happened to it</h3>
     <ol class="story"><li>Read from line ${num(row.line)} of the input.</li>
       ${requests.map(request => html`<${Request} key=${request.id} request=${request} row=${row} last=${request === requests.filter(one => one.purpose === "label").pop()}/>`)}
@@ -227,6 +228,23 @@ function Drawer({ job, number, step, close }) {
       ${!looking && !requests.length && html`<li class=${row.state === "done" ? "ok" : row.state === "failed" ? "no" : ""}>${withoutRequest(row)}</li>`}
       ${row.said.map(one => html`<li class="hand" key=${one.at}><time>${clock(one.at, true)}</time><b>Set to ${one.label} by ${one.who}.</b> ${REASONS[one.why] || "Reviewed."}</li>`)}</ol>`}
   </aside>`;
+}
+
+// A person says what the label is; what was said can be taken back.
+function SetLabel({ job, row, labels, saved }) {
+  const said = row.said[row.said.length - 1], now = said ? said.label : row.label, [chosen, setChosen] = useState(now ?? ""), [unsaved, setUnsaved] = useState(null);
+  const store = async label => {
+    try {
+      await tell({ job, row: row.number, label, why: "row" });
+      setUnsaved(null);
+      say(label === null ? `Row ${num(row.number)}: taken back` : `Row ${num(row.number)}: ${label}. Saved`);
+      saved();
+    } catch (error) { setUnsaved(error.message); }
+  };
+  return html`<div class="acts">${labels.length > 0 && html`<label class="vh" for="set">Label of this row</label><select class="field set" id="set" value=${chosen} onChange=${event => setChosen(event.target.value)}>${now === null && html`<option value="">none</option>`}${labels.map(label => html`<option key=${label} value=${label}>${label}</option>`)}</select>
+    <button class="btn" type="button" disabled=${!chosen} onClick=${() => store(chosen)}>${chosen === row.label ? "It is right" : "Set label"}</button>${said && html`<button class="btn" type="button" onClick=${() => store(null)}>Take back</button>`}`}
+    <button class="btn" type="button" onClick=${() => copy(location.href)}>Copy link</button></div>
+    ${unsaved && html`<${Note} bad><p><b>${unsaved.replace(/^./, c => c.toUpperCase())}.</b></p></${Note}>`}`;
 }
 
 function byWhom(row) {
@@ -237,7 +255,7 @@ function byWhom(row) {
 }
 const withoutRequest = row => row.state === "done" ? `Labelled without a request: ${byWhom(row)}.` : row.state === "pending" ? "Nothing was sent for it yet." : "Nothing was sent for it.";
 
-const REASONS = { command: "Typed in a terminal.", file: "It stood in a file of corrections.", sample: "Reviewed in the random sample." };
+const REASONS = { command: "Typed in a terminal.", file: "It stood in a file of corrections.", row: "Beside its story.", sample: "Reviewed in the random sample." };
 const OUTCOMES = { answered: "answered", rejected: "rejected", lost: "the answer never came", not_sent: "it never left this machine" };
 function Request({ request, row, last }) {
   const with_ = request.rows > 1 ? ` with ${counted(request.rows - 1, "other row")}` : "", asked = request.purpose === "verify" ? "Asked once more, alone, to compare" : `Sent${with_}`;
