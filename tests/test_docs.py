@@ -74,7 +74,7 @@ def test_the_page_of_the_error_kinds_is_what_the_program_advises() -> None:
 
 def test_a_default_named_in_a_guide_is_that_of_the_setting() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "guides").glob("*.md"))
-    named = re.findall(r"`--([\w-]+)` \((\d+)", text)
+    named = re.findall(r"`--([\w-]+)` \((\d+(?:\.\d+)?)", text)
     defaults = {setting.option[2:]: spelled(setting.default) for setting in settings()}
     assert len(named) >= 3
     assert [(name, value) for name, value in named if defaults[name] != value] == []
