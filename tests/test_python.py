@@ -28,6 +28,7 @@ from waiting import until
 
 import batchjob as bj
 from batchjob.errors import InputError, JobBusy, JobError, JobRefused, SettingError
+from batchjob.stores import open_store
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -185,6 +186,13 @@ def test_a_file_is_labelled_from_a_path_and_is_the_job_of_the_command(batchjob: 
     assert batchjob(*command).code == 0
     assert len(bj.open().jobs()) == 1
     assert sent(job) == 3
+
+
+def test_what_a_person_said_of_a_row_is_its_label(batchjob: BatchJob) -> None:
+    job = labelled(TEXTS)
+    assert batchjob("correct", "data", "2", "top_up").code == 0
+    assert bj.open().job(job.name).labels == ["card_arrival", "top_up", "top_up"]
+    assert bj.open().job(job.name).rows()[1]["label"] == "top_up"
 
 
 @pytest.mark.parametrize("new", [False, True])
@@ -413,7 +421,7 @@ def test_ctrl_c_stops_when_what_is_in_flight_is_committed(
 def test_a_second_ctrl_c_leaves_at_once_and_the_same_call_settles_what_was_out(
     sandbox: Callable[..., str], programs: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    url = sandbox("--latency", "4")
+    url = sandbox("--latency", "60")
     one = call(url, repr(MANY[:1]))
     program = programs(
         INTERRUPTED.format(call=one)
@@ -425,7 +433,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_same_call_settles_what_was_out(
     while "stopping" not in program.stderr.readline():
         pass
     program.send_signal(signal.SIGINT)
-    said, told = program.communicate(timeout=3)
+    said, told = program.communicate(timeout=30)
     assert said == "interrupted\n['card_arrival']\n", told
     status = bj.open().job("data").status()
     assert (status["state"], status["rows"]["in_flight"]) == ("interrupted", 1)
@@ -463,13 +471,19 @@ async def test_a_call_where_a_loop_runs_leaves_the_process_as_it_is_during_and_a
     while not in_flight("other.db"):
         await asyncio.sleep(0.02)
     during = process_state()
-    with pytest.raises(JobBusy, match=f"process {os.getpid()} is working on job 'data'"):
-        labelled(TEXTS, db="other.db")
     assert labelled(TEXTS).labels == LABELS  # right here, in the loop's own thread
     assert len((await task).labels) == 20
     assert during == before
     assert process_state() == before
     assert asyncio.get_running_loop().is_running()
+
+
+async def test_a_database_that_another_thread_writes_to_is_busy() -> None:
+    store = await open_store(os.path.abspath("busy.db"), job="theirs")
+    with pytest.raises(JobBusy, match=f"process {os.getpid()} is working on job 'theirs' in .*busy.db"):
+        labelled(TEXTS, db="busy.db")
+    await store.close()
+    assert labelled(TEXTS, db="busy.db").labels == LABELS
 
 
 def test_two_calls_in_two_threads_on_two_databases_work() -> None:
