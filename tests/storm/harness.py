@@ -687,11 +687,15 @@ def other_settings(chance: random.Random, mode: Mode) -> list[str]:
 
 def between_runs(world: World) -> None:
     """What a user may do while nothing runs: forget labels, and retry what failed."""
-    if world.status() is None:
+    status = world.status()
+    if status is None:
         return
-    chance = random.Random(f"between {world.plan.seed} {world.runs}")
+    chance, rows = random.Random(f"between {world.plan.seed} {world.runs}"), status["rows"]
+    # A finished job's labels are forgotten too, and a failed row that is then retried may have the text of one with a
+    # label: that is paid, as the user asked.
+    forgets = rows["pending"] or rows["in_flight"] or not (rows["failed"] or rows["unconfirmed"])
     for command in (("cache", "clear"), ("cache", "prune", "--older-than", "1h"), ("cache", "stats")):
-        if chance.random() < 0.6:
+        if chance.random() < 0.6 and (forgets or "stats" in command):
             code, said = world.run([*command, "--db", str(world.database)])
             if code != 0:
                 world.oracle.object(f"{' '.join(command)}: exit {code}: {said.strip()[-300:]}")
@@ -711,7 +715,8 @@ def read_all(world: World) -> None:
     """Each command that reads, while another process works; it succeeds, and its numbers are true."""
     db, name = ("--db", str(world.database)), world.at.name
     rows = _heard(world, "jobs", "--json", *db)
-    if rows is not None and [job["job"] for job in json.loads(rows)] != [work.name for work in world.works]:
+    named = [] if rows is None else [job["job"] for job in json.loads(rows)]  # none: the job is not made yet
+    if named and named != [work.name for work in world.works]:
         world.oracle.object(f"jobs: {rows[:300]}")
     labels = ("--labels-file", str(EXAMPLES / "labels.txt"))
     told = _heard(world, "profile", *map(str, world.at.inputs), *labels, "--json", *db)
