@@ -40,6 +40,8 @@ FIELDS = "tests/task/test_fields.py"
 HOSTILE = "tests/test_hostile.py"
 IDENTITY = "tests/task/test_identity.py"
 LIFE = "tests/stores/test_life_of_rows.py"
+CORRECTIONS = "tests/corrections/test_log.py"
+PAGE = "tests/page/test_page.py"
 PACING = "tests/test_pacing.py"
 RULE = "tests/pace/test_rule.py"
 PRICING = "tests/test_pricing.py"
@@ -1669,3 +1671,59 @@ def _(second: Any) -> None:
         return of_both(second.First(first.kind), result)
 
     of_both = put(second, "_of_second", of_second)
+
+
+@defect("the page answers under any name", "page.safety", f"{PAGE}::test_another_host_that_leads_here_is_not_answered")
+def _(safety: Any) -> None:
+    refusal = safety.Keeper._refusal
+
+    def careless(self: Any, request: Any) -> Any:
+        self._hosts = (request.headers.get("Host", ""),)
+        return refusal(self, request)
+
+    put(safety, "Keeper._refusal", careless)
+
+
+@defect(
+    "the page needs no token",
+    "page.safety",
+    f"{PAGE}::test_without_the_cookie_or_with_a_wrong_token_nothing_is_answered",
+)
+def _(safety: Any) -> None:
+    put(safety, "Keeper._knows", lambda self, request: True)
+
+
+@defect(
+    "a correction that could not be flushed stays in its file",
+    "corrections.log",
+    f"{CORRECTIONS}::test_what_could_not_be_saved_is_not_there_and_the_next_is",
+)
+def _(log: Any) -> None:
+    class Careless:
+        def __getattr__(self, name: str) -> Any:
+            return (lambda file, size: None) if name == "ftruncate" else getattr(os, name)
+
+    put(log, "os", Careless())
+
+
+@defect(
+    "a torn line stays before the next correction",
+    "corrections.log",
+    f"{CORRECTIONS}::test_a_line_that_a_crash_cut_off_is_none_and_the_next_one_is_whole",
+)
+def _(log: Any) -> None:
+    put(log, "_whole_lines", lambda file: os.fstat(file).st_size)
+
+
+@defect(
+    "a row reviewed for its reason counts for the accuracy",
+    "corrections.standing",
+    f"{CORRECTIONS}::test_only_the_random_sample_says_how_good_the_labels_are",
+)
+def _(standing: Any) -> None:
+    of = standing.Corrections.of
+
+    def all_sampled(self: Any, uid: str) -> Any:
+        return {row: standing.Standing(one.last, True) for row, one in of(self, uid).items()}
+
+    put(standing, "Corrections.of", all_sampled)
