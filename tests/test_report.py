@@ -232,9 +232,7 @@ HOSTILE = Report(
                     "heat",
                     total=True,
                 ),
-                Table(
-                    ATTACK, (), tuple([(Cell(ATTACK), Cell("", share=0.5), Cell(ATTACK), Cell(ATTACK))] * 40), "bars"
-                ),
+                Table(ATTACK, (), tuple([(Cell(ATTACK), Cell("", share=0.5), Cell("1"), Cell(ATTACK))] * 40), "bars"),
                 Table(ATTACK, (), ((Cell(ATTACK), Cell(ATTACK, share=0.5, between=(0.4, 0.6))),)),
                 Listing(((ATTACK, (ATTACK,)),)),
                 Ledger(((ATTACK, 0.5, "model"),)),
@@ -251,7 +249,7 @@ def test_no_word_of_a_report_becomes_markup() -> None:
     content = html(HOSTILE).decode()
     page = check_harmless(content)
     shown = ATTACK.replace("\u202e", "\ufffd").replace("\x00", "\ufffd")
-    assert page.text.count(shown) > 60
+    assert page.text.count(shown) > 50
     assert not any(hidden in content for hidden in ("\u202e", "\x00"))
 
 
