@@ -22,7 +22,7 @@ from batchjob.numbers import size
 from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
 from batchjob.providers.dialect import learned_of
-from batchjob.records import Correction, ExportRow, RequestRecord, RowFilter, Snapshot
+from batchjob.records import Correction, ExportRow, Found, RequestRecord, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import Setting, spelled
 from batchjob.settings.endpoint import SANDBOX_URL
@@ -228,11 +228,38 @@ def rows_page(
     """The next rows behind a number, or before one; None: from the beginning, or the end."""
     job = reader.job(name)
     start = (job.rows + 1 if backwards else 0) if beyond is None else beyond
-    most = TEXTS_LOOKED_AT if wanted.text else LOOKED_AT
-    found = reader.find_rows(job, wanted, beyond=start, limit=PAGE_ROWS, most=most, backwards=backwards)
     standing = corrections.of(job.uid)
+    found = found_rows(reader, job, wanted, standing, start, limit=PAGE_ROWS, backwards=backwards)
     rows = tuple([_row_line(ExportRow(*record), standing) for record in found.rows])
     return RowsPage(rows=rows, looked_to=found.looked_to, ended=found.ended, total=job.rows)
+
+
+def found_rows(
+    reader: StoreReader,
+    job: Job,
+    wanted: RowFilter,
+    standing: Mapping[int, Standing],
+    beyond: int,
+    *,
+    limit: int,
+    backwards: bool = False,
+) -> Found:
+    """The next rows that are wanted, as StoreReader.find_rows has them. The work table does not know which ones people
+    labelled: those are found among what they said.
+    """
+    if wanted.source != Source.HUMAN:
+        most = TEXTS_LOOKED_AT if wanted.text else LOOKED_AT
+        return reader.find_rows(job, wanted, beyond=beyond, limit=limit, most=most, backwards=backwards)
+    numbers = [n for n in sorted(standing, reverse=backwards) if (n < beyond if backwards else n > beyond)]
+    shown = numbers[:limit]
+    rows = [record for record in reader.rows(job, shown) if _fits(ExportRow(*record), wanted, standing)]
+    return Found(rows, shown[-1] if shown else beyond, ended=len(shown) == len(numbers))
+
+
+def _fits(row: ExportRow, wanted: RowFilter, standing: Mapping[int, Standing]) -> bool:
+    own = (wanted.state, row.state), (wanted.label, standing[row.number].label), (wanted.kind, row.error_kind)
+    same = all(asked in (None, is_so) for asked, is_so in own)
+    return same and (wanted.text.casefold() in row.text.casefold() or wanted.text == row.key)
 
 
 def _row_line(row: ExportRow, standing: Mapping[int, Standing]) -> RowLine:

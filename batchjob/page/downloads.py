@@ -9,7 +9,7 @@ from batchjob.corrections.standing import Corrections
 from batchjob.errors import SettingError
 from batchjob.outputs.delimited import write_csv
 from batchjob.outputs.jsonl import write_jsonl
-from batchjob.page.documents import LOOKED_AT, TEXTS_LOOKED_AT
+from batchjob.page.documents import found_rows
 from batchjob.ports import StoreReader
 from batchjob.records import RowFilter
 from batchjob.views.export import RowTable
@@ -37,11 +37,11 @@ def piece(
     if format_ not in TYPES:
         raise SettingError(f"the page gives no {format_!r}: take csv or jsonl, or batchjob export")
     job = reader.job(name)
-    by_hand = {number: said.label for number, said in corrections.of(job.uid).items()}
+    standing = corrections.of(job.uid)
+    by_hand = {number: said.label for number, said in standing.items()}
     later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
     table = RowTable(job, later, by_hand=by_hand)
-    most = TEXTS_LOOKED_AT if wanted.text else LOOKED_AT
-    found = reader.find_rows(job, wanted, beyond=beyond, limit=PIECE_ROWS, most=most)
+    found = found_rows(reader, job, wanted, standing, beyond, limit=PIECE_ROWS)
     file = io.BytesIO()
     write = write_csv if format_ == "csv" else write_jsonl
     if beyond:

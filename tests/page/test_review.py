@@ -76,6 +76,22 @@ def test_what_a_person_says_is_stored_before_it_is_answered_and_can_be_undone(pa
     (line,) = page.ask("/api/rows", job="one", after=9)["rows"][:1]
     assert (line["label"], line["source"]) == (MARKUP, "human")
     assert [one["label"] for one in page.ask("/api/row", job="one", number=10)["said"]] == [MARKUP]
+    page.say(job="one", row=5, label="beta", why="row")
+
+    def by_hand(**wanted: object) -> list[int]:
+        return [row["number"] for row in page.ask("/api/rows", job="one", source="human", **wanted)["rows"]]
+
+    assert by_hand() == by_hand(last="") == [5, 10]
+    assert (by_hand(after=5), by_hand(before=10), by_hand(label="beta"), by_hand(state="failed")) == (
+        [10],
+        [5],
+        [5],
+        [10],
+    )
+    assert (by_hand(q="row 5"), by_hand(q="R-10"), by_hand(q="no")) == ([5], [10], [])
+    file = page.get("/download", job="one", format="csv", source="human").body.decode()
+    assert file == jobs("export", "one", "-o", "-", "--only", "human").out
+    page.say(job="one", row=5, label=None, why="row")
     exported = jobs("export", "one", "-o", "-", "--only", "human").out
     assert [row["id"] for row in csv.DictReader(io.StringIO(exported))] == ["R-10"]
     page.say(job="one", row=OFF_LIST[0], label=None, why="off_list")

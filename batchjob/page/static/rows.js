@@ -127,12 +127,13 @@ function Menu({ title, children }) {
 function Filters({ wanted, to, status }) {
   const chosen = FILTERS.filter(name => wanted[name]);
   const option = (name, value, count, shown = value) => html`<a href=${to({ [name]: value })}><b>${shown}</b> <span>${count === null ? "" : num(count)}</span></a>`;
+  const sources = { ...status?.sources, ...(status?.by_hand && { human: status.by_hand.rows }) };
   const of = counts => Object.entries(counts).filter(([, n]) => n > 0);
   return html`<div class="chips" role="group" aria-label="Filters">
     ${chosen.map(name => html`<span class="chip on" key=${name}><span>${SAID[name]} <b>${name === "matched" ? MATCHED[wanted[name]] || wanted[name] : wanted[name].replace("_", name === "state" ? " " : "_")}</b></span><button type="button" aria-label=${`Take away: ${SAID[name]} ${wanted[name]}`} onClick=${() => { go(to({ [name]: null })); say("Filter taken away"); }}>✕</button></span>`)}
     ${status && html`
       ${!wanted.label && of(status.labels).length > 0 && html`<${Menu} title="Label">${of(status.labels).map(([label, n]) => option("label", label, n))}</${Menu}>`}
-      ${!wanted.source && of(status.sources).length > 0 && html`<${Menu} title="Source">${of(status.sources).map(([source, n]) => option("source", source, n))}</${Menu}>`}
+      ${!wanted.source && of(sources).length > 0 && html`<${Menu} title="Source">${of(sources).map(([source, n]) => option("source", source, n))}</${Menu}>`}
       ${!wanted.state && html`<${Menu} title="State">${["done", "failed", "unconfirmed", "in_flight", "pending"].filter(state => status.rows[state] > 0).map(state => option("state", state, status.rows[state], html`<${State} state=${state}/>`))}</${Menu}>`}
       ${!wanted.kind && status.errors.some(one => one.count > 0) && html`<${Menu} title="Kind of error">${status.errors.filter(one => one.count > 0).map(one => option("kind", one.kind, one.count))}</${Menu}>`}
       ${!wanted.matched && status.matched.near > 0 && html`<${Menu} title="More"><h3>Read from the answer</h3>${option("matched", "near", status.matched.near, MATCHED.near)}</${Menu}>`}`}
