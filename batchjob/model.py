@@ -309,7 +309,10 @@ class Settle(Value, frozen=True):
     remember: tuple[Remembered, ...] = ()
     agreed: bool | None = None  # of a request that verifies: whether the label was the same
     odd_usage: str | None = None
-    second: bool = False  # of a request to the second model
+
+
+class SettleSecond(Settle, frozen=True):
+    """The same of a request to the second model, which is counted apart."""
 
 
 class Skip(Value, frozen=True):

@@ -1653,9 +1653,9 @@ def _(running: Any) -> None:
 
 
 @defect(
-    "after a crash the first model is asked again in place of the second",
+    "the next run asks the first model again in place of the second",
     "shortcuts",
-    "tests/test_second.py::test_a_job_that_is_killed_pays_neither_model_again",
+    "tests/test_second.py::test_what_waits_for_the_second_model_is_asked_of_it_alone_by_the_next_run",
 )
 def _(shortcuts: Any) -> None:
     put(shortcuts, "SecondWalk.asking", lambda self, row, model=None: shortcuts.Walk.asking(self, row, model))

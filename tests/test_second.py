@@ -6,6 +6,8 @@ import asyncio
 import csv
 import json
 import math
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -125,6 +127,32 @@ def test_a_job_that_is_killed_pays_neither_model_again(batchjob: BatchJob, endpo
     process.kill()
     process.communicate()
     assert len({x.key for x in endpoint.requests}) < 56
+    assert batchjob("resume", "--quiet").code == 4
+    see_all(endpoint, exported(batchjob))
+
+
+def test_what_waits_for_the_second_model_is_asked_of_it_alone_by_the_next_run(
+    batchjob: BatchJob, endpoint: FaultServer
+) -> None:
+    assert batchjob(*task(endpoint, "--quiet", "--limit", "9")).code == 0
+    act, stopping = endpoint.act, threading.Event()
+
+    async def late(x: Exchange) -> None:
+        while not stopping.is_set():
+            await asyncio.sleep(0.005)
+        await act(x)
+
+    endpoint.act, before = late, len(endpoint.requests)
+    process = batchjob.begin(*task(endpoint))
+    assert process.stderr is not None
+    until = time.monotonic() + 20
+    while len(endpoint.requests) == before and time.monotonic() < until:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    assert any("stopping" in line for line in process.stderr)
+    stopping.set()
+    process.communicate()
+    assert {(row, model) for row, model in asked(endpoint) if row > 9} == {(10, "small")}
     assert batchjob("resume", "--quiet").code == 4
     see_all(endpoint, exported(batchjob))
 

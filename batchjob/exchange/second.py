@@ -13,7 +13,7 @@ import msgspec
 from batchjob.exchange.conclude import Again, Conclusion, Read, conclude
 from batchjob.exchange.decide import PAID_KINDS
 from batchjob.exchange.exchange import Exchange
-from batchjob.model import Parcel, Row, RowResult
+from batchjob.model import Parcel, Row, RowResult, SettleSecond
 from batchjob.settings.config import JobConfig
 from batchjob.states import Event, Matched, Source, plain_kind
 
@@ -48,7 +48,7 @@ class Seconded:
         """See exchange.conclude."""
         found = conclude(exchange, *given, **more, read=self._read)
         if exchange.parcel.rows[0].first is not None:
-            found = msgspec.structs.replace(found, settle=msgspec.structs.replace(found.settle, second=True))
+            found = msgspec.structs.replace(found, settle=SettleSecond(**msgspec.structs.asdict(found.settle)))
         return msgspec.structs.replace(found, again=tuple(map(self._again, found.again))) if found.again else found
 
     def _again(self, again: Again) -> Again:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from batchjob import failpoints
-from batchjob.model import AddRows, Beat, Claim, Remembered, RowResult, Settle, Skip, Usage, Write
+from batchjob.model import AddRows, Beat, Claim, Remembered, RowResult, Settle, SettleSecond, Skip, Usage, Write
 from batchjob.states import TRANSITIONS, CostSource, Event, Outcome, Purpose, Source, State
 from batchjob.stores.sqlite import ids, schema
 
@@ -199,6 +199,13 @@ class Group:
             self._given["remember"].append((*label, 1) if known.loose else label)
         self.remembered += settle.remember
 
+    def _add_second(self, settle: SettleSecond) -> None:
+        self._add_settle(settle)
+        if settle.outcome is Outcome.ANSWERED:
+            self._tally["second", "answered"] += 1
+            self._tally["second", "unknown"] += settle.cost is None
+            self._tally["second", "cost"] += settle.cost or 0
+
     def _add_skip(self, skip: Skip) -> None:
         self._add_results(skip.rows, 0)
 
@@ -235,10 +242,6 @@ class Group:
 
     def _count_requests(self) -> None:
         tally = self._tally
-        for settle in [settle for settle in self._settled if settle.second and settle.outcome is Outcome.ANSWERED]:
-            tally["second", "answered"] += 1
-            tally["second", "unknown"] += settle.cost is None
-            tally["second", "cost"] += settle.cost or 0
         for outcome, n in Counter([settle.outcome for settle in self._settled]).items():
             tally["request", outcome] += n
             if outcome is not Outcome.NOT_SENT:
@@ -266,6 +269,7 @@ _ADD: dict[type[Write], Callable[[Group, Any], None]] = {
     AddRows: Group._add_rows,
     Claim: Group._add_claim,
     Settle: Group._add_settle,
+    SettleSecond: Group._add_second,
     Skip: Group._add_skip,
     Beat: Group._add_beat,
 }
