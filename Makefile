@@ -26,6 +26,7 @@ test: lint
 	@echo "The tests take some minutes: they start, kill and resume real jobs."
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		echo "The tests in a browser are left out: there is no Chromium here (Debian: apt-get install chromium chromium-driver)."
+	@$(BIN)/python -m tests.postgres
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)

@@ -791,18 +791,18 @@ def _(group: Any) -> None:
         put(group, queries, (*claims, *(name for name in getattr(group, queries) if name not in claims)))
 
 
-@defect("a counter drifts", "stores.sqlite.group", LIFE, storm=("resend", "row counters"))
+@defect("a counter drifts", "stores.writes", LIFE, storm=("resend", "row counters"))
 def _(group: Any) -> None:
     def drift(self: Any) -> None:
         count(self)
         self._tally["row", group.State.DONE] += sum(result.event is group.Event.COMPLETE for result in self._results)
 
-    count = put(group, "Group._count_results", drift)
+    count = put(group, "Sorted._count_results", drift)
 
 
 @defect(
     "usage is counted twice",
-    "stores.sqlite.group",
+    "stores.writes",
     f"{STORE}::test_the_counters_are_true_and_a_reader_sees_them",
     storm=("resend", "usage"),
 )
@@ -811,7 +811,7 @@ def _(group: Any) -> None:
         count(self)
         self._tally["usage", "input_tokens"] *= 2
 
-    count = put(group, "Group._count_requests", count_twice)
+    count = put(group, "Sorted._count_requests", count_twice)
 
 
 @defect(
@@ -843,7 +843,7 @@ def _(group: Any) -> None:
 
 @defect(
     "request ids repeat from run to run",
-    "stores.sqlite.ids",
+    "stores.ids",
     f"{STORE}::test_no_two_runs_give_out_the_same_request_ids",
 )
 def _(ids: Any) -> None:
@@ -1063,7 +1063,7 @@ def _(supply: Any) -> None:
     f"{STORE}::test_rows_of_the_job_itself_are_unheard_of_whatever_is_asked_now",
 )
 def _(group: Any) -> None:
-    cut(group.QUERIES, "unheard_rows", group.ids.expand("job_of(row.id) = :job OR "))
+    cut(group.QUERIES, "unheard_rows", group.schema.expand("job_of(row.id) = :job OR "))
 
 
 @defect(
@@ -1444,7 +1444,7 @@ def _(cache: Any) -> None:
 
 @defect(
     "counters and times are taken as they are",
-    "stores.sqlite.records",
+    "stores.records",
     "tests/test_malice.py::test_what_batchjob_would_not_write_is_said_in_a_sentence_by_every_command",
 )
 def _(records: Any) -> None:

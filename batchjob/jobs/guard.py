@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 from batchjob.errors import BatchjobError
@@ -61,8 +62,8 @@ def check_written(target: Target, db: str) -> None:
 
 
 def _database(db: str) -> list[Named]:
-    main, *sides = files_of(db) or [db]
-    return [Named("the database", main), *(Named("the database's own", side) for side in sides)]
+    said = chain(("the database",), repeat("the database's own"))
+    return [Named(what, file) for what, file in zip(said, files_of(db), strict=False)]
 
 
 def _inputs(paths: Sequence[str]) -> list[Named]:

@@ -18,7 +18,11 @@ from typing import Any
 from batchjob.errors import NoJobs, SettingError
 from batchjob.ports import Store, StoreCheck, StoreReader
 
-STORES = {"sqlite": "batchjob.stores.sqlite"}
+STORES = {
+    "sqlite": "batchjob.stores.sqlite",
+    "postgresql": "batchjob.stores.postgres",
+    "postgres": "batchjob.stores.postgres",
+}
 """The scheme of a URL and the module behind it; what has no scheme is the path of a SQLite file."""
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from batchjob.model import AddRows, Beat, Chunk, Claim, Remembered, RowResult, Settle, Skip, Usage, Write
 from batchjob.states import Event, Outcome, Source
+from batchjob.stores.ids import first_request_id
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite.group import QUERIES, Group, prepare
-from batchjob.stores.sqlite.ids import first_request_id
 
 Step = Callable[[Any], None]
 """Something done to a connection, of sqlite3 or apsw, and acknowledged when it returns."""

@@ -34,6 +34,7 @@ from batchjob.ports import Store
 from batchjob.records import ExportRow
 from batchjob.states import TRANSITIONS, Event, JobState, Outcome, Source, State
 from batchjob.stores import open_check, open_store
+from tests import postgres
 
 SOURCE = InputSource("in.csv", "csv", "utf-8", ("id", "text"), "id", "text", None, None)
 TASK = TaskRecord("t", "q", b"{}")
@@ -59,7 +60,7 @@ class LifeOfRows(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory(prefix="batchjob-states-")
-        self.url = str(Path(self.folder.name) / "job.db")
+        self.url = self.new_url()
         self.rows: dict[int, RowModel] = {}
         self.out: dict[int, tuple[int, ...]] = {}  # request -> its rows
         self.lost: set[int] = set()
@@ -67,6 +68,9 @@ class LifeOfRows(RuleBasedStateMachine):
         self.request = 0  # the latest
         self.store: Store
         self.call(self._open(first=True))
+
+    def new_url(self) -> str:
+        return str(Path(self.folder.name) / "job.db")
 
     def teardown(self) -> None:
         self.call(self.store.close())
@@ -303,12 +307,26 @@ def numbers(write: Write) -> set[int]:
     return {row.number for row in write.rows} if isinstance(write, Settle | Skip) else set()
 
 
+class LifeInPostgres(LifeOfRows):
+    """The same in PostgreSQL."""
+
+    def new_url(self) -> str:
+        return postgres.clean_database()
+
+
+def many(examples: int) -> settings:
+    """As often as there is time for."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate] if os.environ.get("NO_SHRINK") else list(Phase),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
+
+
 TestLifeOfRows = LifeOfRows.TestCase
-TestLifeOfRows.settings = settings(
-    max_examples=30,
-    stateful_step_count=40,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate] if os.environ.get("NO_SHRINK") else list(Phase),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-)
+TestLifeOfRows.settings = many(30)
+TestLifeInPostgres = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)(LifeInPostgres.TestCase)
+TestLifeInPostgres.settings = many(2)

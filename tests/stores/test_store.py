@@ -33,18 +33,19 @@ from batchjob.ports import Store, StoreReader
 from batchjob.records import Found, RowFilter
 from batchjob.states import CostSource, Event, JobState, Matched, Outcome, Purpose, Source, State
 from batchjob.stores import open_check, open_reader, open_store
+from tests import postgres
 
 SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text", "more"), "id", "text", None, None)
 TASK = TaskRecord("task", "question", b'{"model":"m"}')
 OUTAGE = Outage(1.0, 2.5, 21601.0, 'nobody "there"')
-KINDS = ["sqlite"]
+KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT))]
 SETTLES = (Event.COMPLETE, Event.RELEASE, Event.FAIL, Event.LOSE)
 
 
 @pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A place for a work table that is not made yet; a line for each kind of store."""
-    return {"sqlite": str(tmp_path / "job.db")}[request.param]
+    return str(tmp_path / "job.db") if request.param == "sqlite" else postgres.clean_database()
 
 
 class Bench:
@@ -150,6 +151,7 @@ async def test_a_job_is_what_it_was_made_with_and_says_what_it_does(bench: Bench
             reader.job("jop")
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_only_one_process_writes(bench: Bench) -> None:
     with pytest.raises(JobBusy):
         await open_store(bench.url, job="other")

@@ -446,10 +446,12 @@ class World:
         endpoint: Endpoint | None = None,
         command: Sequence[str] = (BATCHJOB,),
         environment: dict[str, str] | None = None,
+        url: str | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.plan, self.mode = folder, plan, MODES[plan.mode]
         self.database = folder / "job.db"
+        self.url = url or str(self.database)
         self.works: list[Work] = []
         self.begin_work("tickets")
         if self.mode.budget:
@@ -519,7 +521,7 @@ class World:
             given += other_settings(random.Random(f"settings {self.plan.seed} {self.runs}"), self.mode)
         if self.budget is not None:
             given += ["--budget", f"{self.budget:.9f}"]
-        return [command, *given, "--db", str(self.database), *more]
+        return [command, *given, "--db", self.url, *more]
 
     def spawn(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Begin a command; what it says goes to a file."""
@@ -563,7 +565,7 @@ class World:
 
     def status(self) -> dict[str, Any] | None:
         """What `status --json` says; None while there is no job."""
-        answer = self.ask("status", self.at.name, "--json", "--db", str(self.database))
+        answer = self.ask("status", self.at.name, "--json", "--db", self.url)
         if answer.returncode == 0:
             return dict(json.loads(answer.stdout))
         nothing_yet = any(
@@ -576,7 +578,7 @@ class World:
     def export(self, name: str, *, whole: bool, more: Sequence[str] = ("--details",)) -> Path:
         """An export, shown to the oracle."""
         path = self.folder / name
-        code, said = self.run(["export", self.at.name, "--db", str(self.database), "-o", str(path), *more])
+        code, said = self.run(["export", self.at.name, "--db", self.url, "-o", str(path), *more])
         if code != 0:
             self.oracle.object(f"export: exit {code}: {said.strip()[-300:]}")
         elif "--details" in more:
@@ -611,7 +613,7 @@ class World:
             oracle.see_cost(status, ledger, work.requests, prices=prices, budget=self.budget)
         if self.mode.verify:
             oracle.see_verifications(status, ledger, work.requests, self.mode.verify)
-        oracle.see_database(self.database)
+        oracle.see_database(self.url)
         return status
 
     def see_exit(self, process: subprocess.Popen[bytes], allowed: frozenset[int]) -> None:
@@ -696,7 +698,7 @@ def between_runs(world: World) -> None:
     forgets = rows["pending"] or rows["in_flight"] or not (rows["failed"] or rows["unconfirmed"])
     for command in (("cache", "clear"), ("cache", "prune", "--older-than", "1h"), ("cache", "stats")):
         if chance.random() < 0.6 and (forgets or "stats" in command):
-            code, said = world.run([*command, "--db", str(world.database)])
+            code, said = world.run([*command, "--db", world.url])
             if code != 0:
                 world.oracle.object(f"{' '.join(command)}: exit {code}: {said.strip()[-300:]}")
     if chance.random() < 0.5 and _possible(world, "retry") == "retry":
@@ -713,7 +715,7 @@ NOT_YET = ("no database", "no jobs", "no job is named")
 
 def read_all(world: World) -> None:
     """Each command that reads, while another process works; it succeeds, and its numbers are true."""
-    db, name = ("--db", str(world.database)), world.at.name
+    db, name = ("--db", world.url), world.at.name
     rows = _heard(world, "jobs", "--json", *db)
     named = [] if rows is None else [job["job"] for job in json.loads(rows)]  # none: the job is not made yet
     if named and named != [work.name for work in world.works]:
@@ -779,7 +781,12 @@ def strike(world: World, blow: Blow) -> dict[str, Any] | None:
     }
     with watched(world, wanted=blow.watch):
         wait_for(lambda: process.poll() is not None or reached[blow.after](), seconds=20)
-        if blow.export and not world.mode.readers and world.database.exists() and process.poll() is None:
+        if (
+            blow.export
+            and not world.mode.readers
+            and (world.database.exists() or "://" in world.url)
+            and process.poll() is None
+        ):
             _export_during(world)
         if blow.rival and process.poll() is None:
             see_rival(world, process)
@@ -857,7 +864,7 @@ def _cut_export(world: World, blow: Blow) -> None:
     """`export -o`, killed."""
     output = world.folder / "cut.csv"
     output.write_text(OLD)
-    process = world.spawn(["export", world.at.name, "--db", str(world.database), "-o", str(output)])
+    process = world.spawn(["export", world.at.name, "--db", world.url, "-o", str(output)])
     _kill_writing(process, output, blow)
     world.moments["export"] += _see_output(world, output) and process.returncode == -signal.SIGKILL
 

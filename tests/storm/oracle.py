@@ -14,6 +14,8 @@ from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batchjob.stores import open_check
+
 UNUSABLE = frozenset({"null", "empty", "length", "off_list", "prose", "refusal"})
 """Faults of the sandbox whose answers are paid and give no label: the user may buy another."""
 LISTED = "\n\nLabels:\n"
@@ -322,8 +324,14 @@ class Oracle:
         if told != {"asked": answers, "agreed": answers}:
             self.object(f"verify: status says {told}, {answers} were answered with the same label")
 
-    def see_database(self, path: Path) -> None:
-        """Only while no process works with it: the file is sound and its counters are true."""
+    def see_database(self, url: str) -> None:
+        """Only while no process works with it: it is sound and its counters are true."""
+        if "://" in url:
+            with open_check(url) as check:
+                for wrong in check.differences():
+                    self.object(f"database: {wrong}")
+            return
+        path = Path(url)
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
             verdict = db.execute("PRAGMA integrity_check").fetchone()[0]

@@ -5,8 +5,6 @@ Each subject is a module here. A check gives findings and writes nothing.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from batchjob.cli.doctor.database import check_database
@@ -36,9 +34,9 @@ def command(db: str | None, config: str | None, **flags: str | None) -> int:
     Nothing is written and nothing is paid for: the endpoint is asked only for its list of models.
     """
     written, findings = read_settings(config)
-    path = Path(database(db, configured=written.get("db")))
-    asked, unclear = endpoint_asked(written, flags, path)
-    findings = [*check_machine(), *findings, *check_database(path), *check_disk(path), *unclear]
+    url = database(db, configured=written.get("db"))
+    asked, unclear = endpoint_asked(written, flags, url)
+    findings = [*check_machine(), *findings, *check_database(url), *check_disk(url), *unclear]
     if asked is not None:
         findings += check_endpoint(asked)
     show_lines([f"{finding.level:<8}  {finding.about:<11} {finding.text}" for finding in findings])

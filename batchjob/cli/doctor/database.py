@@ -8,38 +8,47 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from batchjob.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
-from batchjob.errors import BatchjobError, JobError
+from batchjob.errors import BatchjobError, NoJobs
 from batchjob.files import is_there
 from batchjob.ports import StoreCheck
-from batchjob.stores import open_check, writer_of
+from batchjob.printable import without_passwords
+from batchjob.stores import files_of, open_check, writer_of
 from batchjob.stores.sqlite.lock import lock_path
 
 DIFFERENCES_SHOWN = 10
 
 
-def check_database(path: Path) -> Iterator[Finding]:
+def check_database(url: str) -> Iterator[Finding]:
     """Whether the database is whole. One that is not there yet is fine."""
+    if "://" in url:
+        yield from _opened(url)
+        return
+    path = Path(url)
     if not is_there(path):
         yield Finding(OK, "database", f"{path} is not there yet: batchjob start makes it")
         return
     if path.is_file() and path.stat().st_size == 0:
         yield Finding(OK, "database", f"{path} is empty: batchjob start fills it")
         return
-    try:
-        with open_check(str(path)) as store:
-            yield from _content(store)
-    except JobError as error:
-        yield Finding(OK if path.is_file() else PROBLEM, "database", str(error))
-    except BatchjobError as error:
-        yield Finding(PROBLEM, "database", str(error))
+    yield from _opened(url)
     yield _lock(path)
     yield _permissions(path)
+
+
+def _opened(url: str) -> Iterator[Finding]:
+    try:
+        with open_check(url) as store:
+            yield from _content(store)
+    except NoJobs as error:
+        yield Finding(OK, "database", str(error))
+    except BatchjobError as error:
+        yield Finding(PROBLEM, "database", str(error))
 
 
 def _content(store: StoreCheck) -> Iterator[Finding]:
     version, newest = store.version()
     older = f" of {newest}: the next run brings it up to date" if version < newest else ""
-    yield Finding(OK, "database", f"{store.url}, schema {version}{older}")
+    yield Finding(OK, "database", f"{without_passwords(store.url)}, schema {version}{older}")
     damages = store.damages()
     if damages:
         said = "; ".join(damages)[:300]
@@ -47,7 +56,8 @@ def _content(store: StoreCheck) -> Iterator[Finding]:
             PROBLEM, "integrity", f"damaged: {said}. Restore a backup, or save what is left: sqlite3 .recover"
         )
         return
-    yield Finding(OK, "integrity", "SQLite finds every page whole")
+    if files_of(store.url):
+        yield Finding(OK, "integrity", "SQLite finds every page whole")
     differences = store.differences()
     for job, kind, name, kept, counted in differences[:DIFFERENCES_SHOWN]:
         yield Finding(PROBLEM, "counters", f"job {job}: {kind} {name} is kept as {kept:,} and counted as {counted:,}")

@@ -10,13 +10,17 @@ from pathlib import Path
 from batchjob.cli.doctor.finding import OK, PROBLEM, WARNING, Finding
 from batchjob.errors import BatchjobError
 from batchjob.numbers import size
+from batchjob.stores import files_of
 
 FREE_NEEDED_BYTES = 16 * 1024 * 1024
 FREE_WANTED_BYTES = 256 * 1024 * 1024
 
 
-def check_disk(path: Path) -> Iterator[Finding]:
-    """Whether the folder of the database can take a job."""
+def check_disk(url: str) -> Iterator[Finding]:
+    """Whether the folder of the database can take a job. A server's disk is its own."""
+    if not files_of(url):
+        return
+    path = Path(url)
     from batchjob.stores.sqlite.files import refuse_network_disk
 
     folder = path.resolve().parent

@@ -50,7 +50,7 @@ def read_settings(config: str | None) -> tuple[dict[str, Any], list[Finding]]:
 
 
 def endpoint_asked(
-    written: dict[str, Any], flags: dict[str, str | None], path: Path
+    written: dict[str, Any], flags: dict[str, str | None], url: str
 ) -> tuple[Asked | None, list[Finding]]:
     """The endpoint of flags, job.toml, environment or the latest job, in this order, if there is one.
 
@@ -65,7 +65,7 @@ def endpoint_asked(
     if not base_url:
         origin = next((name for name in BASE_URL_VARIABLES if os.environ.get(name)), "")
         base_url = os.environ.get(origin, "")
-    if not base_url and (latest := _latest_settings(path)):
+    if not base_url and (latest := _latest_settings(url)):
         name, of_job = latest
         settings = merge(msgspec.to_builtins(of_job), given)
         base_url, origin = of_job.base_url, f"job {name}"
@@ -77,21 +77,21 @@ def endpoint_asked(
     if wrong:
         return None, [Finding(PROBLEM, "endpoint", f"{wrong} (from {origin})")]
     settings = msgspec.structs.replace(settings, base_url=base_url)
-    learned = _learned(path, settings)
+    learned = _learned(url, settings)
     return Asked(base_url, settings.model, settings.api_key_env, origin, settings, learned), []
 
 
-def _learned(path: Path, config: JobConfig) -> Mapping[str, Learned]:
+def _learned(url: str, config: JobConfig) -> Mapping[str, Learned]:
     try:
-        with open_reader(str(path)) as store:
+        with open_reader(url) as store:
             return learned_of(store.learned(place_of(config)), config)
     except BatchjobError:
         return {}  # the database has a line of its own
 
 
-def _latest_settings(path: Path) -> tuple[str, JobConfig] | None:
+def _latest_settings(url: str) -> tuple[str, JobConfig] | None:
     try:
-        with open_reader(str(path)) as store:
+        with open_reader(url) as store:
             job = store.latest()
         return job.name, msgspec.json.decode(job.settings, type=JobConfig)
     except (BatchjobError, msgspec.DecodeError):

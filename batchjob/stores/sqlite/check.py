@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from batchjob.model import Usage
 from batchjob.records import Difference
+from batchjob.stores.ids import expand
 from batchjob.stores.sqlite import schema
-from batchjob.stores.sqlite.ids import expand
 from batchjob.stores.sqlite.reader import SqliteReader
 
 MOST_DAMAGES = 5

@@ -16,7 +16,8 @@ import msgspec
 from batchjob.errors import JobError
 from batchjob.model import Job
 from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter
-from batchjob.stores.sqlite import ids
+from batchjob.stores import ids
+from batchjob.stores.records import job_from_record, no_job, select_jobs
 
 LONG_CHARACTERS = 2000
 """A text counts for one row more each time it is this long."""
@@ -81,6 +82,18 @@ _LAST_REQUEST = (
     "SELECT max(coalesce((SELECT max(id) FROM request WHERE id > :first AND id <= :end), 0),"
     " coalesce((SELECT max(id) FROM intent WHERE id > :first AND id <= :end), 0))"
 )
+
+
+def find_job(db: sqlite3.Connection, name: str) -> Job:
+    """The job of this name.
+
+    Raises:
+        JobError: there is none; the text names the nearest.
+    """
+    record = db.execute(select_jobs("WHERE job.name = ?"), (name,)).fetchone()
+    if record is not None:
+        return job_from_record(record)
+    raise no_job(name, [known for (known,) in db.execute("SELECT name FROM job ORDER BY id DESC LIMIT 1000")])
 
 
 class Finder:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import msgspec
 
 from batchjob.model import Key, Remembered
+from batchjob.stores.records import facts_learned
 from batchjob.stores.sqlite.group import QUERIES
-from batchjob.stores.sqlite.records import facts_learned
 
 MOST_IN_INBOX = 8192
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from batchjob.model import LostRequest, Page, Parcel, Row
-from batchjob.stores.sqlite import ids
+from batchjob.stores import ids
 from batchjob.stores.sqlite.group import QUERIES
 
 PAGE_BYTES = 4 * 1024 * 1024

@@ -23,22 +23,22 @@ from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Rememb
 from batchjob.providers.dialect import place_of
 from batchjob.records import CacheShare, Problem, Snapshot
 from batchjob.settings.config import JobConfig
-from batchjob.stores.sqlite import finding, ids, schema
+from batchjob.stores import ids
+from batchjob.stores.records import (
+    BEGIN,
+    as_written,
+    counters,
+    facts_learned,
+    job_from_record,
+    moment,
+    select_jobs,
+)
+from batchjob.stores.sqlite import finding, schema
 from batchjob.stores.sqlite.files import check_sides
 from batchjob.stores.sqlite.finding import ASKED, EXPORT_ROWS, OF_KIND, ONLY, REQUESTS
 from batchjob.stores.sqlite.group import QUERIES
 from batchjob.stores.sqlite.lock import writer_of
 from batchjob.stores.sqlite.memory import inbox, stored_labels
-from batchjob.stores.sqlite.records import (
-    BEGIN,
-    as_written,
-    counters,
-    facts_learned,
-    find_job,
-    job_from_record,
-    moment,
-    select_jobs,
-)
 
 QUERY_SECONDS = 30.0
 """What no query of a reader takes, unless the file leads it round in circles."""
@@ -126,7 +126,7 @@ class SqliteReader(finding.Finder):
     def job(self, name: str) -> Job:
         """The job of this name, or a JobError."""
         try:
-            return find_job(self._db, name)
+            return finding.find_job(self._db, name)
         except sqlite3.Error as error:
             raise schema.translate(error, self.path) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from batchjob.stores.sqlite import ids
+from batchjob.stores import ids
 from batchjob.stores.sqlite.group import QUERIES
 
 OF_ROWS = ("remove_row", "remove_input")

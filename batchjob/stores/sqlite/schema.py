@@ -12,8 +12,8 @@ from pathlib import Path
 
 from batchjob import failpoints
 from batchjob.errors import CommitUnknown, DiskFull, StoreError
+from batchjob.stores.ids import expand
 from batchjob.stores.sqlite.files import no_room
-from batchjob.stores.sqlite.ids import expand
 
 APPLICATION_ID = 0x626A6F62  # "bjob"
 _PACKAGED = Path(__file__).resolve().parents[2] / "migrations" / "sqlite"

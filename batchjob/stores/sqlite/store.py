@@ -31,13 +31,16 @@ from batchjob.model import (
     Write,
 )
 from batchjob.states import JobState, Outcome, Source, State
+from batchjob.stores import ids
 from batchjob.stores.counting import counted_of
-from batchjob.stores.sqlite import connections, files, ids, removal, schema
-from batchjob.stores.sqlite.group import QUERIES, Counted, Group, Tally, apply_or_fail, count_up
+from batchjob.stores.records import job_from_record, select_jobs
+from batchjob.stores.sqlite import connections, files, removal, schema
+from batchjob.stores.sqlite.finding import find_job
+from batchjob.stores.sqlite.group import QUERIES, Group, apply_or_fail, count_up
 from batchjob.stores.sqlite.lock import WriterLock, refuse_working
 from batchjob.stores.sqlite.memory import Memory, learned
 from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
-from batchjob.stores.sqlite.records import find_job, job_from_record, select_jobs
+from batchjob.stores.writes import Counted, Tally
 
 T = TypeVar("T")
 GO_ON = Control()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from batchjob.money.cost import KnownPrice
 from batchjob.providers.dialect import Learned
 from batchjob.settings.config import JobConfig
 from batchjob.states import JobState, State
-from batchjob.stores.sqlite.ids import MOST_JOBS
+from batchjob.stores.ids import MOST_JOBS
 
 LATEST = 253_402_300_799.0
 """The end of the year 9999 in epoch seconds."""
@@ -31,9 +30,11 @@ _COLUMNS = (
 JOB_COLUMNS = _COLUMNS.count(",") + 1
 
 
-def select_jobs(rest: str, *, more: str = "") -> str:
-    """A query of jobs for `job_from_record`; `more` columns come behind, `rest` is joins and conditions."""
-    return f"SELECT {_COLUMNS}{more} FROM job JOIN task ON task.id = job.task_id {rest}"
+def select_jobs(rest: str, *, more: str = "", schema: str = "") -> str:
+    """A query of jobs for `job_from_record`; `more` columns come behind, `rest` is joins and conditions. `schema` is
+    where the tables lie, with a dot.
+    """
+    return f"SELECT {_COLUMNS}{more} FROM {schema}job AS job JOIN {schema}task AS task ON task.id = job.task_id {rest}"
 
 
 @contextlib.contextmanager
@@ -110,18 +111,10 @@ def _job(record: tuple[Any, ...]) -> Job:
     )
 
 
-def find_job(db: sqlite3.Connection, name: str) -> Job:
-    """The job of this name.
-
-    Raises:
-        JobError: there is none; the text names the nearest.
-    """
-    record = db.execute(select_jobs("WHERE job.name = ?"), (name,)).fetchone()
-    if record is not None:
-        return job_from_record(record)
-    names = [known for (known,) in db.execute("SELECT name FROM job ORDER BY id DESC LIMIT 1000")]
+def no_job(name: str, names: Sequence[str], place: str = "this database") -> JobError:
+    """There is no job of this name; `names` are those that there are, the latest first."""
     if not names:
-        raise JobError("there are no jobs in this database yet", then=BEGIN)
+        return JobError(f"there are no jobs in {place} yet", then=BEGIN)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}?" if near else f"The latest is {names[0]!r}."
-    raise JobError(f"no job is named {name!r}. {hint}", then=("jobs",))
+    return JobError(f"no job is named {name!r}. {hint}", then=("jobs",))

@@ -1,0 +1,54 @@
+"""The work table in PostgreSQL, for workers on many machines. asyncpg is imported where a URL asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchjob.errors import SettingError
+from batchjob.ports import Store, StoreCheck, StoreReader
+
+
+def _check_installed() -> None:
+    try:
+        import asyncpg  # noqa: F401
+    except ImportError:
+        raise SettingError("a database postgresql:// needs asyncpg: pip install 'batchjob[postgres]'") from None
+
+
+async def open_store(url: str, *, job: str) -> Store:
+    """See stores.open_store."""
+    _check_installed()
+    from batchjob.stores.postgres import store
+
+    return await store.open_store(url, job=job)
+
+
+def open_reader(url: str) -> StoreReader:
+    """See stores.open_reader."""
+    _check_installed()
+    from batchjob.stores.postgres.reader import PgReader
+
+    return PgReader(url)
+
+
+def open_check(url: str) -> StoreCheck:
+    """See stores.open_check."""
+    _check_installed()
+    from batchjob.stores.postgres.check import PgCheck
+
+    return PgCheck(url)
+
+
+def writer_of(url: str) -> dict[str, Any] | None:
+    """See stores.writer_of. Any number of processes may write at once, each job's own runs say who."""
+    return None
+
+
+def exists(url: str) -> bool:
+    """Whether there is a database at all: opening it says so."""
+    return True
+
+
+def files_of(url: str) -> list[str]:
+    """See stores.files_of: a server's files are its own."""
+    return []

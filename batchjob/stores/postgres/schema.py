@@ -1,0 +1,69 @@
+"""The tables in a database: are they there, of which version, and bring them up to date.
+
+They lie in a schema of their own, so that a database may hold other things as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncpg import exceptions as pg
+
+from batchjob.errors import StoreError
+from batchjob.stores.postgres.line import Connection, shown, translate
+
+_PACKAGED = Path(__file__).resolve().parents[2] / "migrations" / "postgres"
+_CHECKOUT = Path(__file__).resolve().parents[3] / "migrations" / "postgres"
+OLDEST = 140000
+"""PostgreSQL 14, the oldest that is tended."""
+MAKING = 0x626A6F62
+"""The advisory lock under which tables are made, for the transaction alone."""
+
+
+def migrations() -> list[Path]:
+    """The migration files in order: inside the package when installed, beside it in a checkout."""
+    folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+    return sorted(folder.glob("[0-9]*.sql"))
+
+
+async def version_of(db: Connection, url: str) -> int:
+    """The version of the tables, 0 where there are none.
+
+    Raises:
+        StoreError: they are of a newer batchjob, or this is no server that can hold them.
+    """
+    said = await db.fetchval("SELECT version()")
+    if "cockroach" in said.lower() or not said.startswith("PostgreSQL"):
+        raise StoreError(
+            f"{shown(url)} is no PostgreSQL ({said.split(',')[0][:60]}), and nothing else is known to hold"
+        )
+    number = int(await db.fetchval("SELECT current_setting('server_version_num')"))
+    if number < OLDEST:
+        raise StoreError(f"{shown(url)} is PostgreSQL {number // 10000}: batchjob needs {OLDEST // 10000}")
+    if await db.fetchval("SELECT to_regclass('batchjob.meta')") is None:
+        if await db.fetchval("SELECT to_regnamespace('batchjob')") is not None:
+            raise StoreError(
+                f"{shown(url)} has a schema `batchjob` of another program. Give another database with --db"
+            )
+        return 0
+    version: int = await db.fetchval("SELECT version FROM batchjob.meta")
+    if version > len(migrations()):
+        raise StoreError(
+            f"{shown(url)} was written by a newer batchjob (schema {version}; this one knows {len(migrations())}). "
+            f"Upgrade with: pip install --upgrade batchjob"
+        )
+    return version
+
+
+async def migrate(db: Connection, url: str) -> None:
+    """Bring the tables up to the newest version, in the caller's transaction; of two who try, one waits."""
+    if await version_of(db, url) == len(migrations()):
+        return
+    try:
+        await db.execute(f"SELECT pg_advisory_xact_lock({MAKING})")
+        done = await version_of(db, url)
+        for number, file in enumerate(migrations()[done:], start=done + 1):
+            await db.execute(file.read_text(encoding="utf-8"))
+            await db.execute(f"UPDATE batchjob.meta SET version = {number}")
+    except pg.PostgresError as error:
+        raise translate(error, url) from error

