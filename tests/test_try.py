@@ -183,7 +183,7 @@ def test_a_try_that_died_before_its_rows_were_kept_is_made_by_the_same_command(b
     assert len(found["rows"]) == 2
 
 
-@pytest.mark.parametrize("columns", [40, 80, 160])
+@pytest.mark.parametrize("columns", [40, 160])
 def test_the_table_fits_its_terminal(batchjob: BatchJob, columns: int) -> None:
     ask = ("try", str(TICKETS), *TASK, "--sandbox", "--gold", "gold", "--model", "a", "--model", "b", "-n", "4")
     lines = [line for line in in_terminal(batchjob, columns, *ask).out.splitlines() if "batchjob start" not in line]
@@ -203,10 +203,10 @@ def test_the_draw_is_fair() -> None:
     from batchjob.settings.config import JobConfig
 
     counts = dict.fromkeys((row["id"] for row in tickets()), 0)
-    for seed in range(60):
+    for seed in range(30):
         reader = open_as_set([str(TICKETS)], JobConfig())
         drawn = draw(reader, Wanted(100, "random", seed, None, None), [], lambda text: False)
         for row in drawn.chunk.rows:
             counts[row[1]] += 1
-    # Each of 300 rows is expected 20 times; a binomial strays by 3.7, and hardly ever by five times that.
-    assert all(abs(count - 20) < 5 * 3.7 for count in counts.values())
+    # Each of 300 rows is expected 10 times; a binomial strays by 2.6, and hardly ever by five times that.
+    assert all(abs(count - 10) < 5 * 2.6 for count in counts.values())
