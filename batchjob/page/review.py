@@ -6,11 +6,14 @@ import random
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
+import msgspec
+
 from batchjob.corrections.standing import SAMPLE, Corrections, Standing, by_hand
 from batchjob.model import Job, Value
 from batchjob.page.documents import LOOKED_AT, MOST_CHARACTERS, REQUESTS_LOOKED_AT, columns_shown
 from batchjob.ports import StoreReader
 from batchjob.records import ExportRow, RowFilter, Snapshot
+from batchjob.settings.config import JobConfig
 from batchjob.states import Matched, Source, State
 from batchjob.views.by_hand import ByHand
 from batchjob.views.next_steps import BY_HAND
@@ -20,9 +23,7 @@ AT_ONCE = 40
 """Rows of a queue that are sent at once."""
 OF_PEOPLE = (*sorted(BY_HAND), "off_list", "refused_by_model")
 """Kinds of failed rows that want a hand."""
-FALLBACK, NEAR, DISAGREED, UNSURE = "fallback", "near", "disagreed", "unsure"
-BELOW = 0.6
-"""A label whose confidence is lower is looked at."""
+FALLBACK, NEAR, DISAGREED, SECOND, UNSURE = "fallback", "near", "disagreed", "second", "unsure"
 SAMPLE_ROWS = 100
 DRAWN = (1_000, 20_000)
 """How many rows are drawn to find those of the sample among: more where most of them have no label."""
@@ -80,7 +81,7 @@ def review_page(reader: StoreReader, corrections: Corrections, name: str) -> Rev
         descriptions=dict(config.descriptions),
         frequent=tuple(sorted(config.labels, key=lambda label: -status.labels.get(label, 0))),
         hand=by_hand(standing),
-        below=BELOW,
+        below=config.second_below,
     )
 
 
@@ -90,6 +91,7 @@ def _queues(snapshot: Snapshot, status: Status, standing: Mapping[int, Standing]
     totals[FALLBACK] = status.sources[Source.FALLBACK]
     totals[NEAR] = status.matched.near
     totals[DISAGREED] = status.verified.asked - status.verified.agreed
+    totals[SECOND] = status.sources[Source.SECOND]
     totals[UNSURE] = None if settings_of(snapshot).confidence else 0
     totals[SAMPLE] = min(SAMPLE_ROWS, status.rows.done) if snapshot.job.ingested else 0
     for name, total in totals.items():
@@ -105,7 +107,7 @@ def rows_to_review(reader: StoreReader, corrections: Corrections, name: str, que
         after: where it goes on: a row's number, or what was given as `beyond`; 0: at its beginning.
     """
     job = reader.job(name)
-    standing = corrections.of(job.uid)
+    config, standing = msgspec.json.decode(job.settings, type=JobConfig), corrections.of(job.uid)
     if queue == SAMPLE:
         rows, beyond = [row for row in sample_of(reader, job) if not _is_sampled(row, standing)][:AT_ONCE], None
     elif queue == DISAGREED:
@@ -113,7 +115,7 @@ def rows_to_review(reader: StoreReader, corrections: Corrections, name: str, que
         rows = [ExportRow(*record) for record in reader.rows(job, looked.numbers)]
         beyond = looked.looked_to
     else:
-        found = reader.find_rows(job, _filter(queue), beyond=after, limit=AT_ONCE, most=LOOKED_AT)
+        found = reader.find_rows(job, _filter(queue, config.second_below), beyond=after, limit=AT_ONCE, most=LOOKED_AT)
         rows = [ExportRow(*record) for record in found.rows]
         beyond = None if found.ended else found.looked_to
     left = [row for row in rows if queue == SAMPLE or row.number not in standing]
@@ -125,13 +127,15 @@ def _is_sampled(row: ExportRow, standing: Mapping[int, Standing]) -> bool:
     return row.number in standing and standing[row.number].sampled
 
 
-def _filter(queue: str) -> RowFilter:
+def _filter(queue: str, below: float) -> RowFilter:
     if queue == FALLBACK:
         return RowFilter(source=Source.FALLBACK)
     if queue == NEAR:
         return RowFilter(matched=Matched.NEAR)
+    if queue == SECOND:
+        return RowFilter(source=Source.SECOND)
     if queue == UNSURE:
-        return RowFilter(below=BELOW)
+        return RowFilter(below=below)
     return RowFilter(kind=queue)
 
 

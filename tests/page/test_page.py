@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from batchjob.page.safety import HEADERS
 from batchjob.page.server import STATIC
+from batchjob.states import Source
 from tests.page.client import Page, viewed
 from tests.waiting import is_under_way, until
 
@@ -218,6 +220,12 @@ def test_every_answer_says_what_a_browser_may_do_with_it(page: Page) -> None:
     assert "default-src 'self'" in HEADERS["Content-Security-Policy"]
     cookies = page.raw("GET", f"/?token={page.token}").headers["Set-Cookie"]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookies.split("; "))
+
+
+def test_every_source_of_a_label_has_its_part_of_the_bar() -> None:
+    named = re.search(r"const SOURCES = (\[.*?\]);", (STATIC / "job.js").read_text())
+    assert named is not None
+    assert set(json.loads(named[1])) == {str(source) for source in Source}
 
 
 def test_the_page_is_of_one_piece_and_small(page: Page) -> None:

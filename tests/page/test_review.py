@@ -14,6 +14,7 @@ import pytest
 from batchjob.corrections import log
 from batchjob.corrections.standing import SAMPLE
 from batchjob.scoring.interval import wilson
+from tests.faults.server import Exchange, FaultServer, completion, http
 from tests.page.client import Page, viewed
 from tests.page.jobs import FILTERED, MARKUP, NEAR, OFF_LIST, ROWS, SCRIPT
 
@@ -174,3 +175,17 @@ def test_a_correction_that_cannot_be_stored_says_so(page: Page, jobs: BatchJob) 
     path.unlink()
     assert page.say(job="one", row=5, label="beta", why="near").status == 200
     assert os.listdir(jobs.folder).count("theirs") == 0
+
+
+def test_labels_of_the_second_model_and_unsure_ones_are_queues_of_their_own(batchjob: BatchJob) -> None:
+    async def by_model(x: Exchange) -> None:
+        await x.send(http(completion("alpha" if x.body["model"] == "n" or x.row > 2 else "no such label")))
+
+    (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(1, 6)))
+    with FaultServer(by_model).running() as server:
+        flags = ("--labels", "alpha,beta", "--base-url", server.url, "--model", "m", "--rpm", "0", "--quiet")
+        ended = batchjob("start", "in.csv", *flags, "--second-model", "n")
+    assert ended.code == 0, ended
+    with viewed(batchjob) as page:
+        assert counts(page.ask("/api/review", job="in"))["second"] == (0, 2)
+        assert [row["number"] for row in queued(page, "second", "in")] == [1, 2]

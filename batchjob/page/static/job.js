@@ -2,8 +2,8 @@
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { Bar, Cmd, Heading, JobState, Lost, Next, Note, Soft, State, Waiting, address, ask, clock, counted, duration, isBusy, jobPath, moment, num, percent, usd } from "./lib.js";
 
-const SOURCES = ["model", "duplicate", "cache", "rule", "fallback", "human"];
-const COLOURS = { model: "f-model", duplicate: "f-duplicate", cache: "f-cache", rule: "f-rule", fallback: "f-rule", human: "f-human" };
+const SOURCES = ["model", "second", "duplicate", "cache", "rule", "fallback", "human"];
+const COLOURS = { model: "f-model", second: "f-model", duplicate: "f-duplicate", cache: "f-cache", rule: "f-rule", fallback: "f-rule", human: "f-human" };
 
 export function Job({ job, live }) {
   const page = live.data;

@@ -5,7 +5,7 @@ import { Bar, Heading, Lost, Note, Soft, Waiting, address, ask, counted, go, job
 const DIGITS = 9;
 const TITLES = {
   content_filter: "Only a person can", filtered_answer: "Answer was filtered", off_list: "Off the list", refused_by_model: "Refused by the model",
-  fallback: "Got the fallback", near: "Not letter for letter", disagreed: "Answers disagree", unsure: "Least sure", sample: "Random sample",
+  fallback: "Got the fallback", near: "Not letter for letter", disagreed: "Answers disagree", second: "Second model's label", unsure: "Least sure", sample: "Random sample",
 };
 const WHY = {
   content_filter: () => "The endpoint does not take this text.", filtered_answer: () => "The endpoint took its answer back.",
@@ -13,7 +13,7 @@ const WHY = {
   refused_by_model: row => row.answer ? `The model would not: “${short(row.answer)}”` : "The model would not.",
   fallback: row => row.answer ? `The model answered “${short(row.answer)}”, so it got the fallback.` : "The answer was no label, so it got the fallback.",
   near: row => row.answer ? `The model wrote “${short(row.answer)}”.` : "The answer was not quite the label.",
-  disagreed: () => "Asked once more, alone, the model gave another label.", unsure: () => "The model was not sure of its label.",
+  disagreed: () => "Asked once more, alone, the model gave another label.", second: () => "The first model gave no label, or was unsure, so a second one was asked.", unsure: () => "The model was not sure of its label.",
   sample: () => "It came by chance, to measure the accuracy.",
 };
 const short = text => text.length > 160 ? text.slice(0, 160) + " …" : text;

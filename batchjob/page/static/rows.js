@@ -250,6 +250,7 @@ function SetLabel({ job, row, labels, saved }) {
 
 function byWhom(row) {
   if (row.source === "model") return row.matched === "near" ? "by the model, not letter for letter as it wrote it" : "by the model";
+  if (row.source === "second") return "by the second model";
   if (row.source === "fallback") return "the fallback, because the answer was none of the labels";
   const from = { duplicate: "of a row with the same text", cache: "remembered from job", rule: "by the rule", human: "by a person" }[row.source] || row.source;
   return row.origin ? `${from} ${row.origin}` : from;
