@@ -20,9 +20,9 @@ Logger = Any
 
 
 def make_logger(
-    *, format: str, file: str | None, quiet: bool, terminal: TextIO | None = None, coloured: bool = False
+    *, format: str, file: str | TextIO | None, quiet: bool, terminal: TextIO | None = None, coloured: bool = False
 ) -> Logger:
-    """A logger to `file`, or to stderr. A file gets every detail; quiet leaves warnings and errors.
+    """A logger to `file`, opened or not, or to stderr. A file gets every detail; quiet leaves warnings and errors.
 
     Args:
         terminal: what is written to instead of stderr, where that shows other lines too.
@@ -35,10 +35,7 @@ def make_logger(
 
     stream: TextIO = terminal or sys.stderr
     if file is not None:
-        try:
-            stream = os.fdopen(os.open(Path(file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", buffering=1)
-        except OSError as error:
-            raise SettingError(f"log_file {file}: {error.strerror}") from None
+        stream = open_log(file) if isinstance(file, str) else file
     renderer: Any = structlog.processors.JSONRenderer()
     if format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=coloured and file is None, pad_event_to=20)
@@ -53,6 +50,18 @@ def make_logger(
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
+
+
+def open_log(path: str) -> TextIO:
+    """The file of a log, to be written on.
+
+    Raises:
+        SettingError: it cannot be.
+    """
+    try:
+        return os.fdopen(os.open(Path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", buffering=1)
+    except OSError as error:
+        raise SettingError(f"log_file {path}: {error.strerror}") from None
 
 
 def _one_line(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

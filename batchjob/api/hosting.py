@@ -19,7 +19,7 @@ from batchjob.api.shown import Lines, Shown, line_of
 from batchjob.jobs import run as runs
 from batchjob.jobs.plans import Plan
 from batchjob.jobs.run import Ended
-from batchjob.logs import Logger, make_logger
+from batchjob.logs import Logger, make_logger, open_log
 from batchjob.model import Ending
 from batchjob.run.online import Runner
 from batchjob.settings.config import JobConfig
@@ -124,10 +124,21 @@ def host(plan: Plan, *, key: str | None, key_command: str | None, shown: Shown) 
         BatchjobError: it could not begin, or the input or the database failed in the middle.
     """
     lines, config = Lines(), plan.config
-    log = make_logger(
-        format=config.log_format, file=config.log_file, quiet=True, terminal=cast(TextIO, lines), coloured=False
-    )
-    hosted = _Host(plan, key, key_command, log)
+    with open_log(config.log_file) if config.log_file else contextlib.nullcontext() as file:
+        log = make_logger(format=config.log_format, file=file, quiet=True, terminal=cast(TextIO, lines))
+        hosted = _Host(plan, key, key_command, log)
+        _attend(hosted, shown, lines)
+    shown.say(lines.taken())
+    if isinstance(hosted.error, asyncio.CancelledError) or (hosted.ended and hosted.ended.ending.exit_code == 130):
+        raise KeyboardInterrupt
+    if hosted.error is not None:
+        raise hosted.error
+    assert hosted.ended is not None
+    return hosted.ended
+
+
+def _attend(hosted: _Host, shown: Shown, lines: Lines) -> None:
+    """Begin it, and wait until it is over; whoever leaves before takes it along."""
     thread = threading.Thread(target=hosted.work, name="batchjob", daemon=True)
     try:
         thread.start()
@@ -136,13 +147,6 @@ def host(plan: Plan, *, key: str | None, key_command: str | None, shown: Shown) 
         hosted.leave()
         hosted.done.wait(LEAVE_SECONDS)
         raise
-    shown.say(lines.taken())
-    if isinstance(hosted.error, asyncio.CancelledError) or (hosted.ended and hosted.ended.ending.exit_code == 130):
-        raise KeyboardInterrupt
-    if hosted.error is not None:
-        raise hosted.error
-    assert hosted.ended is not None
-    return hosted.ended
 
 
 def _wait(hosted: _Host, shown: Shown, lines: Lines) -> None:
