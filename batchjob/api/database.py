@@ -9,8 +9,8 @@ import msgspec
 from batchjob.api.job import Job
 from batchjob.api.table import Table
 from batchjob.api.words import errors_in_python
-from batchjob.files import real_path
-from batchjob.stores import open_reader
+from batchjob.printable import without_passwords
+from batchjob.stores import absolute, open_reader
 from batchjob.views.jobs_table import JobEntry, jobs_of
 
 
@@ -21,7 +21,7 @@ def open(db: str | os.PathLike[str] = "batchjob.db") -> Database:
         JobError: there is no database at this path.
         StoreError: it is not batchjob's, is newer than this program, or cannot be read.
     """
-    place = real_path(os.fspath(db))
+    place = absolute(os.fspath(db))
     with errors_in_python(place), open_reader(place):
         return Database(place)
 
@@ -50,4 +50,4 @@ class Database:
             return Job(self.db, (reader.job(name) if name else reader.latest()).name)
 
     def __repr__(self) -> str:
-        return f"<batchjob database {self.db}>"
+        return f"<batchjob database {without_passwords(self.db)}>"

@@ -22,6 +22,7 @@ from batchjob.jobs.plans import settings_of
 from batchjob.jobs.scores import Gold
 from batchjob.model import Job as StoredJob
 from batchjob.ports import StoreReader
+from batchjob.printable import without_passwords
 from batchjob.records import ExportRow, RequestRecord
 from batchjob.settings.jobfile import KEY_COMMAND
 from batchjob.stores import open_reader
@@ -40,7 +41,7 @@ _NUMBER, _LABEL = ExportRow._fields.index("number"), ExportRow._fields.index("la
 class Job:
     """A job in a database, made by `batchjob.label` or found by `batchjob.open(db).job(name)`.
 
-    `name` is its name and `db` the path of its database. Times are UTC epoch seconds, money is USD. What is asked of it
+    `name` is its name and `db` its database, a path or a URL. Times are UTC epoch seconds, money is USD. What is asked of it
     is read from the database then, but for `labels`, which are read once.
 
     Raises (all methods):
@@ -180,7 +181,9 @@ class Job:
             SettingError: the other job is in another database, or there is no such column.
         """
         if other.db != self.db:
-            raise SettingError(f"job {other.name!r} is in {other.db}: jobs can be compared that are in one database")
+            raise SettingError(
+                f"job {other.name!r} is in another database: jobs can be compared that are in one database"
+            )
         with self._read() as (reader, job):
             right = None if gold is None else self._gold(reader, job, gold, None)
             return _document(comparisons.compare(reader, job, reader.job(other.name), gold=right))
@@ -230,7 +233,7 @@ class Job:
         with self._read() as (reader, job):
             status: Status = status_of(reader.snapshot(job.name))
         rows = f"{status.rows.done:,} of {status.rows.total:,} rows labelled"
-        return f"<batchjob job {self.name!r} in {self.db}: {status.state}, {rows}>"
+        return f"<batchjob job {self.name!r} in {without_passwords(self.db)}: {status.state}, {rows}>"
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[tuple[StoreReader, StoredJob]]:

@@ -12,9 +12,9 @@ from batchjob.api.running import carry_out, key_for
 from batchjob.api.settings import asked
 from batchjob.api.words import errors_in_python
 from batchjob.errors import SettingError
-from batchjob.files import real_path
 from batchjob.inputs.memory import Held
 from batchjob.jobs import plans
+from batchjob.stores import absolute
 
 
 def label(
@@ -42,7 +42,7 @@ def label(
         labels: the labels, or a dict of labels with what each means.
         model: as the endpoint calls it.
         base_url: of the endpoint, as https://host/v1; without, BATCHJOB_BASE_URL or OPENAI_BASE_URL.
-        db: the database file, which keeps every row and label.
+        db: the database, which keeps every row and label: a file, or the URL of a PostgreSQL database.
         api_key: is sent and never stored; without, the variables that the command reads.
         progress: one line that updates, and the end; False says nothing at all.
         new: a new job in any case, also where that pays for rows that another one has labelled.
@@ -61,7 +61,7 @@ def label(
         BatchjobError: any other known error; all of these are kinds of it, with the command's `exit_code`.
         KeyboardInterrupt: Ctrl-C stopped it.
     """
-    place = real_path(os.fspath(db))
+    place = absolute(os.fspath(db))
     with errors_in_python(place):
         named = {"labels": _in_order(labels), "model": model, "base_url": base_url, **settings}
         config, files, key_command = asked(named)

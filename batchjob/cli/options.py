@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import click
 
 from batchjob.errors import SettingError
-from batchjob.files import real_path
 from batchjob.printable import without_passwords
 from batchjob.settings.declared import BEFORE, GROUPS, Group, Setting, spelled
 from batchjob.settings.jobfile import BESIDE, DB, DEFAULT_CONFIG, parse_job_toml, settings
 from batchjob.settings.pairs import READERS
+from batchjob.stores import absolute
 
 F = TypeVar("F", bound=Callable[..., Any])
 OTHER = "Other"
@@ -130,21 +130,14 @@ job_argument = click.argument("job", required=False)
 
 
 def database(given: str | None, *, configured: str | None = None) -> str:
-    """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here.
-
-    A path is made absolute, with links resolved: the lock lies beside it, and one database must not have two.
-    """
+    """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here."""
     of_environment = next(filter(None, map(os.environ.get, DB.about.env)), None)
     found = _in_job_toml() or of_environment or str(DB.default)
     named = given or configured or found
-    place = _place(named)
+    place = absolute(named)
     if (context := click.get_current_context(silent=True)) is not None:
-        context.meta[DB_FLAG] = "" if _place(found) == place else f"--db {shlex.quote(without_passwords(named))}"
+        context.meta[DB_FLAG] = "" if absolute(found) == place else f"--db {shlex.quote(without_passwords(named))}"
     return place
-
-
-def _place(named: str) -> str:
-    return named if "://" in named else real_path(named)
 
 
 def db_flag() -> str:

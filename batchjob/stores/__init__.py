@@ -16,6 +16,7 @@ import importlib
 from typing import Any
 
 from batchjob.errors import NoJobs, SettingError
+from batchjob.files import real_path
 from batchjob.ports import Store, StoreCheck, StoreReader
 
 STORES = {
@@ -75,6 +76,13 @@ def files_of(url: str) -> list[str]:
     """The files it lies in, the main one first, there or not; none where it lies in no files."""
     files: list[str] = _module(url).files_of(url)
     return files
+
+
+def absolute(named: str) -> str:
+    """A store as it is opened: a URL as it is, a path absolute, with links resolved: the lock lies beside it, and one
+    database must not have two.
+    """
+    return named if "://" in named else real_path(named)
 
 
 def holds_jobs(url: str) -> bool:
