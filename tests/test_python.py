@@ -485,10 +485,12 @@ async def test_a_database_that_another_thread_writes_to_is_busy() -> None:
     assert labelled(TEXTS, db="busy.db").labels == LABELS
 
 
+@pytest.mark.filterwarnings("error::ResourceWarning")  # a file that nobody closed, and the collector did
 def test_a_call_leaves_no_file_open() -> None:
     labelled(TEXTS[:1], log_file="all.log")  # libuv has a pipe of its own in a process, from the first loop on
     before = os.listdir("/dev/fd")
     labelled(TEXTS[1:], log_file="all.log")
+    gc.collect()
     assert sorted(os.listdir("/dev/fd")) == sorted(before)
 
 
