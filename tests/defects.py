@@ -1653,6 +1653,25 @@ def _(running: Any) -> None:
 
 
 @defect(
+    "of a file of gold or labels a row is taken of which nobody knows what it says",
+    "inputs.said",
+    "tests/corrections/test_correct.py::"
+    "test_a_file_with_a_row_of_which_nobody_knows_what_it_says_is_refused_as_a_whole",
+)
+def _(said: Any) -> None:
+    put(said, "ABSENT", "")
+
+
+@defect(
+    "a field may be called like a column of the export",
+    "settings.fields",
+    f"{FIELDS}::test_no_field_is_called_like_a_column_that_an_export_has_besides",
+)
+def _(fields: Any) -> None:
+    put(fields, "COLUMNS", frozenset())
+
+
+@defect(
     "the next run asks the first model again in place of the second",
     "shortcuts",
     "tests/test_second.py::test_what_waits_for_the_second_model_is_asked_of_it_alone_by_the_next_run",

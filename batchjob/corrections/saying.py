@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import getpass
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -17,6 +18,9 @@ from batchjob.ports import StoreReader
 from batchjob.records import Correction
 from batchjob.settings.config import JobConfig
 from batchjob.settings.fields import refuse_fields
+
+_PLACE = re.compile("#[0-9]{1,18}")
+"""#N, for the row at a place."""
 
 
 class Said(Value, frozen=True):
@@ -86,7 +90,7 @@ def numbered(reader: StoreReader, job: Job, named: Iterable[str]) -> dict[str, i
         SettingError: no row has the id, or several have.
     """
     names = dict.fromkeys(named)
-    by_number = {name: int(name[1:]) for name in names if name[:1] == "#" and name[1:].isdecimal()}
+    by_number = {name: int(name[1:]) for name in names if _PLACE.fullmatch(name)}
     found = reader.numbers(job, [name for name in names if name not in by_number])
     numbers: dict[str, int] = {}
     for name in names:

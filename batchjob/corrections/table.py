@@ -9,10 +9,9 @@ import msgspec
 from batchjob.corrections.saying import Said, meant, numbered
 from batchjob.corrections.standing import Corrections
 from batchjob.errors import InputError, SettingError
-from batchjob.inputs import open_input
+from batchjob.inputs.said import said_of_ids
 from batchjob.model import Job
 from batchjob.ports import StoreReader
-from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.config import JobConfig
 
 LABEL = "label"
@@ -33,18 +32,17 @@ def said_in_file(reader: StoreReader, corrections: Corrections, job: Job, path: 
         SettingError: it has an id that no row, or more than one, has.
     """
     labels = msgspec.json.decode(job.settings, type=JobConfig).labels
-    file = open_input(path, format=None, encoding="utf-8", id_column=job.source.id_column or "id", text_column=LABEL)
     given: dict[str, str] = {}
-    for chunk in file.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS):
-        for line, key, value, _, _ in chunk.rows:
-            if not value.strip():
-                continue
-            try:
-                label = meant(value, labels)
-            except SettingError as error:
-                raise InputError(f"{path}, line {line:,}: {error}") from None
-            if given.setdefault(key, label) != label:
-                raise InputError(f"{path}, line {line:,}: id {key} has label {given[key]!r} above and {label!r} here")
+    _, rows_of_file = said_of_ids(path, id_column=job.source.id_column, columns=[LABEL])
+    for line, key, value in rows_of_file:
+        if not value:
+            continue
+        try:
+            label = meant(value, labels)
+        except SettingError as error:
+            raise InputError(f"{path}, line {line:,}: {error}") from None
+        if given.setdefault(key, label) != label:
+            raise InputError(f"{path}, line {line:,}: id {key} has label {given[key]!r} above and {label!r} here")
     rows, standing = numbered(reader, job, given), corrections.of(job.uid)
     said = []
     for key, label in given.items():

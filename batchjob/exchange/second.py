@@ -47,7 +47,7 @@ class Seconded:
     def conclude(self, exchange: Exchange, *given: Any, **more: Any) -> Conclusion:
         """See exchange.conclude."""
         found = conclude(exchange, *given, **more, read=self._read)
-        if exchange.parcel.rows[0].first is not None:
+        if exchange.parcel.rows[0].first is not None and exchange.parcel.verifies is None:
             found = msgspec.structs.replace(found, settle=SettleSecond(**msgspec.structs.asdict(found.settle)))
         return msgspec.structs.replace(found, again=tuple(map(self._again, found.again))) if found.again else found
 

@@ -10,11 +10,10 @@ import msgspec
 
 from batchjob.corrections.standing import Corrections
 from batchjob.errors import InputError
-from batchjob.inputs import open_input
+from batchjob.inputs.said import said_of_ids
 from batchjob.jobs.drawing import input_column
 from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
-from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.scoring.counts import Counts, Judged
 from batchjob.settings.config import JobConfig
 from batchjob.states import Source, State
@@ -67,21 +66,12 @@ def gold_in_file(job: Job, path: str, named: str | None) -> Gold:
     Raises:
         InputError: it cannot be read, or says two things of one id.
     """
-    columns = [named] if named else list(GOLD_COLUMNS)
-    for at, column in enumerate(columns, start=1):
-        try:
-            file = open_input(
-                path, format=None, encoding="utf-8", id_column=job.source.id_column or "id", text_column=column
-            )
-            break
-        except InputError:
-            if at == len(columns):
-                raise
+    columns = [named] if named else GOLD_COLUMNS
+    column, said = said_of_ids(path, id_column=job.source.id_column, columns=columns)
     gold: dict[str, str] = {}
-    for chunk in file.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS):
-        for line, key, value, _, _ in chunk.rows:
-            if gold.setdefault(key, value.strip()) != value.strip():
-                raise InputError(f"{path}, line {line:,}: id {key} has gold {gold[key]!r} above and {value!r} here")
+    for line, key, value in said:
+        if gold.setdefault(key, value) != value:
+            raise InputError(f"{path}, line {line:,}: id {key} has gold {gold[key]!r} above and {value!r} here")
     met: set[str] = set()
 
     def gold_of(key: str, rest: str | None) -> str:

@@ -13,6 +13,25 @@ MOST_FIELDS = 30
 LONGEST_NAME = 40
 TAKEN = frozenset({"fields", "id", "number"})
 """Names that an answer, or a row, has in another meaning."""
+COLUMNS = frozenset(
+    {
+        "source",
+        "state",
+        "error",
+        "model_label",
+        "confidence",
+        "origin",
+        "attempts",
+        "request_id",
+        "answer",
+        "model",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "cost_usd",
+    }
+)
+"""Names of the columns that an export has beside the fields: of two alike, a reader sees one."""
 OF_ONE_LABEL = {
     "labels": "each field of kind one or several has its own",
     "descriptions": "each field has its own",
@@ -22,6 +41,11 @@ OF_ONE_LABEL = {
     "draw_examples": "they have one label each",
 }
 """Settings that are about the one label of a row, and why they do not go with fields."""
+
+
+def folded(name: str) -> str:
+    """A name as it is looked for in an answer: models change capitals, and what stands between words."""
+    return "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
 
 
 def refuse_fields(config: JobConfig, job: str, what: str) -> None:
@@ -45,20 +69,21 @@ def check_fields(config: JobConfig) -> None:
             raise SettingError(f"{name.replace('_', ' ')} cannot be given with [[fields]]: {why}")
     if len(config.fields) > MOST_FIELDS:
         raise SettingError(f"[[fields]]: {len(config.fields)} are more than one request is good for, {MOST_FIELDS}")
-    times = Counter(field.name.casefold() for field in config.fields)
+    times = Counter(folded(field.name) for field in config.fields)
     for field in config.fields:
         if wrong := _wrong(field):
             raise SettingError(f"field {field.name!r}: {wrong}")
-        if times[field.name.casefold()] > 1:
-            raise SettingError(f"field {field.name!r} is there twice")
+        if times[folded(field.name)] > 1:
+            raise SettingError(f"field {field.name!r} is there twice: capitals and _ do not tell names apart")
 
 
 def _wrong(field: Field) -> str:
     """What is wrong with a field, or ""."""
     name = field.name
-    if not name.isascii() or not name.isidentifier() or len(name) > LONGEST_NAME or name.casefold() in TAKEN:
-        taken = ", ".join(sorted(TAKEN))
-        return f"a name is made of up to {LONGEST_NAME} letters a to z, digits and _, and is none of {taken}"
+    if not (name.isascii() and name.isidentifier() and folded(name)) or len(name) > LONGEST_NAME:
+        return f"a name is made of up to {LONGEST_NAME} letters a to z, digits and _"
+    if folded(name) in TAKEN | COLUMNS:
+        return "that is the name of something else in an answer or an export: give it another one"
     if field.kind in ("one", "several"):
         return _wrong_labels(field)
     given: dict[str, Any] = {"labels": field.labels, "descriptions": field.descriptions}

@@ -172,7 +172,8 @@ def _columns(
 
 def _free_names(theirs: Sequence[str], ours: set[str]) -> list[str]:
     """The input's columns, none named like one of ours or like another: an export may be labelled again and again."""
-    taken = set(map(_plain, (*theirs, *ours)))
+    ours = set(map(_plain, ours))
+    taken = {*map(_plain, theirs), *ours}
     names: list[str] = []
     seen: set[str] = set()
     for name in theirs:

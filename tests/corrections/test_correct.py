@@ -78,6 +78,7 @@ def test_what_was_said_is_taken_back(job: BatchJob) -> None:
     [
         (("in", "T-1", "bill"), "'bill' is no label of this job: did you mean 'billing'?"),
         (("in", "T-9", "card"), "no row of job 'in' has the id 'T-9'"),
+        (("in", "#" + "9" * 5000, "card"), "no row of job 'in' has the id '#9"),
         (("in", "T-3", "card"), "2 rows have the id 'T-3': say which by its place, such as '#3' and '#4'"),
         (("in", "#5", "card"), "has no row 5: its rows are 1 to 4"),
         (("no", "T-1", "card"), "no job is named 'no'"),
@@ -121,6 +122,25 @@ def test_an_edited_export_says_what_differs_from_it_all_or_nothing(batchjob: Bat
     refused = batchjob("correct", "b", "--file", "wrong.csv")
     assert "wrong.csv, line 9: 'nonsense' is no label of this job" in refused.err
     assert batchjob("export", "b", "-o", "-").out.count("human") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("c.csv", "id,label,note\nT-1,card,x\nT-2,billing,more,than there are columns\n", 3),
+        ("c.csv", "id,label,note\nT-1,card\n", 2),
+        ("c.jsonl", '{"id": "T-1", "label": "card"}\n{"id": "T-2", "label": true}\n', 2),
+        ("c.jsonl", '{"id": "T-1", "label": "card"}\n{"id": "T-2", \n', 2),
+    ],
+)
+def test_a_file_with_a_row_of_which_nobody_knows_what_it_says_is_refused_as_a_whole(
+    untouched: BatchJob, name: str, content: str, line: int
+) -> None:
+    (untouched.folder / name).write_text(content)
+    for command in (("correct", "in", "--file", name), ("score", "--gold-file", name)):
+        ended = untouched(*command)
+        assert (ended.code, f"{name}, line {line}: " in ended.err) == (1, True), ended.err
+    assert json.loads(untouched("status", "--json").out)["by_hand"] is None
 
 
 def test_the_file_belongs_to_the_database_and_to_its_job(job: BatchJob, tmp_path: Path) -> None:

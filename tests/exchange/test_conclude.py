@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from batchjob.exchange.conclude import Conclusion, conclude
+from batchjob.exchange.conclude import Conclusion, conclude, results_of
 from batchjob.exchange.decide import decide
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.rows import Terms
-from batchjob.model import Answered, Lost, NotSent, Parcel, Rejected, Remembered, Reply, Row
+from batchjob.exchange.second import First, Seconded
+from batchjob.model import Answered, Lost, NotSent, Parcel, Rejected, Remembered, Reply, Row, SettleSecond
+from batchjob.settings.config import merge
 from batchjob.task.labels import LabelSet
 
 KEY = (7, -3)
@@ -44,3 +47,15 @@ def test_of_an_answer_that_may_not_be_whole_only_the_label_itself_counts(finish_
     assert nearly.label == label
     (exact,) = concluded(Answered("yes", finish_reason)).settle.rows
     assert exact.label == "yes"
+
+
+def test_what_verifies_a_label_of_the_second_model_is_none_of_the_answers_that_it_labels_with() -> None:
+    config = merge({"model": "m", "base_url": "https://host/v1", "labels": ["yes", "no"]}, {"second_model": "n"})
+    row = Row(1, "a text", first=msgspec.json.encode(First("off_list")).decode())
+    for verifies in (None, "yes"):
+        exchange = Exchange(9, "key", Parcel((row,), "n", verifies=verifies), b"body", 5, 0.0)
+        reply = Answered("yes")
+        found = Seconded(config, results_of).conclude(
+            exchange, reply, decide(reply), TERMS, counts=True, at=1.0, chance=lambda: 1.0
+        )
+        assert isinstance(found.settle, SettleSecond) == (verifies is None)

@@ -26,6 +26,7 @@ from batchjob.settings.tables import Field
 from batchjob.states import Event, Matched
 from batchjob.task.asked import prompt_of
 from batchjob.task.fields.answers import FieldSet, field_values
+from batchjob.views.export import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS, ROW_NUMBER
 
 KINDS: list[dict[str, Any]] = [
     {"name": "category", "labels": ["billing", "refund"], "descriptions": {"refund": "money back"}, "ask": "Which?"},
@@ -250,8 +251,10 @@ def test_wherever_an_answer_is_cut_each_field_gets_its_own_or_nothing(count: int
         ({"labels": ["a"]}, "labels cannot be given with"),
         ({"fallback": "a"}, "fallback cannot be given with .* the others are kept"),
         ({"fields": [{"name": "a b", "kind": "yes_no"}]}, "field 'a b': a name is made of"),
-        ({"fields": [{"name": "Fields", "kind": "yes_no"}]}, "is none of fields"),
+        ({"fields": [{"name": "_", "kind": "yes_no"}]}, "field '_': a name is made of"),
+        ({"fields": [{"name": "Fields", "kind": "yes_no"}]}, "field 'Fields': that is the name of something else"),
         ({"fields": [{"name": "a", "kind": "yes_no"}, {"name": "A", "kind": "yes_no"}]}, "'a' is there twice"),
+        ({"fields": [{"name": "a_b", "kind": "yes_no"}, {"name": "a__b", "kind": "yes_no"}]}, "'a_b' is there twice"),
         ({"fields": [{"name": "a"}]}, "field 'a': kind one needs labels"),
         ({"fields": [{"name": "a", "labels": ["x", "x"]}]}, "a label is given twice"),
         ({"fields": [{"name": "a", "labels": ["x "]}]}, "'x ' is blank, or has spaces"),
@@ -264,6 +267,12 @@ def test_wherever_an_answer_is_cut_each_field_gets_its_own_or_nothing(count: int
 def test_fields_that_cannot_be_asked_are_refused_by_name(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
         check(merge(PLAIN, changes))
+
+
+@pytest.mark.parametrize("name", [*RESULT_COLUMNS[1:], *DETAIL_COLUMNS, MODEL_LABEL, CONFIDENCE, ROW_NUMBER, "State"])
+def test_no_field_is_called_like_a_column_that_an_export_has_besides(name: str) -> None:
+    with pytest.raises(SettingError, match=f"field '{name}': that is the name of something else"):
+        check(merge(PLAIN, {"fields": [{"name": name, "kind": "yes_no"}]}))
 
 
 def test_an_endpoint_that_refuses_the_schema_is_asked_in_words() -> None:

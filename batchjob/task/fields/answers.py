@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchjob.model import RowResult
+from batchjob.settings.fields import folded
 from batchjob.settings.tables import Field
 from batchjob.task.answers import WRAPPER_KEYS, json_objects, number_of, once
 from batchjob.task.fields.values import Found, Reader, counters
@@ -42,7 +43,7 @@ class FieldSet(LabelSet):
         super().__init__(())
         self.fields = tuple(fields)
         self._readers = {field.name: Reader(field) for field in fields}
-        self._names = {_folded(name): name for name in self._readers}
+        self._names = {folded(name): name for name in self._readers}
 
     def read(self, answer: str, *, exact_only: bool = False) -> Match | None:
         """The label of a row with this answer, or with this kept; None where a field of it is missing."""
@@ -124,7 +125,7 @@ class FieldSet(LabelSet):
         """What stands under the names of fields; null is nothing."""
         found: dict[str, Any] = {}
         for key, value in members:
-            name = self._names.get(_folded(key))
+            name = self._names.get(folded(key))
             if name is not None:
                 found[name] = TWICE if name in found else value
         return {name: value for name, value in found.items() if value is not TWICE and value is not None}
@@ -155,15 +156,11 @@ def _unwrapped(
 ) -> Iterator[tuple[str, Any]]:
     """The members of an object; of one that only wraps another, those of that."""
     for key, value in members:
-        wraps = isinstance(value, tuple) and key.strip().lower() in WRAPPER_KEYS and _folded(key) not in names
+        wraps = isinstance(value, tuple) and key.strip().lower() in WRAPPER_KEYS and folded(key) not in names
         if wraps and depth:
             yield from _unwrapped(value, names, depth - 1)
         else:
             yield key, value
-
-
-def _folded(name: str) -> str:
-    return "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
 
 
 def _shown(given: Any) -> str:

@@ -1,0 +1,44 @@
+"""A small table of ids and what a person says of them: gold, or other labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from batchjob.errors import InputError
+from batchjob.inputs import open_input
+from batchjob.inputs.reader import StreamReader
+from batchjob.run.ingest import CHUNK_ROWS
+
+ABSENT = "missing_text:"
+"""How a defect begins that only says that the row has no value: it says nothing, then."""
+
+
+Said = Iterator[tuple[int, str, str]]
+"""(line, id, value) of each row, the value trimmed, and "" where it has none."""
+
+
+def said_of_ids(path: str, *, id_column: str | None, columns: Sequence[str]) -> tuple[str, Said]:
+    """The column that holds the values, which is the first of `columns` that is there, and what it says.
+
+    Args:
+        id_column: that of the job; None: id.
+
+    Raises:
+        InputError: it cannot be read, lacks a column, or has a row of which nobody knows what it says.
+    """
+    for at, column in enumerate(columns, start=1):
+        try:
+            file = open_input(path, format=None, encoding="utf-8", id_column=id_column or "id", text_column=column)
+            return column, _said(path, file)
+        except InputError:
+            if at == len(columns):
+                raise
+    raise ValueError("no column is wanted")
+
+
+def _said(path: str, file: StreamReader) -> Said:
+    for chunk in file.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS):
+        for line, key, value, _, defect in chunk.rows:
+            if defect is not None and not defect.startswith(ABSENT):
+                raise InputError(f"{path}, line {line:,}: {defect.partition(': ')[2]}")
+            yield line, key, value.strip()
