@@ -119,29 +119,7 @@ async def run(
             log.info("rows_put_back", rows=await store.retry(plan.retry_kinds, at=time.time()))
         async with _endpoint(config, key, key_command, log) as endpoint:
             await store.set_prices(await _all_prices(store, prices))
-            spent, allowance = await store.draw(None if config.budget is None else picousd(config.budget))
-            fresh = plan.retry_kinds is None
-            task = Task.of(config).record()
-            learned = learned_of(await store.learned(place_of(config)), config)
-            _tell_dialects(config, learned, log)
-            begun = await store.begin_run(task, fresh=fresh, up_to=config.limit, at=time.time())
-            runner = Runner(
-                job=await store.job(),
-                run=begun,
-                config=config,
-                store=store,
-                endpoint=endpoint,
-                budget=Budget(prices, spent=spent, allowance=allowance),
-                chunks=plan.chunks,
-                asks_the_same=plan.asks_the_same,
-                retries=plan.retry_kinds is not None,
-                key_prefix=f"bj-{secrets.token_hex(6)}",
-                clock=time.monotonic,
-                wall=time.time,
-                chance=random.random,
-                log=log,
-                learned=learned,
-            )
+            runner = await _runner(plan, config, store, endpoint, prices, log)
             ending = await _attended(runner, store, attend)
     finally:
         await store.close()
@@ -149,6 +127,39 @@ async def run(
         with open_reader(plan.db) as reader:
             export(reader, reader.job(plan.name), config.output, what="--output")
     return Ended(ending, time.monotonic() - began, runner.requests - runner.not_sent, runner.not_sent)
+
+
+async def _runner(
+    plan: Plan,
+    config: JobConfig,
+    store: Store,
+    endpoint: Endpoint,
+    prices: Mapping[str, KnownPrice | None],
+    log: Logger,
+) -> Runner:
+    """A run, begun in the database."""
+    spent, allowance = await store.draw(None if config.budget is None else picousd(config.budget))
+    fresh = plan.retry_kinds is None
+    learned = learned_of(await store.learned(place_of(config)), config)
+    _tell_dialects(config, learned, log)
+    begun = await store.begin_run(Task.of(config).record(), fresh=fresh, up_to=config.limit, at=time.time())
+    return Runner(
+        job=await store.job(),
+        run=begun,
+        config=config,
+        store=store,
+        endpoint=endpoint,
+        budget=Budget(prices, spent=spent, allowance=allowance),
+        chunks=plan.chunks,
+        asks_the_same=plan.asks_the_same,
+        retries=not fresh,
+        key_prefix=f"bj-{secrets.token_hex(6)}",
+        clock=time.monotonic,
+        wall=time.time,
+        chance=random.random,
+        log=log,
+        learned=learned,
+    )
 
 
 def _tell_dialects(config: JobConfig, learned: Mapping[str, Learned], log: Logger) -> None:

@@ -41,6 +41,7 @@ from batchjob.run.turnstile import Turnstile
 from batchjob.run.understanding import Understanding
 from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.failures import Failures
+from batchjob.shortcuts import walk_of
 from batchjob.states import Outcome, State, plain_kind
 from batchjob.task.asked import prompt_of
 
@@ -90,17 +91,8 @@ class Runner:
         self._commits = GroupCommit(
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
-        self._supply = Supply(
-            job=job,
-            config=config,
-            prompt=prompt,
-            store=store,
-            commits=self._commits,
-            wall=wall,
-            skipped=self.progress.count,
-            asks_the_same=asks_the_same,
-            learned=learned,
-        )
+        walk = walk_of(config)(config, job.source, prompt, job, asks_the_same=asks_the_same, learned=learned)
+        self._supply = Supply(job, config, prompt, walk, store, self._commits, wall=wall, skipped=self.progress.count)
         self._adapting = Adapting(config, self._questions, self._supply, store, wall=wall, log=log)
         self._several_models = len(models_of(config)) > 1
         self._gate = Gate(config, heard=run.heard, fresh=not run.labelled and not retries, now=clock())

@@ -19,7 +19,7 @@ from batchjob.providers.dialect import Learned
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.twins import Twins
 from batchjob.settings.config import JobConfig, models_of
-from batchjob.shortcuts import walk_of
+from batchjob.shortcuts import Walk
 from batchjob.shortcuts.case import Case
 from batchjob.task.prompt import Prompt
 
@@ -31,28 +31,25 @@ UNHEARD_AT_ONCE = 64 * PAGE_ROWS
 class Supply:
     """The parcels of a run. `more_input`: rows are still being read into the work table.
 
-    `skipped` is told of each row that is settled without a request; `asks_the_same`: as the job's runs before;
-    `learned`: what the endpoint taught of each model.
+    `skipped` is told of each row that is settled without a request.
     """
 
     def __init__(
         self,
-        *,
         job: Job,
         config: JobConfig,
         prompt: Prompt,
+        walk: Walk,
         store: Store,
         commits: GroupCommit,
+        *,
         wall: Callable[[], float],
         skipped: Callable[[RowResult], None],
-        asks_the_same: bool = True,
-        learned: Mapping[str, Learned] | None = None,
     ) -> None:
         self._rows_per_request, self._request_tokens = config.rows_per_request, config.max_request_tokens
         self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
-        self._prompt = prompt
-        self._walk = walk_of(config)(config, job.source, prompt, job, asks_the_same=asks_the_same, learned=learned)
+        self._prompt, self._walk = prompt, walk
         hold = config.on_unconfirmed == "hold"
         self._models = frozenset(models_of(config))
         self._twins = Twins(job.name, dedupe=config.dedupe != "off", cache=config.cache, hold=hold)

@@ -8,6 +8,7 @@ from typing import Any
 from batchjob.model import InputSource, LostRequest, Parcel, Row
 from batchjob.run.supply import Supply
 from batchjob.settings.config import JobConfig
+from batchjob.shortcuts import Walk
 from batchjob.task.labels import LabelSet
 from batchjob.task.prompt import Prompt
 
@@ -18,7 +19,8 @@ def made() -> Supply:
     nobody: Any = None
     job: Any = SimpleNamespace(id=1, name="job", source=SOURCE)
     config, prompt = JobConfig(), Prompt(LabelSet([]), None)
-    return Supply(job=job, config=config, prompt=prompt, store=nobody, commits=nobody, wall=nobody, skipped=nobody)
+    walk = Walk(config, SOURCE, prompt, job)
+    return Supply(job, config, prompt, walk, nobody, nobody, wall=nobody, skipped=nobody)
 
 
 def test_a_parcel_that_cannot_be_afforded_goes_out_in_parts_that_can() -> None:
