@@ -17,7 +17,7 @@ from errors_page import page as errors_page
 
 from batchjob.cli import group
 from batchjob.settings.declared import spelled
-from batchjob.settings.jobfile import settings
+from batchjob.settings.jobfile import read_job_toml, settings
 from batchjob.states import TRANSITIONS
 from batchjob.stores.sqlite.schema import migrate
 
@@ -101,6 +101,15 @@ def test_every_command_shown_is_one_the_program_takes(document: Path) -> None:
             parse(arguments)
         except click.UsageError as error:
             pytest.fail(f"{document.name}: batchjob {shlex.join(arguments)}: {error.format_message()}")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_job_toml_shown_is_one_the_program_takes(document: Path, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for language, code in CODE.findall(document.read_text(encoding="utf-8")):
+        if language == "toml":
+            (tmp_path / "job.toml").write_text(code, encoding="utf-8")
+            read_job_toml(tmp_path / "job.toml")
 
 
 def test_commands_in_documents_are_found_and_wrong_ones_refused() -> None:

@@ -41,8 +41,8 @@ _NUMBER, _LABEL = ExportRow._fields.index("number"), ExportRow._fields.index("la
 class Job:
     """A job in a database, made by `batchjob.label` or found by `batchjob.open(db).job(name)`.
 
-    `name` is its name and `db` its database, a path or a URL. Times are UTC epoch seconds, money is USD. What is asked of it
-    is read from the database then, but for `labels`, which are read once.
+    `name` is its name and `db` its database, a path or a URL. Times are UTC epoch seconds, money is USD. What is
+    asked of it is read from the database then, but for `labels`, which are read once.
 
     Raises (all methods):
         JobError: the job is gone.
