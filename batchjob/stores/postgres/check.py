@@ -8,6 +8,7 @@ from batchjob.stores.postgres import schema
 from batchjob.stores.postgres.line import Connection
 from batchjob.stores.postgres.nul import restored
 from batchjob.stores.postgres.reader import PgReader
+from batchjob.stores.postgres.scripts import migrations
 
 _REQUESTS = (
     "(SELECT run.job_id, one.* FROM batchjob.ledger AS one LEFT JOIN batchjob.run ON run.id = one.id >> 40) AS one"
@@ -68,7 +69,7 @@ class PgCheck(PgReader):
 
     def version(self) -> tuple[int, int]:
         """See ports.StoreCheck.version."""
-        return self._ask(lambda db: schema.version_of(db, self._url)), len(schema.migrations())
+        return self._ask(lambda db: schema.version_of(db, self._url)), len(migrations())
 
     def damages(self) -> list[str]:
         """See ports.StoreCheck.damages. Pages are the server's own to check: pg_amcheck, data checksums."""

@@ -5,25 +5,16 @@ They lie in a schema of their own, so that a database may hold other things as w
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from asyncpg import exceptions as pg
 
 from batchjob.errors import StoreError
 from batchjob.stores.postgres.line import Connection, shown, translate
+from batchjob.stores.postgres.scripts import migrations, read
 
-_PACKAGED = Path(__file__).resolve().parents[2] / "migrations" / "postgres"
-_CHECKOUT = Path(__file__).resolve().parents[3] / "migrations" / "postgres"
 OLDEST = 140000
 """PostgreSQL 14, the oldest that is tended."""
 MAKING = 0x626A6F62
 """The advisory lock under which tables are made, for the transaction alone."""
-
-
-def migrations() -> list[Path]:
-    """The migration files in order: inside the package when installed, beside it in a checkout."""
-    folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-    return sorted(folder.glob("[0-9]*.sql"))
 
 
 async def version_of(db: Connection, url: str) -> int:
@@ -63,7 +54,7 @@ async def migrate(db: Connection, url: str) -> None:
         await db.execute(f"SELECT pg_advisory_xact_lock({MAKING})")
         done = await version_of(db, url)
         for number, file in enumerate(migrations()[done:], start=done + 1):
-            await db.execute(file.read_text(encoding="utf-8"))
+            await db.execute(read(file))
             await db.execute(f"UPDATE batchjob.meta SET version = {number}")
     except pg.PostgresError as error:
         raise translate(error, url) from error

@@ -38,7 +38,7 @@ class Watch:
     def look(self, peers: Sequence[Peer]) -> tuple[list[Peer], list[Peer]]:
         """Those that are dead, and those that took a step since the last look."""
         now = clock()
-        if now - self._looked > self._lease / 4:
+        if now - self._looked > self._lease / 2:
             self._seen = {}
         self._looked = now
         dead, moved = [], []

@@ -1,0 +1,163 @@
+"""What PostgreSQL's store does where servers, lines and other processes fail: each failure is a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from batchjob.errors import JobBusy, StoreError
+from batchjob.model import AddRows, Chunk, Claim, RowResult, Settle
+from batchjob.states import Event, Outcome, Source
+from batchjob.stores import open_check, open_reader, open_store
+from tests import postgres
+from tests.stores.test_store import SOURCE, TASK, make_job
+
+pytestmark = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)
+
+
+@pytest.fixture
+def url() -> str:
+    return postgres.clean_database()
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, **changed: Any) -> AsyncIterator[Any]:
+    store: Any = await open_store(url, job="job")
+    for name, value in changed.items():
+        setattr(store, name, value)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def states(url: str) -> list[str]:
+    with open_check(url) as check:
+        assert check.differences() == []
+        return [record[6] for record in check.export_rows(check.job("job"))]
+
+
+def answer(request: int, row: int) -> Settle:
+    return Settle(request, Outcome.ANSWERED, (RowResult(row, Event.COMPLETE, 1, 1, "yes", Source.MODEL),), 3.0)
+
+
+async def test_who_is_silent_is_given_up_after_the_lease_and_then_commits_nothing(url: str) -> None:
+    async with opened(url) as paused:
+        request = (await make_job(paused, rows=2)).first_request_id
+        await paused.commit([Claim(request, "key", (1,), "m", 2.0)])
+        paused._silence()  # as SIGSTOP does
+        async with opened(url, _lease=1.5) as other:
+            await other.choose("job")
+            assert await other.recover(hold=True, at=5.0) == 1
+            for writes in ([answer(request, 1)], [Claim(request + 1, "new", (2,), "m", 6.0)]):
+                with pytest.raises(StoreError, match="other workers gave this one up"):
+                    await paused.commit(writes)
+            assert states(url) == ["unconfirmed", "pending"]
+
+
+async def test_who_gives_signs_of_life_is_not_given_up(url: str) -> None:
+    async with opened(url) as working:
+        request = (await make_job(working)).first_request_id
+        await working.commit([Claim(request, "key", (1,), "m", 2.0)])
+        async with opened(url) as other:
+            await other.choose("job")
+            with pytest.raises(JobBusy, match="is working on this job"):
+                await other.recover(hold=False, at=5.0)
+            with pytest.raises(JobBusy):
+                await other.remove()
+        await working.commit([answer(request, 1)])
+        assert states(url)[0] == "done"
+
+
+async def test_a_row_that_is_out_cannot_go_out_again(url: str) -> None:
+    async with opened(url) as store:
+        request = (await make_job(store)).first_request_id
+        await store.commit([Claim(request, "key", (1,), "m", 2.0)])
+        with pytest.raises(StoreError, match="not in the state it expects"):
+            await store.commit([Claim(request + 1, "key", (1,), "m", 2.0)])
+
+
+async def test_another_job_of_the_database_may_be_worked_on_at_once(url: str) -> None:
+    async with opened(url) as first, opened(url) as second:
+        one, two = await make_job(first), await make_job_as_second(second)
+        await asyncio.gather(
+            first.commit([Claim(one.first_request_id, "a", (1,), "m", 2.0)]),
+            second.commit([Claim(two.first_request_id, "b", (1,), "m", 2.0)]),
+        )
+        assert await second.recover(hold=False, at=3.0) == 0
+        assert states(url)[0] == "in_flight"
+
+
+async def make_job_as_second(store: Any) -> Any:
+    await store.create_job(uid="b", name="b", source=SOURCE, settings=b'{"model":"m"}', task=TASK, at=1.0)
+    run = await store.begin_run(TASK, fresh=True, up_to=None, at=1.5)
+    await store.commit([AddRows(2, Chunk(1, [(2, "R-1", "text", None, None)], 10, "d", True))])
+    return run
+
+
+# ---------------------------------------------------------------- lines that are cut
+
+
+class Proxy:
+    """Before the server: it cuts the line behind the next COMMIT, whose answer nobody gets, as often as it is told."""
+
+    def __init__(self, url: str) -> None:
+        self._socket = url.split("host=")[1] + "/.s.PGSQL.5432"
+        self._name = url.split("/")[3].split("?")[0]
+        self.cuts = self.cut = 0
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._line, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{port}/{self._name}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(self._socket)
+        dropped = False
+
+        async def answers() -> None:
+            while data := await there.read(65536):
+                if dropped:
+                    break
+                writer.write(data)
+            writer.close()
+
+        answering = asyncio.create_task(answers())
+        while data := await reader.read(65536):
+            if b"COMMIT" in data and self.cuts:
+                self.cuts, self.cut, dropped = self.cuts - 1, self.cut + 1, True
+            back.write(data)
+        back.close()
+        await answering
+
+
+async def test_a_commit_whose_answer_is_lost_is_known_when_it_is_sent_again(url: str) -> None:
+    async with Proxy(url) as proxy, opened(proxy.url) as store:
+        run = await make_job(store)
+        for row in (1, 2, 3):
+            request = run.first_request_id + row
+            for writes in ([Claim(request, f"key {row}", (row,), "m", 2.0, cost=5)], [answer(request, row)]):
+                proxy.cuts = 1
+                await store.commit(writes)
+        assert proxy.cut >= 6
+        assert states(url)[:4] == ["done", "done", "done", "pending"]
+        with open_reader(url) as reader:
+            assert reader.snapshot("job").tally["request"] == {"answered": 3, "sent": 3}
+
+
+async def test_a_server_that_is_restarted_is_waited_for(url: str) -> None:
+    async with opened(url) as store:
+        request = (await make_job(store)).first_request_id
+        await store.commit([Claim(request, "key", (1,), "m", 2.0)])
+        await asyncio.to_thread(postgres.restart)
+        await store.commit([answer(request, 1)])
+        assert len((await store.next_page(9)).rows) == 5
+        assert states(url)[0] == "done"
