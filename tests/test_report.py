@@ -294,6 +294,19 @@ def score_rows(job: BatchJob) -> list[dict[str, str]]:
     return [row for row in csv.DictReader(ended.out.splitlines()) if row["gold"] and row["label"]]
 
 
+def test_a_person_who_labels_a_row_that_waits_for_another_try_takes_no_failed_one_away(batchjob: BatchJob) -> None:
+    (batchjob.folder / "in.csv").write_text("id,text\n1,a card\n2,\n3,a refund\n")
+    task = ("--labels", "a,b", "--sandbox", "--rpm", "0", "--quiet")
+    assert batchjob("start", "in.csv", *task, "--limit", "2").code == 4
+    with sqlite3.connect(batchjob.folder / "batchjob.db") as db:
+        db.execute("UPDATE row SET error_kind = (SELECT error_kind FROM row WHERE state = 'failed') WHERE id % 8 = 3")
+        assert db.total_changes == 1
+    assert batchjob("correct", "in", "#3", "a").code == 0
+    assert batchjob("report", "-o", "r.md").code == 0
+    assert "1 failed" in read(batchjob, "r.md")
+    assert "What failed" in read(batchjob, "r.md")
+
+
 def test_of_several_answers_each_has_its_table_and_one_may_be_looked_at(batchjob: BatchJob) -> None:
     fields = '[[fields]]\nname = "topic"\nlabels = ["card_arrival", "change_pin"]\n'
     fields += '[[fields]]\nname = "sure"\nkind = "yes_no"\n'

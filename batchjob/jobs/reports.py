@@ -40,6 +40,8 @@ SHOWN_VALUES, SHOWN_LABELS = 20, 10
 EXAMPLES = 3
 EXAMPLE_LABELS = 30
 EXAMPLE_CHARACTERS = 200
+COUNTED = (State.FAILED, State.UNCONFIRMED)
+"""States of rows whose errors are counted."""
 OTHERS = "(all others)"
 BLANK = "(blank)"
 
@@ -112,7 +114,7 @@ def _corrected(reader: StoreReader, snapshot: Snapshot, standing: Mapping[int, S
         if row.label is None:
             states[row.state] -= 1
             states[State.DONE] += 1
-            errors[row.error_kind or ""] -= 1
+            errors[row.error_kind or ""] -= row.state in COUNTED  # another has that of a try behind which more may come
         else:
             labels[row.label] -= 1
             sources[row.source or ""] -= 1

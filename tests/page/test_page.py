@@ -136,6 +136,8 @@ def test_a_row_has_its_whole_story(job: BatchJob, page: Page) -> None:
         ("/api/job", 400, "names no job"),
         ("/api/rows?job=a/b+c&after=x", 400, "after is 'x' in the address"),
         ("/api/rows?job=a/b+c&after=99999999999999999999999", 400, "must be a number"),
+        ("/api/rows?job=a/b+c&before=9223372036854775807", 400, "must be a number"),
+        ("/api/requests?job=a/b+c&number=1&after=0000000000000000000099999999999999999999", 400, "must be a number"),
         ("/download?job=a/b+c&format=exe", 400, "no 'exe'"),
         ("/api/nothing", 404, "Not Found"),
     ],
