@@ -502,6 +502,25 @@ def test_two_calls_in_two_threads_on_two_databases_work() -> None:
     assert [Path(job.db).name for job in jobs] == ["a.db", "b.db"]
 
 
+FIRST = """
+import sys, threading
+sys.setswitchinterval(1e-6)  # a crash of msgspec, once in four times, where two threads learn of a type at once
+import batchjob
+labels = lambda n: batchjob.label([f"card {n}"], labels=["card", "bill"], sandbox=True, db=f"{n}.db", progress=False)
+threads = [threading.Thread(target=labels, args=(n,)) for n in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(*[batchjob.open(f"{n}.db").jobs()[0]["state"] for n in range(4)])
+"""
+
+
+def test_the_first_calls_of_a_process_may_come_from_four_threads_at_once() -> None:
+    for folder in ("a", "b"):
+        os.mkdir(folder)
+        ended = subprocess.run([sys.executable, "-c", FIRST], cwd=folder, capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stdout) == (0, "finished finished finished finished\n"), ended.stderr
+
+
 def test_progress_is_one_line_in_a_terminal_and_nothing_where_it_is_not_wanted(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sandbox: Callable[..., str]
 ) -> None:
