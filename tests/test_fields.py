@@ -125,6 +125,9 @@ def test_a_field_that_failed_is_asked_for_alone_and_the_others_stay(job: Job) ->
     assert all(row["category"] and row["score"] is None for row in before[1:3])
     assert "score: 'something_else_entirely' is not a whole number from 1 to 5" in job.batchjob("errors").out
     assert len(job.billed()) == 3
+    asked = [job.batchjob("errors", "--kind", f"off_list:{name}") for name in ("topics", "score,topics", "scroe")]
+    assert [ended.code for ended in asked] == [0, 0, 2]
+    assert "there is no error kind 'off_list:scroe': did you mean 'off_list:score'?" in asked[2].err
     after = job.run("retry --kind off_list:score")
     assert after["rows"]["done"] == 4
     assert [list(one) for one in job.billed()[3:]] == [["score"], ["score"]]

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,8 +18,12 @@ from batchjob.providers.dialect import Dialect, Learned, check_dialects, dialect
 from batchjob.settings.complete import check
 from batchjob.settings.config import merge
 from batchjob.settings.pairs import read_params
+from batchjob.task.asked import prompt_of
 from batchjob.task.identity import Keys, Task
 from tests.faults.server import Exchange, FaultServer, completion, http, label_of, well
+
+if TYPE_CHECKING:
+    from tests.conftest import BatchJob
 
 KEY = "sk-1234567890abcdef"
 PLAIN = {"base_url": "http://host/v1", "model": "m", "labels": ["alpha", "beta"]}
@@ -284,7 +288,7 @@ def test_room_for_thoughts_is_left_unless_the_user_says_how_much() -> None:
         ({"base_url": DEEPSEEK, "thinking": "default"}, 2053),
     ):
         config = merge({**PLAIN, **settings})
-        assert most_tokens(config, dialect_of(config, config.model), 1) == most, settings
+        assert most_tokens(config, prompt_of(config, None), dialect_of(config, config.model), 1) == most, settings
 
 
 @pytest.mark.parametrize(
@@ -337,6 +341,14 @@ def test_one_row_is_held_to_the_labels_only_where_that_is_asked_for(
         schema = body["response_format"]["json_schema"]["schema"]
         found["response_format"] = {name: one["enum"] for name, one in schema["properties"].items()}
     assert found == sent
+
+
+def test_a_label_in_the_object_that_was_asked_for_is_not_counted_as_near(batchjob: BatchJob) -> None:
+    (batchjob.folder / "in.csv").write_text("text\none\ntwo\n")
+    ended = batchjob("start", "in.csv", "--sandbox", "--labels", "alpha,beta", "--response-format")
+    assert (ended.code, "near" in ended.out) == (0, False), ended.err
+    rows = batchjob("export", "-o", "-", "--details", "--format", "jsonl").out.splitlines()
+    assert {json.loads(row)["answer"] for row in rows} <= {'{"label":"alpha"}', '{"label":"beta"}'}
 
 
 def test_how_sure_the_model_was_stands_beside_each_label(

@@ -225,11 +225,11 @@ def test_a_list_goes_on_behind_its_limit_also_where_a_column_was_added_meanwhile
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (7, "data is a int"),
+        (7, "data is of the type int"),
         ([], "no rows"),
         ("Where is my card?", "there is no file Where is my card.; check the path, or give texts in a list"),
-        (["a", {"text": "b"}], "row 2: it is a dict and not a text"),
-        ([{"text": "b"}, 5], "row 2: it is a int and not a dict"),
+        (["a", {"text": "b"}], "row 2: it is of the type dict and not a text"),
+        ([{"text": "b"}, 5], "row 2: it is of the type int and not a dict"),
         ([{"title": "b"}, {"words": "c"}], "data has no column text or body; its columns are: title, words"),
     ],
 )

@@ -40,7 +40,8 @@ def input_of(data: Any) -> Input:
     if isinstance(data, list | tuple):
         return _listed(data)
     raise SettingError(
-        f"data is a {kind}: give the path of a file, a list of texts or of dicts, or a pandas or polars DataFrame"
+        f"data is of the type {kind}: give the path of a file, a list of texts or of dicts,"
+        " or a pandas or polars DataFrame"
     )
 
 
@@ -66,8 +67,8 @@ def _listed(data: Sequence[Any]) -> Held:
     first = isinstance(data[0], Mapping)
     for number, one in enumerate(data, 1):
         if isinstance(one, Mapping) != first or not (first or one is None or isinstance(one, str) or _is_nan(one)):
-            expected = "a dict, as the first one" if first else "a text"
-            raise InputError(f"data, row {number:,}: it is a {type(one).__name__} and not {expected}")
+            expected = "a dict, as the first one" if first else "a text, such as str() makes"
+            raise InputError(f"data, row {number:,}: it is of the type {type(one).__name__} and not {expected}")
     if not first:
         return Held("data", (TEXT,), len(data), lambda at: {TEXT: data[at]}, plain)
     columns = dict.fromkeys(key for one in data for key in one)

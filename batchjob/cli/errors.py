@@ -39,7 +39,7 @@ def command(job: str | None, db: str | None, kind: str | None, limit: int | None
         snapshot = reader.snapshot(job)
         kinds = list(snapshot.tally.get("error", {}))
         if kind is not None:
-            _check_kind(kind, kinds)
+            _check_kind(kind, kinds, [field.name for field in settings_of(snapshot).fields])
             kinds = [kind]
         found = {name: reader.problems(snapshot.job, name, limit) for name in kinds}
         problems = problems_of(status_of(snapshot), settings_of(snapshot), found, asked=kind, flag=db_flag())
@@ -50,9 +50,10 @@ def command(job: str | None, db: str | None, kind: str | None, limit: int | None
     return 0
 
 
-def _check_kind(kind: str, there: list[str]) -> None:
+def _check_kind(kind: str, there: list[str], fields: list[str]) -> None:
     known = [*there, *ADVICE]
-    if kind not in known:
+    plain, _, lacking = kind.partition(":")
+    if kind not in known and not (plain in ADVICE and set(lacking.split(",")) <= set(fields)):
         near = difflib.get_close_matches(kind.replace("-", "_"), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"this job has: {', '.join(there) or 'none'}"
         raise SettingError(f"there is no error kind {kind!r}: {hint}")

@@ -19,6 +19,7 @@ from batchjob.inputs.header import check_is_header, made_names, names_of
 from batchjob.inputs.reader import ByteStream, Wanted, bad_byte_error, column_meant, default_text
 from batchjob.inputs.stream import BadByte
 from batchjob.model import Layout
+from batchjob.numbers import counted
 
 MAX_FIELD_CHARS = 1 << 28
 """The longest field. The csv module's default, 131,072 characters, is exceeded by real texts."""
@@ -266,9 +267,11 @@ class _Ways:
         )
         for separator, plural in SEPARATORS.items():
             if separator in header and separator != first.layout.delimiter and (agreeing or not self._titled()):
+                option = options or f"--delimiter {SPELLED.get(separator, repr(separator))}, with which such rows fail"
                 raise InputError(
-                    f"{self._name}: the header {header!r} looks separated by {plural}, but not every row below is; mend"
-                    f" the rows, give {options or '--delimiter'}, or take the whole lines with --text-column '{header}'"
+                    f"{self._name}: the header {header!r} looks separated by {plural}, but"
+                    f" {_odd_row(self._read_with(separator))}; mend the rows, give {option}, or take the whole lines"
+                    f" with --text-column '{header}'"
                 )
 
     def _titled(self) -> bool:
@@ -338,6 +341,15 @@ def _agrees(parsed: Parsed) -> bool:
         return False
     width = len(trimmed(parsed.records[0].fields))
     return all(_fits(record.fields, width) for record in parsed.records)
+
+
+def _odd_row(parsed: Parsed) -> str:
+    """Which row is the first that has other fields than the header."""
+    width = len(trimmed(parsed.records[0].fields)) if parsed.records else 0
+    for record in parsed.records:
+        if not _fits(record.fields, width):
+            return f"line {record.line} has {counted(len(record.fields), 'field')} and the header {width}"
+    return "not every row below is"
 
 
 def _below(parsed: Parsed) -> int:

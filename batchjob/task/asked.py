@@ -12,7 +12,9 @@ from batchjob.task.prompt import Prompt
 
 def answers_of(config: JobConfig) -> LabelSet:
     """How a job's answers are read."""
-    return FieldSet(config.fields) if config.fields else LabelSet(config.labels)
+    if config.fields:
+        return FieldSet(config.fields)
+    return LabelSet(config.labels, in_object=config.response_format is True)
 
 
 def prompt_of(config: JobConfig, source: InputSource | None) -> Prompt:

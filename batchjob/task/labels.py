@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from batchjob.task import forms
 from batchjob.task.marks import LONGEST_SHORT, SEVERAL, marked
 from batchjob.task.thoughts import spoken
@@ -21,6 +23,7 @@ _MOST_WRAPPING = 200
 _NEGATIVE = re.compile(r"[-\u2212]\d")
 _YES_OR_NO = ({"yes", "no"}, {"ja", "nein"}, {"ja", "nee"}, {"ja", "nej"}, {"oui", "non"}, {"sí", "no"}, {"да", "нет"})
 """Where a set has both, neither is a word of another meaning, in whatever case."""
+_OBJECT = re.compile(r'\{\s*"label"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}')
 _SIGNS = "-*•+#>1"
 """With which a line may begin for its form's sake. Where a label does so too, they are not taken off."""
 
@@ -29,7 +32,9 @@ class Match(NamedTuple):
     """The label an answer gives."""
 
     label: str
-    near: bool  # it was not the label letter for letter; thoughts and outer white space are no part of an answer
+    near: bool
+    """It was not the label letter for letter. Thoughts, outer white space and an object that was asked for are no part
+    of an answer."""
 
 
 _Table = dict[str, str]
@@ -37,10 +42,15 @@ _Table = dict[str, str]
 
 
 class LabelSet:
-    """The labels of a job, ready to recognise them in answers."""
+    """The labels of a job, ready to recognise them in answers.
 
-    def __init__(self, labels: Iterable[str]) -> None:
+    Args:
+        in_object: requests ask for a JSON object with the label (prompt.one_label_format).
+    """
+
+    def __init__(self, labels: Iterable[str], *, in_object: bool = False) -> None:
         self.labels = tuple(labels)
+        self._in_object = in_object
         self._exact = {label: Match(label, near=False) for label in self.labels}
         self._longest = max((len(label) for label in self.labels), default=0) + _MOST_WRAPPING
         self._like_thoughts = any(spoken(label) != label for label in self.labels)
@@ -72,7 +82,7 @@ class LabelSet:
         if found is not None or exact_only:
             return found
         label = self.named(said) or marked(said, self)
-        return Match(label, near=True) if label else None
+        return Match(label, near=not (self._in_object and _of_object(said) == label)) if label else None
 
     def failure(self, answer: str) -> str:
         """The kind of error of a row of whose answer no label was read."""
@@ -112,6 +122,15 @@ class LabelSet:
                 table[key] = label if table.get(key, label) == label else SEVERAL
         table.pop("", None)
         return table
+
+
+def _of_object(text: str) -> str | None:
+    """The label in a JSON object that has nothing else."""
+    found = _OBJECT.fullmatch(text)
+    try:
+        return msgspec.json.decode(found[1], type=str) if found else None
+    except msgspec.DecodeError:
+        return None
 
 
 def _spellings(label: str) -> set[str]:

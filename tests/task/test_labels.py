@@ -306,3 +306,14 @@ def test_where_the_end_of_a_thought_is_a_label_it_ends_none() -> None:
     ]
     assert labels.read("</think>\n\n<p>") is None
     assert labels.read("<think>\n\n<p>") is None
+
+
+def test_where_an_object_was_asked_for_the_label_in_it_is_exact_and_nothing_else_is() -> None:
+    asked = LabelSet(["billing", 'a "b"'], in_object=True)
+    for answer in ('{"label":"billing"}', '<think>hm</think>{ "label" :\n "billing" }\n', "billing"):
+        assert asked.read(answer) == Match("billing", near=False)
+    assert asked.read('{"label": "a \\"b\\""}') == Match('a "b"', near=False)
+    for answer in ('{"label": "Billing"}', '```json\n{"label": "billing"}\n```', '{"label": "billing", "sure": true}'):
+        assert asked.read(answer) == Match("billing", near=True)
+    assert asked.read('{"label": "billing", "label": "refund"}') is None
+    assert asked.read('{"label":"billing"}', exact_only=True) is None
