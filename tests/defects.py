@@ -1719,6 +1719,15 @@ def _(said: Any) -> None:
 
 
 @defect(
+    "a setting that holds the API key is stored",
+    "endpoints.key",
+    "tests/test_secrets.py::test_a_key_that_a_setting_holds_too_is_refused_before_anything_is_stored",
+)
+def _(key: Any) -> None:
+    put(key, "LEAST_FOUND", 10**6)
+
+
+@defect(
     "a field may be called like a column of the export",
     "settings.fields",
     f"{FIELDS}::test_no_field_is_called_like_a_column_that_an_export_has_besides",

@@ -193,3 +193,27 @@ def test_the_next_command_names_an_address_without_its_password() -> None:
     with click.Context(command):
         database("postgresql://me:pass@host:5432/jobs")
         assert db_flag() == "--db postgresql://me@host:5432/jobs"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("headers", ("--header", f"X-K={KEY}")),
+        ("params", ("--param", f"user={KEY}")),
+        ("prompt", ("--prompt", f"{KEY}: {{text}} {{labels}}")),
+        ("name", ("--name", KEY.replace("/", "-"))),
+    ],
+)
+@pytest.mark.parametrize("command", [False, True])
+def test_a_key_that_a_setting_holds_too_is_refused_before_anything_is_stored(
+    batchjob: Any, name: str, given: tuple[str, str], *, command: bool
+) -> None:
+    key = given[1] if name == "name" else KEY
+    (batchjob.folder / "in.csv").write_text("text\na\n")
+    how = ("--api-key-command", 'printf "%s" "$SOME_KEY"') if command else ("--api-key-env", "SOME_KEY")
+    task = ("--labels", "a,b", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--max-outage", "0")
+    ended = batchjob("start", "in.csv", *task, *how, *given, env={"SOME_KEY": key})
+    assert ended.code == 2
+    assert f"{name} holds the API key, and settings are stored" in ended.err
+    assert key not in ended.out + ended.err
+    assert not (batchjob.folder / "batchjob.db").exists()

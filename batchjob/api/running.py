@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchjob.api.hosting import host
 from batchjob.api.shown import where_it_is_shown
 from batchjob.api.words import in_python
-from batchjob.endpoints.key import auth_of, key_problem, require_key
+from batchjob.endpoints.key import auth_of, key_problem, not_stored, require_key
 from batchjob.errors import BatchjobError, JobError, JobRefused, SettingError
 from batchjob.jobs.plans import Plan
 from batchjob.model import Ending, Job
@@ -23,7 +23,7 @@ def key_for(config: JobConfig, given: str | None, key_command: str | None) -> st
     """The key to send: the one that is given, else as the command finds it.
 
     Raises:
-        SettingError: it cannot be one. It is not told.
+        SettingError: it cannot be one, or a setting holds it. It is not told.
     """
     if given is None:
         try:
@@ -32,7 +32,9 @@ def key_for(config: JobConfig, given: str | None, key_command: str | None) -> st
             raise type(error)(f"{error}. Or give it as api_key") from None
     if not isinstance(given, str) or not given.strip() or key_problem("api_key", given.strip()):
         raise SettingError("api_key is no key: give it as a text, as the provider wrote it")
-    return None if config.base_url == SANDBOX_URL or auth_of(config) == "none" else given.strip()
+    if config.base_url == SANDBOX_URL or auth_of(config) == "none":
+        return None
+    return not_stored(given.strip(), config)
 
 
 def carry_out(plan: Plan, key: str | None, key_command: str | None, *, progress: bool) -> None:

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import msgspec
+
 from batchjob.errors import BatchjobError, SettingError
 from batchjob.providers.table import Auth, provider_of
 from batchjob.settings.config import JobConfig
@@ -15,6 +17,8 @@ from batchjob.settings.endpoint import KEY_VARIABLES, SANDBOX_URL
 from batchjob.settings.pairs import FROM_ENVIRONMENT
 
 COMMAND_SECONDS = 60.0
+LEAST_FOUND = 16
+"""Characters of a key that is looked for in settings: a shorter one, such as a local server's, may be a word there."""
 
 
 def find_key(named: str | None) -> tuple[str | None, str | None]:
@@ -33,13 +37,13 @@ def require_key(config: JobConfig, command: str | None = None) -> str | None:
         command: prints the key, where one is given.
 
     Raises:
-        SettingError: the variable named is not set, or the command gives no key.
+        SettingError: the variable named is not set, the command gives no key, or a setting holds the key.
         BatchjobError: there is no key and the endpoint is on the internet.
     """
     if config.base_url == SANDBOX_URL or auth_of(config) == "none":
         return None
     if command:
-        return key_of_command(command)
+        return not_stored(key_of_command(command), config)
     variable, key = find_key(config.api_key_env)
     if key is None and variable is not None:
         raise SettingError(f"api_key_env names {variable}, which is not set in the environment")
@@ -50,6 +54,20 @@ def require_key(config: JobConfig, command: str | None = None) -> str | None:
             f"no API key for {config.base_url}: set {', '.join(KEY_VARIABLES[:-1])} or {KEY_VARIABLES[-1]}, "
             f"or name another variable with --api-key-env. To try without one: --sandbox"
         )
+    return None if key is None else not_stored(key, config)
+
+
+def not_stored(key: str, config: JobConfig) -> str:
+    """The key, where no setting holds it too: settings are stored, and reports show them.
+
+    Raises:
+        SettingError: one does; the text names it.
+    """
+    if len(key) < LEAST_FOUND:
+        return key
+    for name, value in msgspec.to_builtins(config).items():
+        if msgspec.json.encode(key)[1:-1] in msgspec.json.encode(value):
+            raise SettingError(f"{name} holds the API key, and settings are stored: take it out there")
     return key
 
 
