@@ -86,7 +86,7 @@ def command(**options: Any) -> None:
     """Run a local OpenAI-compatible endpoint with a real, small classifier (English only).
 
     It needs no key and costs nothing. Limits, faults and a billing ledger can be switched on, to see how a job takes
-    them. The first line on stdout is its address: give that as --base-url. Ctrl-C ends it.
+    them. The first line on stdout ends with its address: give that as --base-url. Ctrl-C ends it.
     """
     from batchjob.sandbox.settings import SandboxSettings
 
