@@ -289,6 +289,17 @@ def test_a_spreadsheet_is_read_with_its_types_whatever_it_is_called(batchjob: Ba
         assert [(row["id"], row["text"], row["n"]) for row in rows] == [("007", "a", 1.5), ("8", "b\nc", 3)]
 
 
+def test_where_the_first_sheet_is_not_the_one_that_is_meant_the_error_names_the_others(batchjob: BatchJob) -> None:
+    pytest.importorskip("python_calamine")
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["what this book is about"])
+    book.create_sheet("Tickets").append(["id", "text"])
+    book.save(batchjob.folder / "t.xlsx")
+    ended = batchjob("start", "t.xlsx", *TASK)
+    assert (ended.code, "there is also: 'Tickets' (put the one you mean first, " in ended.err) == (2, True), ended.err
+
+
 def test_a_spreadsheet_with_lines_above_its_header_asks_for_the_option(batchjob: BatchJob) -> None:
     pytest.importorskip("python_calamine")
     openpyxl = pytest.importorskip("openpyxl")

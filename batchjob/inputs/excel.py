@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from batchjob.errors import InputError
+from batchjob.errors import BatchjobError, InputError
 from batchjob.inputs import jsonl
 from batchjob.inputs.beginning import SAMPLE_RECORDS, Parsed, Record, check_lines_above, trimmed
 from batchjob.inputs.header import check_is_header, made_names, names_of
@@ -71,6 +71,14 @@ def open_reader(stream: ByteStream, wanted: Wanted) -> StreamReader:
         SettingError: what is the header must be said.
     """
     assert isinstance(stream, ExcelStream)
+    try:
+        return _reader_of(stream, wanted)
+    except BatchjobError as error:  # the rows may be on another sheet
+        more = f"; {stream.others} (put the one you mean first, or save it as CSV)" if stream.others else ""
+        raise type(error)(f"{error}{more}", then=error.then) from None
+
+
+def _reader_of(stream: ExcelStream, wanted: Wanted) -> StreamReader:
     layout = wanted.layout or Layout("", "none", wanted.skip_lines, wanted.header_row is not False)
     records = _squared(
         [
