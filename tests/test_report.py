@@ -15,9 +15,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchjob.numbers import dollars
+from batchjob.scoring.interval import wilson
 from batchjob.views.report.html import html
 from batchjob.views.report.markdown import markdown
-from batchjob.views.report.parts import Cell, Code, Facts, Headline, Ledger, Listing, Report, Section, Span, Table
+from batchjob.views.report.parts import (
+    Cell,
+    Code,
+    Facts,
+    Headline,
+    Ledger,
+    Listing,
+    Report,
+    Section,
+    Span,
+    Table,
+    interval,
+    percent,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -262,6 +276,14 @@ def test_no_word_of_a_report_becomes_markdown() -> None:
     for line in ("# a", "- b", "1. c", "+ d", "===", "www.e.f", "http://g", ":smile:"):
         found = markdown(Report("", "", (Span(line),), (), (), "")).decode().strip("# \n")
         assert found not in (line, f"#\n\n{line}"), line
+
+
+@pytest.mark.parametrize(("hits", "n"), [(1498, 1500), (1, 1500), (93, 100), (0, 3), (3, 3)])
+def test_a_share_lies_in_its_interval_as_both_are_shown(hits: int, n: int) -> None:
+    found = wilson(hits, n)
+    assert found is not None
+    low, high = map(float, interval(found).split(" to "))
+    assert low <= float(percent(hits, n).removesuffix(" %")) <= high
 
 
 # ---------------------------------------------------------------- what people said, and several answers

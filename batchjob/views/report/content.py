@@ -136,13 +136,13 @@ def _lead(status: Status, score: ScoreReport | None) -> Iterator[Span]:
     if score and score.accuracy:
         found = score.accuracy
         yield Span(f"{percent(found.hits, found.n)} of the labels are right", strong=True)
-        low, high = round(100 * found.low), round(100 * found.high)
-        yield Span(f", between {low} and {high} %, by {counted(found.n, 'row')} with {score.gold}. ")
+        yield Span(f", between {interval(found, ' and ')} %, by {counted(found.n, 'row')} with {score.gold}. ")
     elif status.by_hand and status.by_hand.sample:
         found = status.by_hand.sample
         yield Span(f"{percent(found.hits, found.n)} of the job's own labels were right", strong=True)
-        low, high = round(100 * found.low), round(100 * found.high)
-        yield Span(f", between {low} and {high} %: a person judged {counted(found.n, 'row')} drawn by chance. ")
+        yield Span(
+            f", between {interval(found, ' and ')} %: a person judged {counted(found.n, 'row')} drawn by chance. "
+        )
     if status.cost.usd is None:
         yield Span("What it cost is unknown. ")
     else:

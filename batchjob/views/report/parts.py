@@ -108,6 +108,6 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def interval(found: Share) -> str:
-    """Between what a share lies, in percent."""
-    return f"{100 * found.low:.0f} to {100 * found.high:.0f}"
+def interval(found: Share, joined: str = " to ") -> str:
+    """Between what a share lies, in percent, with as many digits as that has: it would lie outside of 100 to 100."""
+    return f"{100 * found.low:.1f}{joined}{100 * found.high:.1f}"
