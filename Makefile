@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference docs release-check compat compat-all audit pacing storm storm-proxies storm-large failpoints mutations real bench clean
+.PHONY: run test lint reference docs release-check compat compat-all audit pacing storm storm-postgres storm-proxies storm-large failpoints mutations real bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -72,6 +72,10 @@ pacing: $(READY)
 # Many kills against an outside ledger; KILLS, SEED and MODE may be given.
 storm: $(READY)
 	$(BIN)/python -m pytest -m storm -s tests/storm/test_storm.py tests/powercut tests/test_hostile.py $(STORM)
+
+# The storm with its work table in PostgreSQL.
+storm-postgres: $(READY)
+	STORE=postgres $(BIN)/python -m pytest -m storm -s tests/storm/test_storm.py -k no_storm_of_kills $(STORM)
 
 # Storms behind nginx and HAProxy (Debian: apt-get install nginx-light haproxy); says which of them is missing.
 storm-proxies: $(READY)

@@ -314,11 +314,11 @@ class LifeInPostgres(LifeOfRows):
         return postgres.clean_database()
 
 
-def many(examples: int) -> settings:
+def many(examples: int, steps: int = 40) -> settings:
     """As often as there is time for."""
     return settings(
         max_examples=examples,
-        stateful_step_count=40,
+        stateful_step_count=steps,
         deadline=None,
         database=None,
         phases=[Phase.generate] if os.environ.get("NO_SHRINK") else list(Phase),
@@ -329,4 +329,4 @@ def many(examples: int) -> settings:
 TestLifeOfRows = LifeOfRows.TestCase
 TestLifeOfRows.settings = many(30)
 TestLifeInPostgres = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)(LifeInPostgres.TestCase)
-TestLifeInPostgres.settings = many(2)
+TestLifeInPostgres.settings = many(2, 15)

@@ -65,7 +65,7 @@ async def test_who_gives_signs_of_life_is_not_given_up(url: str) -> None:
         await working.commit([Claim(request, "key", (1,), "m", 2.0)])
         async with opened(url) as other:
             await other.choose("job")
-            with pytest.raises(JobBusy, match="is working on this job"):
+            with pytest.raises(JobBusy, match="is working on job 'job'"):
                 await other.recover(hold=False, at=5.0)
             with pytest.raises(JobBusy):
                 await other.remove()

@@ -452,6 +452,7 @@ class World:
         self.folder, self.plan, self.mode = folder, plan, MODES[plan.mode]
         self.database = folder / "job.db"
         self.url = url or str(self.database)
+        self.on_server = "://" in self.url
         self.works: list[Work] = []
         self.begin_work("tickets")
         if self.mode.budget:
@@ -775,8 +776,8 @@ def strike(world: World, blow: Blow) -> dict[str, Any] | None:
     world.runs += 1
     reached = {
         "spawn": lambda: True,
-        "file": world.database.exists,
-        "database": log.exists,
+        "file": lambda: world.on_server or world.database.exists(),
+        "database": lambda: world.on_server or log.exists(),
         "request": lambda: world.endpoint.received() > before,
     }
     with watched(world, wanted=blow.watch):
@@ -784,7 +785,7 @@ def strike(world: World, blow: Blow) -> dict[str, Any] | None:
         if (
             blow.export
             and not world.mode.readers
-            and (world.database.exists() or "://" in world.url)
+            and (world.on_server or world.database.exists())
             and process.poll() is None
         ):
             _export_during(world)
@@ -872,7 +873,7 @@ def _cut_export(world: World, blow: Blow) -> None:
 def _moment(world: World, command: str, blow: Blow, status: dict[str, Any] | None) -> str:
     """What the process was killed in."""
     if status is None:
-        return "making the database" if world.database.exists() else "before a database"
+        return "making the database" if world.on_server or world.database.exists() else "before a database"
     if blow.signal == "output":
         return "start --output" if _see_output(world, world.folder / "output.csv") else "labelling"
     if not status["ingested"]:

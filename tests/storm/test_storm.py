@@ -1,6 +1,7 @@
 """`make storm`: KILLS interruptions (100) of storms from SEED (1) on, and that the oracle would have noticed.
 
-MODE, a regular expression, chooses modes; SEED and MODE together bring a storm back.
+MODE, a regular expression, chooses modes; SEED and MODE together bring a storm back. With STORE=postgres the work
+table lies in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import pytest
 from defects import DEFECTS, Defect, copied, why_not
 
 from storm.harness import LLMOCK, MODES, Blow, Llmock, Plan, Told, World, plan_storm, storm
+from tests import postgres
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(7200)]
 
 KILLS = int(os.environ.get("KILLS", "100"))
 SEED = int(os.environ.get("SEED", "1"))
 MODE = os.environ.get("MODE", "")
+ON_POSTGRES = os.environ.get("STORE") == "postgres"
 COLUMNS = {
     "storms": 7,
     "kills": 7,
@@ -79,7 +82,8 @@ def test_no_storm_of_kills_loses_a_label_or_pays_twice(tmp_path: Path) -> None:
         seed = SEED + len(storms)
         plan = plan_storm(seed, modes[seed % len(modes)], blows=4 + seed % 5)
         folder = tmp_path / f"storm-{seed}"
-        with World(folder, plan) as world:
+        url = postgres.new_database() if ON_POSTGRES else None
+        with World(folder, plan, url=url) as world:
             storms.append(storm(world))
         print(f"{time.monotonic() - began:6.0f} s  {_line(plan.mode, storms[-1:])}", flush=True)
         if storms[-1].objections:

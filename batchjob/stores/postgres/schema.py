@@ -13,6 +13,10 @@ from batchjob.stores.postgres.scripts import migrations, read
 
 OLDEST = 140000
 """PostgreSQL 14, the oldest that is tended."""
+WHAT = (
+    "SELECT version(), current_setting('server_version_num')::int, to_regclass('batchjob.meta')::text,"
+    " to_regnamespace('batchjob')::text"
+)
 MAKING = 0x626A6F62
 """The advisory lock under which tables are made, for the transaction alone."""
 
@@ -23,16 +27,15 @@ async def version_of(db: Connection, url: str) -> int:
     Raises:
         StoreError: they are of a newer batchjob, or this is no server that can hold them.
     """
-    said = await db.fetchval("SELECT version()")
+    said, number, meta, ours = await db.fetchrow(WHAT)
     if "cockroach" in said.lower() or not said.startswith("PostgreSQL"):
         raise StoreError(
             f"{shown(url)} is no PostgreSQL ({said.split(',')[0][:60]}), and nothing else is known to hold"
         )
-    number = int(await db.fetchval("SELECT current_setting('server_version_num')"))
     if number < OLDEST:
         raise StoreError(f"{shown(url)} is PostgreSQL {number // 10000}: batchjob needs {OLDEST // 10000}")
-    if await db.fetchval("SELECT to_regclass('batchjob.meta')") is None:
-        if await db.fetchval("SELECT to_regnamespace('batchjob')") is not None:
+    if meta is None:
+        if ours is not None:
             raise StoreError(
                 f"{shown(url)} has a schema `batchjob` of another program. Give another database with --db"
             )

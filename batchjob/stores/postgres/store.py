@@ -59,6 +59,7 @@ class PgStore:
         self._url, self._lease = url, lease
         self._writing, self._reading = writing, reading
         self._job_id = self._run_id = self._task_id = 0
+        self._job = ""
         self._counted: Counted | None = None
         self._seq = 0
         self._stepped_at = 0.0
@@ -120,11 +121,11 @@ class PgStore:
             made: int = await db.fetchval("SELECT id FROM batchjob.job WHERE uid = $1", uid)
             return made
 
-        self._job_id = await self._write(work)
+        self._job_id, self._job = await self._write(work), name
 
     async def choose(self, name: str) -> None:
         """See ports.Store.choose."""
-        self._job_id = (await self._read(lambda db: find_job(db, name, self._url))).id
+        self._job_id, self._job = (await self._read(lambda db: find_job(db, name, self._url))).id, name
 
     async def job(self) -> Job:
         """See ports.Store.job."""
@@ -296,7 +297,8 @@ class PgStore:
         while running := await self._read(lambda db: db.fetch(RUNNING, self._job_id, self._run_id)):
             dead, moved = watch.look([Peer(*one) for one in running])
             for peer in moved:
-                raise JobBusy(f"process {peer.pid} on {peer.host} is working on this job: stop it, or wait for it")
+                who = f"process {peer.pid} on {peer.host}"
+                raise JobBusy(f"{who} is working on job {self._job!r}: stop it, or wait for it")
             for peer in dead:
                 await self._write(partial(_give_up, peer=peer, by=self._run_id))
             await asyncio.sleep(0.0 if dead else LOOK_SECONDS)
