@@ -75,4 +75,5 @@ def test_tab_completes_commands_jobs_options_kinds_and_files(job: BatchJob, shel
 def test_a_command_that_is_nearly_right_is_named(batchjob: BatchJob) -> None:
     ended = batchjob("staus")
     assert (ended.code, "There is no command 'staus'. Did you mean 'status'?" in ended.err) == (2, True)
+    assert "There is no command 'stat'. Did you mean 'status'?" in batchjob("stat").err
     assert "There are: start, resume, retry" in batchjob("xyzzy").err

@@ -247,6 +247,12 @@ def test_a_setting_that_is_unknown_is_answered_by_the_nearest() -> None:
     assert "geheim" not in str(told.value)
     with pytest.raises(bj.BatchjobError, match=r"no API key for .* Or give it as api_key"):
         bj.label(TEXTS, labels=LABELS, base_url="https://host.example/v1", model="m")
+    for labels, said in (
+        ("a,b", r'labels: expected a list such as \["a", "b"\], got a text'),
+        ({"a": None}, "got nothing"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            bj.label(TEXTS, labels=labels, sandbox=True)
     with pytest.raises(SettingError, match="output is '-'"):
         labelled(TEXTS, output="-")
     with pytest.raises(SettingError, match=r"no endpoint: give base_url https://host/v1 .* sandbox=True"):

@@ -296,10 +296,15 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
 
 def _in_words(message: str) -> str:
     """What msgspec says of a value, in the words of somebody who writes settings."""
-    kinds = lambda found: " or ".join(KINDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null")  # noqa: E731
+
+    def kinds(found: re.Match[str]) -> str:
+        named = [KINDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null"]
+        return " or ".join(named) or "nothing"
+
     said = re.sub(r"`([^`]+)`", kinds, message[:1].lower() + message[1:])
     for sign, words in ((" >= ", " of at least "), (" <= ", " of at most "), (" > ", " above "), (" < ", " below ")):
         said = said.replace(sign, words)
+    said = said.replace("expected a list,", 'expected a list such as ["a", "b"],')
     return said.removesuffix(".0")
 
 
