@@ -294,6 +294,15 @@ def _(labels: Any) -> None:
 
 
 @defect(
+    "a label in the object that was asked for counts as near",
+    "task.labels",
+    "tests/task/test_labels.py::test_where_an_object_was_asked_for_the_label_in_it_is_exact_and_nothing_else_is",
+)
+def _(labels: Any) -> None:
+    put(labels, "_of_object", lambda text: None)
+
+
+@defect(
     "an answer that may not be whole is read like any other",
     "exchange.rows",
     f"{CONCLUDE}::test_of_an_answer_that_may_not_be_whole_only_the_label_itself_counts",
