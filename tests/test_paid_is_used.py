@@ -121,6 +121,23 @@ def test_a_start_that_would_pay_for_rows_that_are_done_is_refused_with_the_two_w
     assert len(model.asked) == 8
 
 
+def test_neither_a_second_model_nor_fields_pay_for_rows_that_are_done_by_a_slip(job: BatchJob, model: Model) -> None:
+    other = ("--labels", "a,b", "--second-model", "large")
+    refused = start(job, model, *other)
+    for part in ("has labelled 2 rows", "with other second model", "To ask the 2 that failed", "batchjob retry t"):
+        assert part in " ".join(refused.err.split())
+    assert len(model.asked) == 4
+    assert job("retry", *other[2:], "--quiet").code == 0
+    assert model.asked[4:].count(("large", "three")) == model.asked[4:].count(("large", "four")) == 1
+    asked = len(model.asked)
+    below = start(job, model, *other, "--confidence", "--second-below", "0.5", "--quiet")
+    assert (below.code, "with other second below" in " ".join(below.err.split())) == (2, True)
+    (job.folder / "job.toml").write_text('[[fields]]\nname = "topic"\nlabels = ["a", "b"]\n')
+    fields = start(job, model)
+    assert (fields.code, "has labelled 4 rows" in fields.err, "To ask" in fields.err) == (2, True, False)
+    assert len(model.asked) == asked
+
+
 def test_a_start_is_refused_also_where_more_rows_failed_than_would_be_asked(batchjob: BatchJob, model: Model) -> None:
     (batchjob.folder / "t.csv").write_text("text\none\ntwo\n" + "three\n" * 4)
     assert start(batchjob, model, "--labels", "a,b").code == 4

@@ -33,7 +33,17 @@ from batchjob.task.asked import prompt_of
 from batchjob.task.identity import Task
 from batchjob.task.routes import check_routes
 
-ASKS_OTHERWISE = ("labels", "descriptions", "examples", "prompt", "fallback", "model")
+ASKS_OTHERWISE = (
+    "labels",
+    "descriptions",
+    "examples",
+    "prompt",
+    "fallback",
+    "model",
+    "second_model",
+    "second_below",
+    "fields",
+)
 """With others of these a finished job's input is likely meant to be mended, and not to be paid for again."""
 
 
@@ -156,10 +166,13 @@ def _refusal(plan: Plan, before: Job, first: Chunk) -> SettingError | None:
     # These rows stand for all: where the same is asked, those that are done have their label from the cache.
     if not done or not work.asked or (asks_the_same and work.asked <= failed_here):
         return None
+    if "fields" in changed:
+        failed = 0  # what a retry does not take
     retry = f" To ask the {failed:,} that failed, and them alone: retry, with the same options."
+    others = " and other ".join(changed).replace("_", " ") or "settings"
     return SettingError(
         f"job {before.name!r} has labelled {done:,} rows of this input, which would be paid for again with other "
-        f"{' and other '.join(changed) or 'settings'}. To do that, as a new job: add --new.{retry if failed else ''}",
+        f"{others}. To do that, as a new job: add --new.{retry if failed else ''}",
         then=("retry", before.name, "OPTIONS") if failed else (),
     )
 
