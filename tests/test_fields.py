@@ -115,6 +115,22 @@ def test_each_field_is_scored_by_itself_and_what_knows_one_label_says_so(job: Jo
     assert "name one of them with --field: category, topics, text, score" in job.batchjob("compare", "in", "in").err
 
 
+@pytest.mark.parametrize("limit", [(), ("--limit", "1")], ids=["at once", "by the cache"])
+def test_rows_with_the_text_of_a_row_that_lacks_a_field_have_its_others_too(job: Job, limit: tuple[str, ...]) -> None:
+    job.write(["bad one", "bad  one", "BAD one!"])
+    loose = ("--dedupe", "loose")
+    job.run("start in.csv", *loose, *limit, code=4, sandbox=("--poison", "(?i)bad", "--poison-fault", "off_list"))
+    if limit:
+        assert job.batchjob("resume", *loose, "--quiet").code == 4
+    first, *others = job.exported()
+    has = {name for name in NAMES if first[name] is not None}
+    assert 0 < len(has) < len(NAMES)
+    for row in others:
+        assert {name: row[name] for name in NAMES} == {name: first[name] for name in NAMES}
+        assert row["state"] == "failed"
+    assert len(job.billed()) == 1
+
+
 def test_a_field_that_failed_is_asked_for_alone_and_the_others_stay(job: Job) -> None:
     job.write(["good", "bad one", "bad two", "bad  one"])
     status = job.run("start in.csv", code=4, sandbox=("--poison", "bad", "--poison-fault", "off_list"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchjob.model import Row, RowResult
 from batchjob.shortcuts.case import Case, Terms
-from batchjob.states import Event, Source
+from batchjob.states import Event, Source, plain_kind
 
 
 class Known:
@@ -35,7 +35,7 @@ class Known:
         if not own or case.row.put_back:
             return None
         error = f"the same text was answered before, by none of the labels: {found.label[:200]!r}"
-        return RowResult(case.row.number, Event.REJECT, error_kind=self._labels.failure(found.label), error=error)
+        return _failed(case.row, self._labels.failure(found.label), error, found.label)
 
 
 def _assigned(row: Row, label: str, source: Source, job: str) -> RowResult:
@@ -50,7 +50,13 @@ def like(row: Row, result: RowResult, number: int, job: str) -> RowResult:
     error = f"the same text as row {number}: {result.error}"
     if result.event is Event.LOSE:
         return held(row, error)
-    return RowResult(row.number, Event.REJECT, error_kind=result.error_kind, error=error)
+    return _failed(row, result.error_kind or "", error, result.answer)
+
+
+def _failed(row: Row, kind: str, error: str, answer: str | None) -> RowResult:
+    """A row that failed with another one's answer: of several fields it has those that were answered there."""
+    kept = answer if plain_kind(kind) != kind else None
+    return RowResult(row.number, Event.REJECT, error_kind=kind, error=error, answer=kept)
 
 
 def held(row: Row, error: str) -> RowResult:

@@ -221,7 +221,8 @@ def _assigned(row: int, _: int, result: RowResult) -> tuple[Any, ...]:
 
 
 def _refused(row: int, _: int, result: RowResult) -> tuple[Any, ...]:
-    return row, result.error_kind, result.error
+    refused = row, result.error_kind, result.error
+    return refused if result.answer is None else (*refused, result.answer)
 
 
 _RECORDS: dict[Event, Record] = {

@@ -106,9 +106,13 @@ FROM (
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: reject
--- pending -> failed, without a request: [row, error_kind, error].
-UPDATE row SET state = 'failed', put_back = 0, error_kind = given.error_kind, error = given.error
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS error_kind, value ->> 2 AS error FROM json_each(:rows)) AS given
+-- pending -> failed, without a request: [row, error_kind, error, answer]; an answer that is not given stays.
+UPDATE row SET state = 'failed', put_back = 0, error_kind = given.error_kind, error = given.error,
+    answer = coalesce(given.answer, row.answer)
+FROM (
+    SELECT value ->> 0 AS id, value ->> 1 AS error_kind, value ->> 2 AS error, value ->> 3 AS answer
+    FROM json_each(:rows)
+) AS given
 WHERE row.id = given.id AND row.state = 'pending';
 
 -- name: hold
