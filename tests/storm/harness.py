@@ -451,8 +451,8 @@ class World:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.plan, self.mode = folder, plan, MODES[plan.mode]
         self.database = folder / "job.db"
-        self.url = url or str(self.database)
-        self.on_server = "://" in self.url
+        self.on_server = url is not None
+        self._url = url
         self.works: list[Work] = []
         self.begin_work("tickets")
         if self.mode.budget:
@@ -468,6 +468,11 @@ class World:
         self._command = list(command)
         self._environment = environment or {}
         self._running: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def url(self) -> str:
+        """What --db is given."""
+        return self._url or str(self.database)
 
     def begin_work(self, name: str) -> None:
         """One more job, which is at work from now on; half of its texts are the last half of the job before."""
