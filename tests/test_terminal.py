@@ -123,7 +123,8 @@ def test_a_screen_that_is_watched_is_painted_anew_when_its_terminal_is_resized(
     batchjob: BatchJob, sandbox: Sandbox
 ) -> None:
     write_tickets(batchjob, 500)
-    job = batchjob.begin("start", "t.csv", "--base-url", sandbox("--latency", "0.2"), *LABELS, "--concurrency", "2")
+    more = ("--concurrency", "2", "--dedupe", "off", "--no-cache")  # it runs for longer than this test looks at it
+    job = batchjob.begin("start", "t.csv", "--base-url", sandbox("--latency", "0.2"), *LABELS, *more)
     try:
         until(lambda: is_under_way(batchjob))
         terminal = Terminal(batchjob, 120, "status", "--watch", "--interval", "60", lines=40)
