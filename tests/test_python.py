@@ -469,6 +469,7 @@ def process_state() -> dict[str, Any]:
 async def test_a_call_where_a_loop_runs_leaves_the_process_as_it_is_during_and_after(
     sandbox: Callable[..., str],
 ) -> None:
+    gc.unfreeze()  # what a test before froze may die during this one, and be one less
     before, url = process_state(), sandbox("--latency", "0.05")
     given: dict[str, Any] = {"labels": LABELS, "model": "m", "base_url": url, "rpm": 0, "db": "other.db"}
     beside = asyncio.to_thread(bj.label, MANY[:20], **given, progress=False)
