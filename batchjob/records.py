@@ -7,6 +7,26 @@ from typing import Any, NamedTuple
 
 from batchjob.model import Job, Outage, Value
 
+RESULT_COLUMNS = ("label", "source", "state", "error")
+DETAIL_COLUMNS = (
+    "origin",
+    "attempts",
+    "request_id",
+    "answer",
+    "model",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
+"""Our columns of an export, and those of its details."""
+CONFIDENCE = "confidence"
+"""A column of jobs that ask for it."""
+ROW_NUMBER = "id"
+"""Our column for a row without an id."""
+MODEL_LABEL = "model_label"
+"""The label that the job gave: a column of jobs in which people corrected rows."""
+
 
 class Problem(NamedTuple):
     """A failed or unconfirmed row, as `errors` shows it."""

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from batchjob.errors import SettingError
+from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Field
 
@@ -13,25 +14,9 @@ MOST_FIELDS = 30
 LONGEST_NAME = 40
 TAKEN = frozenset({"fields", "id", "number"})
 """Names that an answer, or a row, has in another meaning."""
-COLUMNS = frozenset(
-    {
-        "source",
-        "state",
-        "error",
-        "model_label",
-        "confidence",
-        "origin",
-        "attempts",
-        "request_id",
-        "answer",
-        "model",
-        "input_tokens",
-        "cached_input_tokens",
-        "output_tokens",
-        "cost_usd",
-    }
-)
-"""Names of the columns that an export has beside the fields: of two alike, a reader sees one."""
+COLUMNS = frozenset({*RESULT_COLUMNS[1:], *DETAIL_COLUMNS, MODEL_LABEL, CONFIDENCE})
+"""Names of the columns that an export has beside the fields, which stand in the place of its label: of two alike, a
+reader sees one."""
 OF_ONE_LABEL = {
     "labels": "each field of kind one or several has its own",
     "descriptions": "each field has its own",

@@ -13,35 +13,17 @@ import msgspec
 from batchjob.errors import SettingError
 from batchjob.model import InputSource, Job
 from batchjob.printable import neutral_cell, printable
-from batchjob.records import ExportRow
+from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS, ROW_NUMBER, ExportRow
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Field
 from batchjob.states import Source, State
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
 from batchjob.task.fields.answers import field_values
 
-RESULT_COLUMNS = ("label", "source", "state", "error")
-DETAIL_COLUMNS = (
-    "origin",
-    "attempts",
-    "request_id",
-    "answer",
-    "model",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "cost_usd",
-)
 FIELD_KINDS: dict[str, Literal["json"]] = {"number": "json", "several": "json"}
 """Kinds of fields whose values are no text."""
-CONFIDENCE = "confidence"
-"""A column of jobs that ask for it."""
 INTEGERS = frozenset({"attempts", "input_tokens", "cached_input_tokens", "output_tokens"})
-ROW_NUMBER = "id"
-"""Our column for a row without an id."""
 
-MODEL_LABEL = "model_label"
-"""The label that the job gave: a column of jobs in which people corrected rows."""
 
 _LABEL = ExportRow._fields.index("label")
 _AFTER_ERROR = ExportRow._fields.index("error") + 1

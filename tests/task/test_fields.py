@@ -20,13 +20,13 @@ from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
 from batchjob.model import Answered, Parcel, Rejected, Reply, Row, RowResult
 from batchjob.money.budget import Budget
+from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS, ROW_NUMBER
 from batchjob.settings.complete import check
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.tables import Field
 from batchjob.states import Event, Matched
 from batchjob.task.asked import prompt_of
 from batchjob.task.fields.answers import FieldSet, field_values
-from batchjob.views.export import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS, ROW_NUMBER
 
 KINDS: list[dict[str, Any]] = [
     {"name": "category", "labels": ["billing", "refund"], "descriptions": {"refund": "money back"}, "ask": "Which?"},
