@@ -15,7 +15,7 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)  # one with much to do is no slow program
 settings.load_profile("any machine")
 
-FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
 TRANSCRIPT = os.environ.get("BATCHJOB_TRANSCRIPT")
 """A file to which is appended what commands print."""
