@@ -18,6 +18,7 @@ from batchjob.cli.options import database, db_flag
 from batchjob.cli.status import command
 from batchjob.endpoints.models import ModelsEndpoint
 from batchjob.endpoints.secrets import BLOT, LEAST_PART, Secrets
+from batchjob.settings.pairs import is_variable
 from tests.faults.server import Exchange, FaultServer, completion, http, well
 
 KEY = "sk-Test/4f1e+90aZbXqRw7LmNpKjHgFdSa"
@@ -217,3 +218,49 @@ def test_a_key_that_a_setting_holds_too_is_refused_before_anything_is_stored(
     assert f"{name} holds the API key, and settings are stored" in ended.err
     assert key not in ended.out + ended.err
     assert not (batchjob.folder / "batchjob.db").exists()
+
+
+KEYS = (
+    "sk-proj-4f1e90aZbXqRw7LmNpKjH",
+    "gsk_" + "x9Qa" * 13,
+    "hf_" + "AbCdEfGhIj" * 4,
+    "0a1b2c3d" * 4,
+    "f1b2c3d4e5f6",
+    "a b",
+)
+NAMES = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY_2", "my_key", "_", "S3_TOKEN", "AZUREOPENAISERVICEKEY", "MyKey2")
+
+
+def test_a_name_of_a_variable_is_told_from_a_key() -> None:
+    assert [key for key in KEYS if is_variable(key)] == []
+    assert [name for name in NAMES if not is_variable(name)] == []
+
+
+TASK = ("--labels", "a,b", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--max-outage", "0")
+
+
+@pytest.mark.parametrize(
+    ("file", "given"),
+    [
+        ("", ("start", "in.csv", *TASK, "--api-key-env", KEY)),
+        ("", ("start", "in.csv", "--labels", "a,b", "--sandbox", "--api-key-env", KEY)),
+        ("", ("start", "in.csv", *TASK, "--auth", "none", "--api-key-env", KEY)),
+        ("", ("start", "in.csv", *TASK, "--api-key-command", "echo 1", "--api-key-env", KEY)),
+        ("", ("start", "in.csv", *TASK, "--api-key-command", "sk-Test4f1e90aZbXqRw7LmNpKjHgFdSa")),
+        ("", ("start", "in.csv", *TASK, "--header", f"X-Token=env:{KEY}")),
+        (f'api_key_env = "{KEY}"', ("start", "in.csv", *TASK)),
+        (f'api_key = "{KEY}"', ("start", "in.csv", *TASK)),
+        (f'headers = {{ X-Token = "env:{KEY}" }}', ("start", "in.csv", *TASK)),
+        ("", ("doctor", "--api-key-env", KEY)),
+        (f'api_key_env = "{KEY}"', ("doctor",)),
+    ],
+)
+def test_a_key_that_stands_where_a_name_belongs_is_neither_shown_nor_stored(
+    file: str, given: tuple[str, ...], place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("in.csv").write_text("text\na\n")
+    Path("job.toml").write_text(file)
+    ended = _run([*given])
+    assert ended in ((1, 2) if "doctor" in given else (2,))
+    assert "sk-Test" not in "".join(capfd.readouterr())
+    assert not Path("batchjob.db").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -19,6 +21,8 @@ from batchjob.settings.pairs import FROM_ENVIRONMENT
 COMMAND_SECONDS = 60.0
 LEAST_FOUND = 16
 """Characters of a key that is looked for in settings: a shorter one, such as a local server's, may be a word there."""
+
+_WORD = re.compile(r"[\w.+=-]+\Z")
 
 
 def find_key(named: str | None) -> tuple[str | None, str | None]:
@@ -82,6 +86,8 @@ def key_of_command(command: str) -> str:
     Raises:
         SettingError: it gives none within a minute. What it printed is not told.
     """
+    if _WORD.match(command) and shutil.which(command) is None:  # a shell would print it
+        raise SettingError("--api-key-command names no command, and is not shown, for it may be the key itself")
     try:
         ended = subprocess.run(
             command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False

@@ -17,7 +17,7 @@ from msgspec import Meta
 from batchjob.errors import SettingError
 from batchjob.settings.asked import TaskSettings
 from batchjob.settings.declared import RUNS, START, About, Because, Decides, declared
-from batchjob.settings.pairs import READERS, merged
+from batchjob.settings.pairs import READERS, check_variable, merged
 from batchjob.settings.tables import Amount, Count, Length, Price, Share
 
 OTHER_ROWS = "refused for rows that are read: add --new"
@@ -288,10 +288,12 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
         settings["allow_failed"] = str(settings["allow_failed"])
     _check_plain(settings)
     try:
-        return msgspec.convert(settings, JobConfig)
+        config = msgspec.convert(settings, JobConfig)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$.")
         raise SettingError(f"setting {where.rstrip('`') or '?'}: {_in_words(message)}") from None
+    check_variable(config.api_key_env)
+    return config
 
 
 def _in_words(message: str) -> str:

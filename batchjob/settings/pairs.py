@@ -33,6 +33,11 @@ OURS = frozenset(
 FROM_ENVIRONMENT = "env:"
 _SECRET = re.compile(r"auth|key|token|secret|password|cookie|credential|signature", re.IGNORECASE)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+LONGEST_WORD = 24
+"""Characters between the underscores of a variable's name; a key has more."""
+MIXED = 12
+"""Characters from which on a word with digits before letters is taken for a part of a key."""
 
 
 def read_params(given: Sequence[str]) -> dict[str, Any]:
@@ -134,6 +139,31 @@ def _no_json(value: Any, key: str = "") -> str:
     return "" if fine else key
 
 
+def is_variable(text: str) -> bool:
+    """Whether this looks like the name of a variable of the environment, and not like the key that one would hold.
+
+    What does not is never stored or shown.
+    """
+    return bool(_VARIABLE.match(text)) and not any(map(_of_a_key, text.split("_")))
+
+
+def _of_a_key(word: str) -> bool:
+    return len(word) > LONGEST_WORD or (len(word) >= MIXED and bool(re.search(r"[0-9][A-Za-z]", word)))
+
+
+def check_variable(name: str | None) -> None:
+    """See that api_key_env is a name, for settings are stored.
+
+    Raises:
+        SettingError: it looks like something else; the text never says what stands there.
+    """
+    if name is not None and not is_variable(name):
+        raise SettingError(
+            "api_key_env is no name of a variable, and what stands there is not shown, for it may be the key itself: "
+            "put the key into a variable of the environment, such as OPENAI_API_KEY, and name that"
+        )
+
+
 def check_headers(headers: Mapping[str, str]) -> None:
     """See that headers can be sent, and that no secret stands where it would be stored.
 
@@ -146,8 +176,11 @@ def check_headers(headers: Mapping[str, str]) -> None:
         if name.lower() in OURS:
             raise SettingError(f"headers: {name} is set by batchjob for each request, and cannot be given")
         if value.startswith(FROM_ENVIRONMENT):
-            if not value.removeprefix(FROM_ENVIRONMENT).strip():
-                raise SettingError(f"headers: {name}: name the variable, as env:VARIABLE")
+            if not is_variable(value.removeprefix(FROM_ENVIRONMENT).strip()):
+                raise SettingError(
+                    f"headers: {name}: name the variable that holds the value, as env:VARIABLE; what stands there is "
+                    f"not shown, for it may be the secret itself"
+                )
         elif _SECRET.search(name):
             raise SettingError(
                 f"headers: {name} is named like a secret, and what stands here is stored: put it into a variable of "
