@@ -1,0 +1,11 @@
+"""The doors of the program: what the work may ask of the world. Each docstring is the contract.
+
+A run is handed things of these shapes and knows nobody behind them; one test suite tests everything behind a door.
+"""
+
+from batchjob.ports.endpoint import Bodies, Endpoint
+from batchjob.ports.input import Reader
+from batchjob.ports.reading import StoreCheck, StoreReader
+from batchjob.ports.store import Store
+
+__all__ = ["Bodies", "Endpoint", "Reader", "Store", "StoreCheck", "StoreReader"]

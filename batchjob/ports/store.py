@@ -1,0 +1,150 @@
+"""The door to a work table that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from batchjob.model import Control, Ending, InputSource, Job, Key, Page, Remembered, Run, TaskRecord, Unheard, Write
+
+
+class Store(Protocol):
+    """A work table, opened for writing. One suite tests whatever stands behind this door: tests/stores.
+
+    Every method that writes is one transaction, on the disk when it returns; it is never half done, whatever happens
+    to the caller. `create_job` or `choose` comes first, and says which job all others are about.
+    """
+
+    # ------------------------------------------------------------ the job
+
+    async def create_job(
+        self, *, uid: str, name: str, source: InputSource, settings: bytes, task: TaskRecord, at: float
+    ) -> None:
+        """A new job. `settings` is a JobConfig as JSON, `at` UTC epoch seconds here and below."""
+        ...
+
+    async def choose(self, name: str) -> None:
+        """The job of this name, or a JobError."""
+        ...
+
+    async def job(self) -> Job:
+        """The job as it stands."""
+        ...
+
+    async def set_settings(self, settings: bytes) -> None:
+        """What the job goes by from now on (a JobConfig as JSON)."""
+        ...
+
+    async def set_source(self, source: InputSource) -> None:
+        """Where its input lies from now on."""
+        ...
+
+    async def set_prices(self, prices: bytes) -> None:
+        """What its costs are reckoned at, for the reports (JSON)."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Its rows by state."""
+        ...
+
+    async def failures(self) -> dict[str, int]:
+        """Its failed and unconfirmed rows by error kind."""
+        ...
+
+    async def retry(self, kinds: Sequence[str], *, at: float) -> int:
+        """Put its failed or unconfirmed rows of these error kinds back to pending; how many."""
+        ...
+
+    async def recover(self, *, hold: bool, at: float) -> int:
+        """Settle what dead runs left in flight: their requests are lost, their rows pending again, or unconfirmed
+        where `hold` is set; then rows of requests lost before, which are pending, are unconfirmed too. The number of
+        those requests. A request that outlives its run is not touched.
+        """
+        ...
+
+    # ------------------------------------------------------------ a run of it
+
+    async def begin_run(self, task: TaskRecord, *, fresh: bool, up_to: int | None, at: float) -> Run:
+        """A run begins: the job is `running`, or `ingesting` while its input is not all read.
+
+        Args:
+            task: what it asks; requests and labels point to it.
+            fresh: whether it wants rows that were never tried.
+            up_to: the last row number it wants; None: all.
+        """
+        ...
+
+    async def wanted(self) -> int:
+        """How many of the job's pending rows the run wants: those up to `up_to`, and only those that were tried before
+        where it is not `fresh`.
+        """
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> Control:
+        """Carry out the writes in one flushed transaction: results before claims, else in this order.
+
+        Raises:
+            DiskFull: there was no room; nothing of it was stored.
+            CommitUnknown: the disk failed: it may be stored or not.
+            StoreError: a row was not in the state its event starts from; nothing of it was stored.
+        """
+        ...
+
+    async def next_page(self, limit: int) -> Page | None:
+        """About `limit` rows to work on, each given out once a run; None where there are none now.
+
+        First pending rows that were out before this run or put back by the user, those of a lost request together and
+        never parted; then those that were never claimed, in input order. More may come while the input is read.
+        """
+        ...
+
+    async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
+        """Rows that were sent and whose answer nobody saw: held or failed ones of this job, and all of the other jobs
+        that ask the same. With ids above `after`, in order, at most `limit`.
+        """
+        ...
+
+    async def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
+        """The labels remembered under these keys, of whatever job."""
+        ...
+
+    async def learned(self, base_url: str) -> dict[str, bytes]:
+        """What the endpoint at an address taught, by model (JSON); nothing where it taught nothing."""
+        ...
+
+    async def learn(self, base_url: str, model: str, facts: bytes, *, at: float) -> None:
+        """What the endpoint teaches from now on, for every job; it replaces what was there."""
+        ...
+
+    async def draw(self, limit: int | None) -> tuple[int, int | None]:
+        """What the job cost so far, lost requests at their worst case, and what this run may spend of `limit`; None
+        where there is none. Picodollars (1e-12 USD).
+        """
+        ...
+
+    async def end_run(self, ending: Ending, *, at: float) -> None:
+        """The run is over: the job's state is now this, for this reason. Requests still out are for `recover`."""
+        ...
+
+    # ------------------------------------------------------------ besides
+
+    async def remove(self) -> bool:
+        """Delete the job with all that belongs to it: its texts are nowhere in the store after that. Labels it bought
+        stay in the cache, which holds no texts. False where a reader still keeps the old pages on the disk; they go
+        with it.
+        """
+        ...
+
+    async def forget_labels(self, *, before: float | None) -> int:
+        """Take labels out of the cache, all or those remembered before a time; how many. Those that jobs bought which
+        are not finished stay.
+        """
+        ...
+
+    def free_reserve(self) -> None:
+        """After DiskFull: make the little room that is kept for the answers in hand."""
+        ...
+
+    async def close(self) -> None:
+        """Close it; another process may open it for writing from now on."""
+        ...
