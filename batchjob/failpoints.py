@@ -37,6 +37,10 @@ PLACES = {
     "export.after_page": "a page of rows has been read, and is not written",
     "export.before_rename": "the new file is on disk under another name",
     "export.after_rename": "the new file has its name",
+    "move.after_page": "a page of a job that is moved is in PostgreSQL's transaction, which is open",
+    "move.before_mark": "all of the job is in it; the job that is left is not marked",
+    "move.after_mark": "the job that is left is marked, and PostgreSQL's transaction is open",
+    "move.after_commit": "the job is in PostgreSQL, and nobody has been told",
 }
 """Place -> what has happened there, and what has not."""
 

@@ -388,6 +388,7 @@ class Job(Value, frozen=True):
     position: int  # of the input: see Chunk
     digest: str
     ingested: bool  # the whole input is in the work table
+    moved_to: str | None = None  # the database it goes on in: here it is only read
 
 
 class Run(Value, frozen=True):

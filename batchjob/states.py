@@ -60,7 +60,9 @@ def fields_of(kind: str) -> tuple[str, ...]:
 
 
 class JobState(StrEnum):
-    """What a job is doing. INTERRUPTED is never stored: it is what a reader sees when the process died."""
+    """What a job is doing. INTERRUPTED and MOVED are never stored: they are what a reader sees where the process died,
+    and where the job goes on in another database.
+    """
 
     INGESTING = "ingesting"
     RUNNING = "running"
@@ -69,6 +71,7 @@ class JobState(StrEnum):
     INTERRUPTED = "interrupted"
     REFUSED = "refused"
     OVER_BUDGET = "over_budget"
+    MOVED = "moved"
 
 
 class Source(StrEnum):

@@ -38,6 +38,7 @@ DECISIONS = "tests/test_decisions.py"
 DISK = "tests/test_disk.py"
 FIELDS = "tests/task/test_fields.py"
 HOSTILE = "tests/test_hostile.py"
+MOVED = "tests/test_move.py::test_killed_on_the_way_it_goes_on_in_one_place_alone"
 IDENTITY = "tests/task/test_identity.py"
 LIFE = "tests/stores/test_life_of_rows.py"
 CORRECTIONS = "tests/corrections/test_log.py"
@@ -1839,3 +1840,39 @@ def _(standing: Any) -> None:
         return {row: standing.Standing(one.last, True) for row, one in of(self, uid).items()}
 
     put(standing, "Corrections.of", all_sampled)
+
+
+@defect("a moved job goes on here as well", "jobs.plans", MOVED)
+def _(plans: Any) -> None:
+    put(plans, "refuse_moved", lambda job: None)
+
+
+@defect("a job that is moved is marked only when it is there", "stores.postgres.arriving", MOVED)
+def _(arriving: Any) -> None:
+    arrive = arriving.arrive
+
+    async def late(url: str, leaving: Any) -> bool:
+        mark, leaving.mark = leaving.mark, lambda place: None
+        there: bool = await arrive(url, leaving)
+        leaving.begin()
+        mark(arriving.place_of(url))
+        return there
+
+    put(arriving, "arrive", late)
+
+
+@defect("a move that was broken off is taken for done", "stores.postgres.arriving", MOVED)
+def _(arriving: Any) -> None:
+    async def marked(db: Any, uid: str) -> bool:
+        return True
+
+    put(arriving, "_is_here", marked)
+
+
+@defect(
+    "requests that are moved keep their runs' numbers",
+    "stores.postgres.arriving",
+    "tests/test_move.py::test_a_request_of_a_dead_process_is_settled_first_and_its_row_goes_out_under_its_key",
+)
+def _(arriving: Any) -> None:
+    put(arriving, "_Ids.request", lambda self, id_: id_)

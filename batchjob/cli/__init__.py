@@ -39,6 +39,7 @@ COMMANDS = {
     "compare": "Two jobs beside each other: agreement, cost, settings.",
     "report": "One file to hand over: labels, accuracy, errors, cost.",
     "jobs": "The jobs in this database.",
+    "move": "A job with all that was paid for, to PostgreSQL.",
     "remove": "Forget a job with its texts.",
     "profile": "Before paying: duplicates, lengths, tokens, cost, settings.",
     "cache": "The labels remembered: stats, clear, prune.",

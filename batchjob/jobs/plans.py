@@ -136,6 +136,7 @@ def plan_start(
     if config.name and (job is None or job.name != config.name):
         job = _named(db, config, reader, task, new=new)
     if job is not None:
+        refuse_moved(job)
         rest = rest_of(reader, job, append=append)
         return Plan(db, job, config, rest.chunks, moved=rest.source)
     # The first chunk is read before anything is made, so that a bad input leaves nothing.
@@ -144,6 +145,8 @@ def plan_start(
     source = msgspec.structs.replace(reader.source, beside=tuple(map(real_path, beside)))
     made = NewJob(config.name or free_name(db, stem_of(source)), source)
     before = known[0] if known and not new else None
+    if before is not None:
+        refuse_moved(before)
     plan = Plan(db, made, config, chain((first,), chunks), before=before)
     return plan if before is None else plan._replace(refusal=_refusal(plan, before, first))
 
@@ -189,6 +192,7 @@ def plan_resume(name: str | None, changes: dict[str, Any], *, db: str, moved: Se
     """
     with open_reader(db) as reader:
         job = reader.job(name) if name else reader.latest(unfinished=True)
+    refuse_moved(job)
     before, config = settings_of(job), settings_for(job, changes)
     check_run(db, config, moved or job.source.paths, job.source.beside)
     rest = rest_of_input(job, moved)
@@ -207,6 +211,7 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
     with open_reader(db) as reader:
         snapshot = reader.snapshot(name)
     job, there = snapshot.job, snapshot.tally.get("error", {})
+    refuse_moved(job)
     for kind in kinds:
         if kind not in there:
             known = ", ".join(there) or "none"
@@ -233,6 +238,20 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             then=("resume", job.name, "OPTIONS"),
         )
     return Plan(db, job, config, None, retry_kinds=chosen, asks_the_same=same)
+
+
+def refuse_moved(job: Job) -> None:
+    """See that a job goes on here.
+
+    Raises:
+        JobError: it was moved to another database, which knows what was paid since.
+    """
+    if job.moved_to is not None:
+        raise JobError(
+            f"job {job.name!r} was moved to {job.moved_to}, and goes on there. Is it not there, because the move was"
+            f" broken off? Then the same move again finishes it",
+            then=("resume", job.name, "--db", job.moved_to),
+        )
 
 
 def _asks(config: JobConfig) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ import msgspec
 
 from batchjob.errors import BatchjobError, JobBusy
 from batchjob.jobs.exports import export
-from batchjob.jobs.plans import Plan
+from batchjob.jobs.plans import Plan, refuse_moved
 from batchjob.logs import Logger
 from batchjob.model import Ending, Job
 from batchjob.money.budget import Budget
@@ -198,7 +198,9 @@ async def _choose_job(store: Store, plan: Plan) -> None:
     settings = msgspec.json.encode(plan.config)
     if isinstance(plan.job, Job):
         await store.choose(plan.job.name)
-        if plan.chunks is not None and (await store.job()).rows != plan.job.rows:
+        now = await store.job()
+        refuse_moved(now)
+        if plan.chunks is not None and now.rows != plan.job.rows:
             raise JobBusy(f"another process has worked on job {plan.name!r} meanwhile: give the same command again")
         await store.set_settings(settings)
         if plan.moved is not None:

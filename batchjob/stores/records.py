@@ -25,16 +25,17 @@ BEGIN = ("start", "INPUT")
 
 _COLUMNS = (
     "job.id, job.uid, job.name, job.source, job.settings, job.prices, task.digest, job.state, job.reason,"
-    " job.reason_kind, job.created_at, job.rows, job.position, job.digest, job.ingested"
+    " job.reason_kind, job.created_at, job.rows, job.position, job.digest, job.ingested, {moved_to}"
 )
 JOB_COLUMNS = _COLUMNS.count(",") + 1
 
 
-def select_jobs(rest: str, *, more: str = "", schema: str = "") -> str:
+def select_jobs(rest: str, *, more: str = "", schema: str = "", moved_to: str = "job.moved_to") -> str:
     """A query of jobs for `job_from_record`; `more` columns come behind, `rest` is joins and conditions. `schema` is
     where the tables lie, with a dot.
     """
-    return f"SELECT {_COLUMNS}{more} FROM {schema}job AS job JOIN {schema}task AS task ON task.id = job.task_id {rest}"
+    columns = _COLUMNS.format(moved_to=moved_to)
+    return f"SELECT {columns}{more} FROM {schema}job AS job JOIN {schema}task AS task ON task.id = job.task_id {rest}"
 
 
 @contextlib.contextmanager
@@ -91,7 +92,7 @@ def job_from_record(record: tuple[Any, ...]) -> Job:
 
 def _job(record: tuple[Any, ...]) -> Job:
     id_, uid, name, source, settings, prices, task, state, reason, kind, created, *read = record
-    rows, position, digest, ingested = read
+    rows, position, digest, ingested, moved_to = read
     return Job(
         id=id_,
         uid=uid,
@@ -100,14 +101,15 @@ def _job(record: tuple[Any, ...]) -> Job:
         settings=settings.encode(),
         prices=prices.encode(),
         task_digest=task,
-        state=JobState(state),
-        reason=reason,
+        state=JobState(state) if moved_to is None else JobState.MOVED,
+        reason=reason if moved_to is None else f"it goes on in {moved_to}",
         reason_kind=kind,
         created_at=created,
         rows=rows,
         position=position,
         digest=digest,
         ingested=bool(ingested),
+        moved_to=moved_to,
     )
 
 

@@ -53,11 +53,15 @@ def command(verb: str, job: str, *options: str) -> str:
 def after_error(then: Sequence[str], flag: str) -> str:
     """The command that an error names (BatchjobError.then), its verb first."""
     verb, *words = then
+    flag = "" if "--db" in words else flag
     return command(verb, words[0], *map(shlex.quote, words[1:]), flag) if words else f"batchjob {verb} {flag}".rstrip()
 
 
 def next_command(status: Status, config: JobConfig, flag: str) -> str:
     """What to type next about a job with these settings; `flag` is the part that names the database."""
+    if status.moved_to is not None:
+        there = f"--db {shlex.quote(status.moved_to)}"
+        return command("resume" if status.unfinished else "status", status.job, there)
     if status.busy:
         return command("status", status.job, "--watch", flag)
     if status.state is JobState.REFUSED:

@@ -156,6 +156,7 @@ class Status(Value, frozen=True):
     updated_at: float
     pid: int | None
     by_hand: ByHand | None = None  # what people said of its rows
+    moved_to: str | None = None  # the database it goes on in
 
     @property
     def busy(self) -> bool:
@@ -235,6 +236,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         updated_at=snapshot.updated_at,
         pid=snapshot.writer_pid,
         by_hand=by_hand,
+        moved_to=job.moved_to,
     )
 
 

@@ -63,7 +63,8 @@ CREATE TABLE job (
     digest TEXT NOT NULL DEFAULT '',                            -- SHA-256 of those bytes
     ingested INTEGER NOT NULL DEFAULT 0 CHECK (ingested IN (0, 1)),
     created_at REAL NOT NULL,
-    updated_at REAL NOT NULL
+    updated_at REAL NOT NULL,
+    moved_to TEXT                -- the database it goes on in, without a password; here it is only read
 ) STRICT;
 
 CREATE INDEX job_by_input ON job (input_path);

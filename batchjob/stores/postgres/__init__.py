@@ -8,7 +8,8 @@ from batchjob.errors import SettingError
 from batchjob.ports import Store, StoreCheck, StoreReader
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """See that asyncpg is there, or raise a SettingError that says how it comes there."""
     try:
         import asyncpg  # noqa: F401
     except ImportError:
@@ -17,7 +18,7 @@ def _check_installed() -> None:
 
 async def open_store(url: str, *, job: str) -> Store:
     """See stores.open_store."""
-    _check_installed()
+    check_installed()
     from batchjob.stores.postgres import store
 
     return await store.open_store(url, job=job)
@@ -25,7 +26,7 @@ async def open_store(url: str, *, job: str) -> Store:
 
 def open_reader(url: str) -> StoreReader:
     """See stores.open_reader."""
-    _check_installed()
+    check_installed()
     from batchjob.stores.postgres.reader import PgReader
 
     return PgReader(url)
@@ -33,7 +34,7 @@ def open_reader(url: str) -> StoreReader:
 
 def open_check(url: str) -> StoreCheck:
     """See stores.open_check."""
-    _check_installed()
+    check_installed()
     from batchjob.stores.postgres.check import PgCheck
 
     return PgCheck(url)

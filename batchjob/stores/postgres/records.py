@@ -9,7 +9,7 @@ from batchjob.stores import records
 from batchjob.stores.postgres.line import Connection, shown
 from batchjob.stores.postgres.nul import restored, without
 
-select_jobs = partial(records.select_jobs, schema="batchjob.")
+select_jobs = partial(records.select_jobs, schema="batchjob.", moved_to="NULL::text")
 
 
 async def find_job(db: Connection, name: str, url: str) -> Job:

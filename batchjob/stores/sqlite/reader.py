@@ -158,15 +158,17 @@ class SqliteReader(finding.Finder):
             if not found:
                 raise JobError(f"there are no jobs in {self.path} yet", then=BEGIN)
             return job_from_record(found[0])
-        open_ = self._all(
-            f"SELECT name FROM job WHERE {WHOLE} AND (ingested = 0 OR EXISTS (SELECT 1 FROM tally WHERE job_id = job.id"
+        found = self._all(
+            "SELECT name, moved_to"
+            f" FROM job WHERE {WHOLE} AND (ingested = 0 OR EXISTS (SELECT 1 FROM tally WHERE job_id = job.id"
             " AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0)) ORDER BY id"
         )
+        open_ = [one for one in found if one[1] is None] or found
         if len(open_) == 1:
             return self.job(open_[0][0])
         if not open_:
             raise JobError("no job is unfinished. Failed rows go out again with: retry JOB", then=("jobs",))
-        names = ", ".join(name for (name,) in open_[:10])
+        names = ", ".join(name for name, _ in open_[:10])
         raise JobError(f"{len(open_)} jobs are unfinished ({names}): say which one")
 
     def by_input(self, place: str) -> list[Job]:
