@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import transcript
 from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # one with much to do is no slow program
@@ -17,8 +18,7 @@ settings.load_profile("any machine")
 
 FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
-TRANSCRIPT = os.environ.get("BATCHJOB_TRANSCRIPT")
-"""A file to which is appended what commands print."""
+transcript.begin()
 
 
 class Ended(NamedTuple):
@@ -49,9 +49,6 @@ class BatchJob:
             timeout=60,
             **more,
         )
-        if TRANSCRIPT:  # see sentences.py
-            with Path(TRANSCRIPT).open("a", encoding="utf-8") as transcript:
-                transcript.write(ended.stdout + ended.stderr)
         assert "Traceback" not in ended.stderr, ended.stderr
         assert "defect:" not in ended.stderr, ended.stderr
         return Ended(ended.returncode, ended.stdout, ended.stderr)
@@ -69,8 +66,9 @@ def batchjob_in() -> type[BatchJob]:
 
 
 @pytest.fixture
-def batchjob(tmp_path: Path) -> BatchJob:
-    return BatchJob(tmp_path)
+def batchjob(tmp_path: Path) -> Iterator[BatchJob]:
+    yield BatchJob(tmp_path)
+    transcript.keep_logs(tmp_path)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import struct
 import termios
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import transcript
+
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
 
@@ -56,6 +58,7 @@ class Terminal:
         while self._read():
             pass
         os.close(self._ours)
+        transcript.keep(self.out)
         return Shown(self.process.wait(timeout=20), self.out)
 
     def _read(self) -> bool:
