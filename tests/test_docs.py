@@ -39,13 +39,22 @@ def commands(text: str) -> Iterator[list[str]]:
     """The arguments of each `batchjob` in the code of a document, in fences of sh or indented."""
     fenced = [code for language, code in CODE.findall(text) if language == "sh"]
     indented = re.findall(r"^ {4}(batchjob .*)$", CODE.sub("", text), re.MULTILINE)
-    for line in "\n".join([*fenced, *indented]).replace("\\\n", " ").splitlines():
+    # In a crontab, a unit of systemd, or behind a prompt.
+    others = "\n".join(code for language, code in CODE.findall(text) if language in ("text", "ini", "console"))
+    elsewhere = re.findall(r"(?:^\$ |/)(?:\w+=\S+ )?(batchjob [a-z].*)$", others, re.MULTILINE)
+    for line in "\n".join([*fenced, *indented, *elsewhere]).replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while words and re.fullmatch(r"\w+=.*", words[0]):
             del words[0]
         if words[:1] == ["batchjob"]:
             end = next((at for at, word in enumerate(words) if word in BEHIND), len(words))
             yield words[1:end]
+
+
+def named(text: str) -> Iterator[list[str]]:
+    """The arguments of each `batchjob` within a sentence."""
+    for code in re.findall(r"`(batchjob [a-z][^`]*)`", CODE.sub("", text)):
+        yield shlex.split(" ".join(code.split()))[1:]
 
 
 def parse(arguments: list[str]) -> None:
@@ -99,6 +108,19 @@ def test_every_command_shown_is_one_the_program_takes(document: Path) -> None:
     for arguments in commands(document.read_text(encoding="utf-8")):
         try:
             parse(arguments)
+        except click.UsageError as error:
+            pytest.fail(f"{document.name}: batchjob {shlex.join(arguments)}: {error.format_message()}")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_command_named_in_a_sentence_is_one_the_program_has(document: Path) -> None:
+    for arguments in (
+        named(document.read_text(encoding="utf-8")) if document.name != "CHANGELOG.md" else ()
+    ):  # tells what is gone
+        try:
+            parse(arguments)
+        except click.MissingParameter:
+            pass  # a sentence need not name all of them
         except click.UsageError as error:
             pytest.fail(f"{document.name}: batchjob {shlex.join(arguments)}: {error.format_message()}")
 
