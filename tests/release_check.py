@@ -13,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
@@ -69,18 +71,26 @@ def labels_its_example(python: Path, wheel: Path, folder: Path) -> None:
     assert PROJECT["version"] in version, version
 
 
-def problems_of_the_changelog() -> list[str]:
-    """What stands between the changelog and a release."""
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    heading = re.search(r"^## \[([^\]]+)\](?: - (.*))?$", text, re.MULTILINE)
-    if heading is None or heading[1] != PROJECT["version"]:
-        return [f"CHANGELOG.md does not begin with [{PROJECT['version']}], the version in pyproject.toml"]
-    return [] if re.fullmatch(r"\d{4}-\d\d-\d\d", heading[2] or "") else [f"CHANGELOG.md: {heading[1]} has no date yet"]
+def problems_of_the_changelog(text: str) -> list[str]:
+    """What stands between a changelog and a release, by the rules of Keep a Changelog."""
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    first = headings[0] if headings else ""
+    problems = [f"CHANGELOG.md: '{words}' is no heading there" for words in sorted(_kinds(text) - KINDS)]
+    if first != "[Unreleased]" and not re.fullmatch(rf"\[{re.escape(PROJECT['version'])}\] - \d{{4}}-\d\d-\d\d", first):
+        problems.append(f"CHANGELOG.md begins neither with [Unreleased] nor with [{PROJECT['version']}] - DATE")
+    if "**Upgrading**" not in text.partition("### ")[0]:
+        problems.append("CHANGELOG.md: before the first list, **Upgrading** says what one has to do")
+    return problems
+
+
+def _kinds(text: str) -> set[str]:
+    return set(re.findall(r"^### (.*)$", text, re.MULTILINE))
 
 
 def main() -> int:
     """The exit code: 0 where a release could be made."""
-    problems = problems_of_the_changelog()
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    problems = problems_of_the_changelog(changelog)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = built(folder)
@@ -91,6 +101,8 @@ def main() -> int:
                 print(f"python    {minor}: installed, and labelled its example")
             except (AssertionError, subprocess.CalledProcessError) as error:
                 problems.append(f"Python {minor}: {getattr(error, 'stderr', '') or error}")
+    if "## [Unreleased]" in changelog:
+        print(f"that day  CHANGELOG.md: [Unreleased] becomes [{PROJECT['version']}] - {date.today()}")
     for problem in problems:
         print(f"not yet   {problem}")
     return 1 if problems else 0

@@ -116,7 +116,14 @@ class Shell:
             (self.tools / name).write_text(f'#!/bin/sh\n{{ printf "%s\\n" "$@"; cat; }} > {told}\n')
             (self.tools / name).chmod(0o755)
         path = os.pathsep.join([str(self.tools), str(Path(sys.executable).parent), os.environ["PATH"]])
-        self._environment = {**batchjob.environment, "PATH": path, "WORKSPACE": "w", "SLACK_URL": "http://127.0.0.1:9"}
+        self._environment = {
+            **batchjob.environment,
+            "PATH": path,
+            "WORKSPACE": "w",
+            "DISPLAY": "",
+            "WAYLAND_DISPLAY": "",
+            "SLACK_URL": "http://127.0.0.1:9",
+        }
         os.symlink(ROOT / "examples", self.folder / "examples")
         asked, meant = ("I was charged twice", "I want my money back", "How do I top up?"), ("billing", "refund")
         rows = [f"{n},{asked[n % 3]} ({n}),Invoice,{meant[n % 2]}" for n in range(1, 13)]
@@ -258,7 +265,16 @@ def people_were_told(shell: Shell) -> None:
     assert (shell.tools / "notify-send.told").read_text() == "batchjob: finished\n300 of 300 rows\n"
 
 
-LOOKED_AT = {"choosing-a-model.md": model_was_chosen, "when-a-run-ends.md": people_were_told}
+def a_row_was_corrected(shell: Shell) -> None:
+    """One of the two corrections was taken back."""
+    assert "by hand   1 row\n" in shell.said[-1]
+
+
+LOOKED_AT = {
+    "choosing-a-model.md": model_was_chosen,
+    "when-a-run-ends.md": people_were_told,
+    "look-and-correct.md": a_row_was_corrected,
+}
 
 
 def test_what_is_not_run_is_in_a_document_and_exists() -> None:

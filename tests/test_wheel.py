@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from release_check import problems_of_the_changelog
 
 ROOT = Path(__file__).resolve().parent.parent
 INSIDE = (
@@ -25,6 +27,8 @@ INSIDE = (
     "batchjob/page/static/vendor/preact-htm.js",
     "batchjob/page/static/vendor/LICENSE.preact",
 )
+VENDOR = "batchjob/page/static/vendor"
+LICENCES = ("LICENSE", f"{VENDOR}/LICENSE.htm", f"{VENDOR}/LICENSE.preact", "examples/README.md")
 IN_SOURCE = (
     "README.md",
     "LICENSE",
@@ -71,6 +75,27 @@ def test_the_wheel_holds_what_is_read_at_run_time_and_no_tests(wheel: Path) -> N
     assert [name for name in INSIDE if name not in names] == []
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"batchjob"}
+
+
+def test_the_licences_of_all_that_is_inside_are_named_and_there(wheel: Path, source: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        (metadata,) = [name for name in opened.namelist() if name.endswith(".dist-info/METADATA")]
+        told = opened.read(metadata).decode()
+        inside = opened.namelist()
+    for told_in in (told, (source / "PKG-INFO").read_text()):
+        assert "\nLicense-Expression: Apache-2.0 AND MIT AND CC-BY-4.0\n" in told_in
+        assert set(re.findall(r"^License-File: (.*)$", told_in, re.MULTILINE)) == set(LICENCES)
+    assert [name for name in LICENCES if not (source / name).is_file()] == []
+    folder = metadata.removesuffix("METADATA") + "licenses/"
+    assert [name for name in LICENCES if folder + name not in inside] == []
+    vendored = {name.removeprefix("batchjob/page/static/vendor/") for name in inside if "/vendor/" in name}
+    assert {name for name in vendored if "licenses" not in name} == {"preact-htm.js", "LICENSE.htm", "LICENSE.preact"}
+
+
+def test_the_changelog_is_in_the_words_of_keep_a_changelog() -> None:
+    assert problems_of_the_changelog((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")) == []
+    said = problems_of_the_changelog("## [9.9.9] - soon\n\n### Mended\n")
+    assert len(said) == 3, said
 
 
 def test_the_installed_wheel_labels_its_example_far_from_any_checkout(wheel: Path, tmp_path: Path) -> None:
