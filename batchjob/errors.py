@@ -44,6 +44,10 @@ class InputError(BatchjobError):
     """The input cannot be read."""
 
 
+class NoColumn(InputError):
+    """The input has no column of this name."""
+
+
 class InputChanged(InputError):
     """The input is not the one this job began with."""
 

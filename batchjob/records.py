@@ -140,6 +140,14 @@ class Correction(Value, frozen=True):
     before: str | None  # the label until then, a person's or the job's own
     model: str | None  # the job's own label, which stays
     why: str  # the queue it was reviewed in, or how else it came
+    field: str | None = None  # which answer the three labels are of, as an export has it; None: the row has one label
+
+
+class News(NamedTuple):
+    """What was added to a log of corrections since it was looked at."""
+
+    added: list[Correction]
+    anew: bool  # they are all that there are: what was known before is not in it any more
 
 
 class RequestRecord(NamedTuple):

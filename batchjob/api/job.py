@@ -15,7 +15,8 @@ from batchjob.api.running import carry_out, key_for
 from batchjob.api.settings import given
 from batchjob.api.table import Table
 from batchjob.api.words import errors_in_python, in_python
-from batchjob.corrections.standing import Corrections
+from batchjob.corrections.overlay import overlay_of
+from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.errors import JobError, SettingError
 from batchjob.jobs import comparisons, exports, plans, reports, scores
 from batchjob.jobs.plans import settings_of
@@ -25,6 +26,7 @@ from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
 from batchjob.records import ExportRow, RequestRecord
 from batchjob.settings.jobfile import KEY_COMMAND
+from batchjob.states import State
 from batchjob.stores import open_reader
 from batchjob.tables.values import ABSENT, Raw, unmarked
 from batchjob.task.fields.answers import field_values
@@ -35,7 +37,7 @@ from batchjob.views.status import Status, status_of
 T = TypeVar("T")
 
 ERROR_COLUMNS = ("row", "id", "text", "kind", "error", "answer", "attempts", "request_id", "advice")
-_NUMBER, _LABEL = ExportRow._fields.index("number"), ExportRow._fields.index("label")
+_LABEL, _STATE = map(ExportRow._fields.index, ("label", "state"))
 
 
 class Job:
@@ -63,11 +65,7 @@ class Job:
         with self._read() as (reader, job):
             if settings_of(job).fields:
                 raise JobError(f"job {self.name!r} has several answers about each text: they are in job.fields")
-            by_hand = Corrections(reader.url).of(job.uid)
-            found = [
-                record[_LABEL] if (said := by_hand.get(record[_NUMBER])) is None else said.label
-                for record in reader.export_rows(job)
-            ]
+            found = [record[_LABEL] for record in map(overlay_of(reader, job), reader.export_rows(job))]
         return self._lined_up(found)
 
     @cached_property
@@ -81,7 +79,8 @@ class Job:
         with self._read() as (reader, job):
             if not settings_of(job).fields:
                 raise JobError(f"job {self.name!r} gives one label to each text: they are in job.labels")
-            return self._lined_up([_fields(record[_LABEL]) for record in reader.export_rows(job)])
+            records = map(overlay_of(reader, job), reader.export_rows(job))
+            return self._lined_up([_fields(record[_LABEL], record[_STATE]) for record in records])
 
     def _lined_up(self, found: list[T | None]) -> list[T | None]:
         """What was found of the rows that were read, and nothing of the others."""
@@ -90,7 +89,8 @@ class Job:
     def status(self) -> dict[str, Any]:
         """How the job stands: what `batchjob status --json` says, with the same keys."""
         with self._read() as (reader, job):
-            return _document(status_of(reader.snapshot(job.name)))
+            hand = by_hand(Corrections(reader.url).of(job.uid))
+            return _document(status_of(reader.snapshot(job.name), hand))
 
     # ------------------------------------------------------------ read
 
@@ -102,8 +102,7 @@ class Job:
         """
         with self._read() as (reader, job):
             later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
-            by_hand = {number: said.label for number, said in Corrections(reader.url).of(job.uid).items()}
-            table = RowTable(job, later, by_hand=by_hand, details=details)
+            table = RowTable(job, later, overlay=overlay_of(reader, job) or None, details=details)
             rows = [
                 dict(zip(table.header, map(_plain, cells), strict=True))
                 for cells in table.rows(reader.export_rows(job))
@@ -255,8 +254,8 @@ class Job:
         return Gold("a list", _in_turn(gold))
 
 
-def _fields(label: str | None) -> dict[str, Any] | None:
-    return None if label is None else field_values(label, None)
+def _fields(label: str | None, state: str) -> dict[str, Any] | None:
+    return field_values(label, None) if state == State.DONE else None
 
 
 def _in_turn(gold: Sequence[str | None]) -> Callable[[str, str | None], str]:

@@ -25,8 +25,8 @@ def command(
 ) -> int:
     """Compare the labels of jobs A and B, what they cost and how they were asked.
 
-    Rows are paired by their place where both jobs have the same input, and else by their text. Labels are those that
-    the jobs gave, whatever a person said of them since.
+    Rows are paired by their place where both jobs have the same input, and else by their text. A label that a person
+    gave counts as the row's.
     """
     with open_reader(database(db)) as reader:
         first, second = reader.job(a), reader.job(b)

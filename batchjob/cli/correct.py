@@ -31,21 +31,24 @@ BY_COMMAND, BY_FILE = "command", "file"
 @click.argument("label", metavar="LABEL]", required=False)
 @db_option
 @click.option("--file", "path", metavar="FILE", help="A table with the columns id and label, such as an edited export")
+@click.option("--field", metavar="NAME", help="Which answer it is, of a job with several for each row")
 @click.option("--undo", is_flag=True, help="Take back what was said of ID last")
-def command(job: str, row_id: str | None, label: str | None, db: str | None, path: str | None, undo: bool) -> int:
+def command(
+    job: str, row_id: str | None, label: str | None, db: str | None, path: str | None, field: str | None, undo: bool
+) -> int:
     """Say that the row with this ID ('#N' for the N-th row) of JOB has this LABEL. It may be running.
 
-    The label that the job gave is kept. Corrections lie in a file beside the database, and who gave them and when. An
-    export has them with the source human.
+    The label that the job gave is kept. Corrections lie beside the database, and who gave them and when. An export has
+    them with the source human.
     """
     if (path is None) == (row_id is None) or (label is None) != (undo or path is not None):
         raise SettingError("say batchjob correct JOB ID LABEL, or JOB --file FILE, or JOB ID --undo")
     with open_reader(database(db)) as reader:
         found, corrections = reader.job(job), Corrections(reader.url)
         if path is not None:
-            said, unchanged = said_in_file(reader, corrections, found, path)
+            said, unchanged = said_in_file(reader, corrections, found, path, field)
         else:
-            said, unchanged = [Said(numbered(reader, found, [row_id or ""])[row_id or ""], label)], 0
+            said, unchanged = [Said(numbered(reader, found, [row_id or ""])[row_id or ""], label, field)], 0
         made = say(reader, corrections, found, said, why=BY_FILE if path else BY_COMMAND, at=time.time())
         show_lines(_told(reader, found, corrections, made, unchanged if path else None))
     return 0
@@ -56,7 +59,8 @@ def _told(
 ) -> list[str]:
     lines = []
     if unchanged is not None:
-        lines.append(f"{counted(len(made), 'row')} corrected, {unchanged:,} as they were")
+        what = "row" if all(one.field is None for one in made) else "answer"
+        lines.append(f"{counted(len(made), what)} corrected, {unchanged:,} as they were")
     elif made:
         lines.append(_one(reader.row(job, made[0].row).row.key, made[0]))
     if (hand := by_hand(corrections.of(job.uid))) is not None:
@@ -66,7 +70,8 @@ def _told(
 
 def _one(key: str, said: Correction) -> str:
     where = f"row {said.row:,}" if key == str(said.row) else f"row {said.row:,} ({key})"
-    own = "the job gave no label" if said.model is None else f"the job's own label is {said.model}"
+    where, own = (where, "label") if said.field is None else (f"{where}, {said.field}", "answer")
+    gave = f"the job gave no {own}" if said.model is None else f"the job's own {own} is {said.model}"
     if said.label is None:
-        return f"{where}: {said.before} is taken back; {own}"
-    return f"{where}: {said.label}; {own}"
+        return f"{where}: {said.before} is taken back; {gave}"
+    return f"{where}: {said.label}; {gave}"

@@ -8,8 +8,7 @@ import click
 
 from batchjob.cli.options import database, db_flag, db_option
 from batchjob.cli.show import show_lines
-from batchjob.corrections.log import forget
-from batchjob.corrections.standing import place_of
+from batchjob.corrections.standing import log_of
 from batchjob.numbers import counted
 from batchjob.records import Snapshot
 from batchjob.stores import open_reader, open_store
@@ -30,8 +29,7 @@ def command(job: str, db: str | None) -> int:
         snapshot = reader.snapshot(reader.job(job).name)
         flag = db_flag()
     gone = asyncio.run(_remove(path, snapshot.job.name))
-    place = place_of(path)
-    corrected = 0 if place is None else forget(place, snapshot.job.uid)
+    corrected = log_of(path).forget(snapshot.job.uid)
     show_lines(_told(snapshot, gone, corrected, flag))
     return 0
 

@@ -18,7 +18,7 @@ import msgspec
 
 from batchjob.errors import DiskFull, StoreError
 from batchjob.files import PART, open_own, part_prefix
-from batchjob.records import Correction
+from batchjob.records import Correction, News
 
 TAIL_BYTES = 64 * 1024
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -178,3 +178,41 @@ def _decoded(line: bytes, path: Path) -> Correction:
         raise StoreError(
             f"{path} has a line that batchjob did not write ({error}): mend or remove that line, or restore a backup"
         ) from error
+
+
+# ---------------------------------------------------------------- as a door
+
+
+class FileLog:
+    """See ports.CorrectionLog. The file is read once, and then only what is added to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._inode, self._end = 0, 0
+
+    def add(self, corrections: Sequence[Correction]) -> None:
+        """See ports.CorrectionLog.add."""
+        add(self.path, corrections)
+
+    def forget(self, job: str) -> int:
+        """See ports.CorrectionLog.forget."""
+        return forget(self.path, job)
+
+    def news(self) -> News:
+        """See ports.CorrectionLog.news."""
+        try:
+            found = self.path.lstat()
+        except FileNotFoundError:
+            self._inode, self._end = 0, 0
+            return News([], anew=True)
+        anew = found.st_ino != self._inode or found.st_size < self._end
+        if anew:
+            self._inode, self._end = found.st_ino, 0
+        if found.st_size <= self._end:
+            return News([], anew)
+        try:
+            added, self._end = read(self.path, self._end)
+        except BaseException:
+            self._inode = 0
+            raise
+        return News(added, anew)

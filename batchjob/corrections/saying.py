@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import getpass
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 
-from batchjob.corrections import log
 from batchjob.corrections.standing import Corrections
 from batchjob.errors import SettingError
 from batchjob.model import Job, Value
 from batchjob.ports import StoreReader
-from batchjob.records import Correction
+from batchjob.records import Correction, ExportRow
 from batchjob.settings.config import JobConfig
-from batchjob.settings.fields import refuse_fields
+from batchjob.settings.tables import Field
+from batchjob.task.fields.answers import field_values
+from batchjob.task.fields.looked_at import looked_at
+from batchjob.task.fields.values import Reader, value_text
 
 _PLACE = re.compile("#[0-9]{1,18}")
 """#N, for the row at a place."""
+SHOWN_LABELS = 20
 
 
 class Said(Value, frozen=True):
@@ -28,6 +33,7 @@ class Said(Value, frozen=True):
 
     row: int
     label: str | None
+    field: str | None = None  # which answer it is, of a job with several a text; None: the label
 
 
 def user() -> str:
@@ -45,29 +51,72 @@ def say(
 
     Raises:
         JobError: there is no such row.
-        SettingError: it is no label of the job, or there is nothing to take back.
+        SettingError: it is no label of the job, or no value of the field, or there is nothing to take back.
         StoreError: it cannot be stored.
     """
     config = msgspec.json.decode(job.settings, type=JobConfig)
-    refuse_fields(config, job.name, "a correction is of one label: correct its export instead")
-    labels = config.labels
     standing, who = corrections.of(job.uid), user()
-    made: dict[int, Correction] = {}
+    made: dict[tuple[int, str | None], Correction] = {}
     for one in said:
-        label = None if one.label is None else meant(one.label, labels)
-        own = reader.row(job, one.row).row.label
-        before = made.get(one.row) or (standing[one.row].last if one.row in standing else None)
+        meant = meant_by(config, one.field)
+        label = None if one.label is None else meant(one.label)
+        own = own_text(reader.row(job, one.row).row, one.field)
+        of_row = standing[one.row].said if one.row in standing else {}
+        before = made.get((one.row, one.field)) or of_row.get(one.field)
         if label is None and before is None:
-            raise SettingError(f"row {one.row:,} was not corrected, so there is nothing to take back")
+            what = one.field or f"row {one.row:,}"
+            raise SettingError(f"{what} was not corrected, so there is nothing to take back")
         was = own if before is None else before.label
-        made[one.row] = Correction(at, who, job.uid, one.row, label, was, own, why)
+        made[one.row, one.field] = Correction(at, who, job.uid, one.row, label, was, own, why, one.field)
     if made:
-        log.add(corrections.file, list(made.values()))
+        corrections.log.add(list(made.values()))
     return list(made.values())
 
 
-def meant(given: str, labels: Sequence[str]) -> str:
-    """The label of the job that is meant, in capitals or not.
+def own_text(row: ExportRow, field: str | None) -> str | None:
+    """What the job itself gave: a row's label, or the value of a field as an export writes it."""
+    if field is None:
+        return row.label
+    value = field_values(row.label, row.answer).get(field)
+    return None if value is None else value_text(value)
+
+
+def meant_by(config: JobConfig, field: str | None) -> Callable[[str], str]:
+    """What makes of a person's word the label of the job, or the value of its field, that is meant.
+
+    Raises:
+        SettingError: the job has fields and none is named, or none of this name. What is given back raises one, too,
+            where the word means nothing.
+    """
+    labels, _ = looked_at(config, field)
+    found = next((one for one in config.fields if one.name == field), None)
+    if found is None or found.kind in ("one", "yes_no"):
+        return partial(meant, labels=labels, what="this job" if found is None else f"field {found.name}")
+    return partial(_value, Reader(found))
+
+
+def _value(reader: Reader, given: str) -> str:
+    """The value of a field, as it is stored."""
+    field, listed = reader.field, given.strip()
+    read: object = listed
+    if field.kind == "several":
+        if listed.startswith("["):
+            with contextlib.suppress(msgspec.MsgspecError):
+                read = msgspec.json.decode(listed)
+        elif listed not in field.labels:
+            read = [label for one in listed.split(",") if (label := one.strip())]
+    found = reader.read(read)
+    if found is None:
+        raise SettingError(f"{given!r} is no value of field {field.name}: it is {reader.wanted}{_labels_of(field)}")
+    return value_text(found.value)
+
+
+def _labels_of(field: Field) -> str:
+    return f", with commas between: {', '.join(field.labels[:SHOWN_LABELS])}" if field.labels else ""
+
+
+def meant(given: str, labels: Sequence[str], what: str = "this job") -> str:
+    """The label that is meant, in capitals or not.
 
     Raises:
         SettingError: it is none; the text names the nearest.
@@ -79,8 +128,8 @@ def meant(given: str, labels: Sequence[str]) -> str:
     if len(alike) == 1:
         return alike[0]
     near = difflib.get_close_matches(given, labels, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(labels[:20])}"
-    raise SettingError(f"{given!r} is no label of this job: {hint}")
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(labels[:SHOWN_LABELS])}"
+    raise SettingError(f"{given!r} is no label of {what}: {hint}")
 
 
 def numbered(reader: StoreReader, job: Job, named: Iterable[str]) -> dict[str, int]:

@@ -3,110 +3,111 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from batchjob.corrections import log
-from batchjob.errors import SettingError
+from batchjob.corrections.log import FileLog
 from batchjob.files import DATABASE_SIDES
 from batchjob.model import Value
+from batchjob.ports import CorrectionLog
 from batchjob.records import Correction
-from batchjob.scoring.interval import wilson
-from batchjob.stores import files_of
+from batchjob.scoring.interval import Share, wilson
+from batchjob.stores import correction_table, files_of
 from batchjob.views.by_hand import ByHand
 
 SAMPLE = "sample"
 """Why a row was reviewed that came by chance: these alone say how good the labels are."""
 SIDE = next(side for side in DATABASE_SIDES if side.endswith("corrections"))
+OfFields = dict[str | None, list[Correction]]
+"""What people said of a row, by field, the last one last; None: of its label."""
 
 
 class Standing(Value, frozen=True):
-    """What a person says of a row now."""
+    """What people say of a row now: of its label, or of fields that it has."""
 
-    last: Correction
-    sampled: bool  # it was reviewed in the random sample
+    said: dict[str | None, Correction]  # the last one by field; None: of its label
+    sampled: frozenset[str | None]  # of these, what was reviewed in the random sample
 
     @property
-    def label(self) -> str:
-        """The label that counts."""
-        assert self.last.label is not None
-        return self.last.label
+    def label(self) -> str | None:
+        """The label that counts; None where only fields were corrected."""
+        return self.said[None].label if None in self.said else None
+
+    def text(self, field: str | None) -> str | None:
+        """What is said of a field, or of the label; None: nothing."""
+        return self.said[field].label if field in self.said else None
 
 
 class Corrections:
-    """The corrections of a database's jobs. The file is read once, and then only what is added to it."""
+    """The corrections of a database's jobs, wherever they are kept."""
 
     def __init__(self, url: str) -> None:
-        self.path = place_of(url)
+        self.log = log_of(url)
         self._lock = threading.Lock()
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        self._inode, self._end = 0, 0
-        self._rows: dict[str, dict[int, list[Correction]]] = {}
+        self._rows: dict[str, dict[int, OfFields]] = {}
 
     def of(self, uid: str) -> dict[int, Standing]:
-        """The rows of a job that a person has labelled, by number; raises as log.read."""
+        """The rows of a job of which people said something that counts, by number; raises as CorrectionLog.news."""
         with self._lock:
             self._refresh()
-            return {
-                number: Standing(said[-1], any(one.why == SAMPLE for one in said))
-                for number, said in self._rows.get(uid, {}).items()
-                if said
-            }
+            standing = {number: _standing(said) for number, said in self._rows.get(uid, {}).items()}
+        return {number: one for number, one in standing.items() if one.said}
 
     def said(self, uid: str, row: int) -> list[Correction]:
         """What people said of a row, the last one last, without what was taken back."""
         with self._lock:
             self._refresh()
-            return list(self._rows.get(uid, {}).get(row, ()))
-
-    @property
-    def file(self) -> Path:
-        """Where they are written.
-
-        Raises:
-            SettingError: the database lies in no files.
-        """
-        if self.path is None:
-            raise SettingError("corrections are kept in a file beside the database, and this one lies in no file")
-        return self.path
+            said = [one for of_field in self._rows.get(uid, {}).get(row, {}).values() for one in of_field]
+        return sorted(said, key=lambda one: one.at)
 
     def _refresh(self) -> None:
-        if self.path is None:
-            return
-        try:
-            found = self.path.lstat()
-        except FileNotFoundError:
-            self._begin_anew()
-            return
-        if found.st_ino != self._inode or found.st_size < self._end:
-            self._begin_anew()
-            self._inode = found.st_ino
-        if found.st_size > self._end:
-            added, self._end = log.read(self.path, self._end)
-            for one in added:
-                said = self._rows.setdefault(one.job, {}).setdefault(one.row, [])
-                if one.label is not None:
-                    said.append(one)
-                elif said:
-                    said.pop()
+        news = self.log.news()
+        if news.anew:
+            self._rows = {}
+        for one in news.added:
+            said = self._rows.setdefault(one.job, {}).setdefault(one.row, {}).setdefault(one.field, [])
+            if one.label is not None:
+                said.append(one)
+            elif said:
+                said.pop()
 
 
-def place_of(url: str) -> Path | None:
-    """Where the corrections of a database lie: beside it, named as it is. None: it lies in no files, and has none."""
-    return next((Path(file) for file in files_of(url) if file.endswith(SIDE)), None)
+def _standing(of_row: OfFields) -> Standing:
+    told = {field: said for field, said in of_row.items() if said}
+    sampled = [field for field, said in told.items() if any(one.why == SAMPLE for one in said)]
+    return Standing({field: said[-1] for field, said in told.items()}, frozenset(sampled))
+
+
+def log_of(url: str) -> CorrectionLog:
+    """Where the corrections of a database's jobs are kept: in a file beside it, named as it is, or in a table of one
+    that lies in no files.
+    """
+    place = next((Path(file) for file in files_of(url) if file.endswith(SIDE)), None)
+    return correction_table(url) if place is None else FileLog(place)
 
 
 def by_hand(standing: Mapping[int, Standing]) -> ByHand | None:
     """What people did to a job's rows; None: nothing."""
     if not standing:
         return None
-    said = standing.values()
-    sampled = [one for one in said if one.sampled and one.last.model is not None]
+    said = [list(one.said.values()) for one in standing.values()]
+    samples = dict(_samples(standing))
     return ByHand(
         rows=len(standing),
-        changed=sum(one.last.model not in (None, one.label) for one in said),
-        unlabelled=sum(one.last.model is None for one in said),
-        sample=wilson(sum(one.label == one.last.model for one in sampled), len(sampled)),
+        changed=sum(any(one.model not in (None, one.label) for one in of_row) for of_row in said),
+        unlabelled=sum(any(one.model is None for one in of_row) for of_row in said),
+        sample=samples.pop(None, None),
+        fields={str(field): share for field, share in samples.items()},
     )
+
+
+def _samples(standing: Mapping[int, Standing]) -> Iterator[tuple[str | None, Share]]:
+    """How many of the job's own answers were right in the random sample, by field."""
+    judged: dict[str | None, list[bool]] = {}
+    for one in standing.values():
+        for field in one.sampled:
+            if (last := one.said[field]).model is not None:
+                judged.setdefault(field, []).append(last.label == last.model)
+    for field, right in judged.items():
+        if share := wilson(sum(right), len(right)):
+            yield field, share

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from batchjob.errors import InputError
+from batchjob.errors import InputError, NoColumn
 from batchjob.inputs.lines import Lines, Place
 from batchjob.inputs.stream import BadByte
 from batchjob.model import Chunk, InputRow, InputSource, Layout, Notice
@@ -208,7 +208,7 @@ def _chosen(name: str, columns: Sequence[str], option: str, wanted: str | None) 
     if (found := column_meant(wanted, columns)) is None:
         near = _near(wanted, columns)
         hint = f"Did you mean {option} {near}?" if near else f"Name one with {option} NAME"
-        raise InputError(f"{name} has no column {wanted!r}; {_listed(columns)}. {hint}")
+        raise NoColumn(f"{name} has no column {wanted!r}; {_listed(columns)}. {hint}")
     return found
 
 

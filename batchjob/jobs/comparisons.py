@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from batchjob.corrections.overlay import overlay_of
 from batchjob.forecast.counting import Lengths
 from batchjob.jobs.guard import check_export
 from batchjob.jobs.scores import SCORED_STATES, Gold
@@ -54,6 +55,7 @@ class Counted:
         self._shown = [is_example(config) for config in configs]
         self.asked = [0, 0]
         self._gold = gold
+        self._fields = [field if config.fields else None for config in configs]
         self._right: Counter[tuple[bool, bool]] = Counter()
 
     def differing(self, pairs: Iterable[Pair]) -> Iterator[tuple[str, str, str, str, str]]:
@@ -85,8 +87,9 @@ class Counted:
 
     def halves(self, reader: StoreReader, job: Job, which: int) -> Iterator[tuple[int, Half]]:
         """The rows of one of the jobs by number; those that were asked for are counted."""
-        value = self._values[which]
-        for number, key, text, rest, label, _, state, _, _, _, answer, attempts, *_ in reader.export_rows(job):
+        value, overlay = self._values[which], overlay_of(reader, job, self._fields[which])
+        for record in map(overlay, reader.export_rows(job)):
+            number, key, text, rest, label, _, state, _, _, _, answer, attempts, *_ = record
             self.asked[which] += attempts > 0
             yield number, Half(key, text, rest, value(label, answer), state in SCORED_STATES)
 

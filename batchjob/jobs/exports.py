@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from batchjob.corrections.standing import Corrections
+from batchjob.corrections.overlay import Overlay, overlay_of
 from batchjob.errors import SettingError
 from batchjob.inputs.jsonl import MOST_KEYS
 from batchjob.jobs.guard import check_export
@@ -73,30 +73,29 @@ def export(
         _check_only(reader, job, only)
     later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
     safe = spreadsheet_cell if spreadsheet else safe
-    by_hand = {number: said.label for number, said in Corrections(reader.url).of(job.uid).items()}
-    table = RowTable(job, later, by_hand=by_hand, details=details, chosen=columns, safe=safe)
+    overlay = overlay_of(reader, job) or None
+    table = RowTable(job, later, overlay=overlay, details=details, chosen=columns, safe=safe)
     writer = open_output(output, format, spreadsheet=spreadsheet)
     if columns is None and len(table.header) > MOST_KEYS:
         raise SettingError(f"job {job.name!r} has more than {MOST_KEYS:,} columns: name those you want with --columns")
     asked = None if everything else msgspec.json.decode(job.settings, type=JobConfig).limit
-    records = _chosen(reader, job, only, asked, by_hand)
+    records = _chosen(reader, job, only, asked, overlay)
     total = writer.write(table.header, table.rows(records), table.kinds)
     left_out = 0 if only or asked is None else max(reader.job(job.name).rows - total, 0)
     return Exported(total, table.labelled, left_out)
 
 
 def _chosen(
-    reader: StoreReader, job: Job, only: str | None, asked: int | None, by_hand: Mapping[int, str]
+    reader: StoreReader, job: Job, only: str | None, asked: int | None, overlay: Overlay | None
 ) -> Iterator[tuple[Any, ...]]:
     """The rows that are wanted, by what they are with the labels that people gave."""
     if only == HUMAN:
-        return (record for record in reader.export_rows(job) if record[0] in by_hand)
-    if only == State.DONE and by_hand:
-        return (record for record in reader.export_rows(job) if record[_STATE] == only or record[0] in by_hand)
-    records = reader.export_rows(job, only=only, asked=asked)
-    if not by_hand or only in (None, "near"):
-        return records
-    return (record for record in records if record[0] not in by_hand)
+        return (record for record in reader.export_rows(job) if overlay and record[0] in overlay)
+    if overlay is None or only in (None, "near"):
+        return reader.export_rows(job, only=only, asked=asked)
+    if only == State.DONE:
+        return (record for record in reader.export_rows(job) if overlay(record)[_STATE] == only)
+    return (record for record in reader.export_rows(job, only=only) if overlay(record)[_STATE] != State.DONE)
 
 
 def _check_only(reader: StoreReader, job: Job, only: str) -> None:

@@ -6,14 +6,15 @@ import platform
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from batchjob import __version__
-from batchjob.corrections.standing import Corrections, Standing, by_hand
+from batchjob.corrections.overlay import Overlay
+from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.errors import SettingError
 from batchjob.jobs.drawing import input_column
 from batchjob.jobs.guard import check_export
@@ -21,12 +22,13 @@ from batchjob.jobs.scores import gold_in_input, score
 from batchjob.model import Job, Row
 from batchjob.outputs.target import check_target, opened
 from batchjob.ports import StoreReader
-from batchjob.records import Snapshot
+from batchjob.records import ExportRow, Snapshot
 from batchjob.settings.config import JobConfig
-from batchjob.states import Source, State
+from batchjob.states import State
 from batchjob.task.asked import prompt_of
 from batchjob.task.columns import column_reader
-from batchjob.task.fields.looked_at import looked_at
+from batchjob.task.fields.answers import counted_in
+from batchjob.task.fields.looked_at import ValueOf, looked_at
 from batchjob.views.report.content import Crosstab, Seen, report_of
 from batchjob.views.report.html import html
 from batchjob.views.report.markdown import markdown
@@ -71,13 +73,15 @@ def write_report(
     check_export(reader, job, "-o", output)
     written = _form(output)
     snapshot, standing = reader.snapshot(job.name), Corrections(reader.url).of(job.uid)
-    config, corrected = settings_of(snapshot), _corrected(reader, snapshot, standing)
-    look = _look(config, corrected, standing, field, wanted=bool(by or gold))
+    config = settings_of(snapshot)
+    overlay = Overlay(standing, config.fields)
+    corrected = _corrected(reader, snapshot, overlay, list(standing))
+    look = _look(config, corrected, field, wanted=bool(by or gold))
     report = report_of(
         snapshot,
         corrected,
         by_hand(standing),
-        _seen(reader, job, look, by, texts=texts),
+        _seen(reader, job, overlay, look, by, texts=texts),
         None if gold is None else score(reader, job, gold_in_input(reader, job, gold), field),
         messages=_messages(config, job, texts=texts),
         versions={"batchjob": __version__, "Python": platform.python_version()},
@@ -103,23 +107,26 @@ def _form(output: str) -> Callable[[Report], bytes]:
     return markdown if form == ".md" else html
 
 
-def _corrected(reader: StoreReader, snapshot: Snapshot, standing: Mapping[int, Standing]) -> Snapshot:
-    """The job with its counters as they are with the labels that people gave."""
+def _corrected(reader: StoreReader, snapshot: Snapshot, overlay: Overlay, numbers: Sequence[int]) -> Snapshot:
+    """The job with its counters as they are with the labels that people gave to the rows of these numbers."""
     tally = {kind: Counter(counts) for kind, counts in snapshot.tally.items()}
+    fields = settings_of(snapshot).fields
     labels, sources, states, errors = (
-        tally.setdefault(kind, Counter()) for kind in ("label", "source", "row", "error")
+        tally.setdefault(kind, Counter()) for kind in ("field" if fields else "label", "source", "row", "error")
     )
-    for number, said in standing.items():
-        row = reader.row(snapshot.job, number).row
-        if row.label is None:
-            states[row.state] -= 1
-            states[State.DONE] += 1
-            errors[row.error_kind or ""] -= row.state in COUNTED  # another has that of a try behind which more may come
-        else:
-            labels[row.label] -= 1
-            sources[row.source or ""] -= 1
-        labels[said.label] += 1
-        sources[Source.HUMAN] += 1
+    for number in numbers:
+        own = reader.row(snapshot.job, number).row
+        row = ExportRow(*overlay(own))
+        if own.label is not None:
+            labels.subtract(counted_in(fields, own.label) if fields else [own.label])
+            sources[own.source or ""] -= 1
+        elif row.state == State.DONE:
+            states.subtract([own.state])
+            states[row.state] += 1
+            errors[own.error_kind or ""] -= own.state in COUNTED  # another has that of a try behind which more may come
+        if row.state == State.DONE and row.label is not None:
+            labels.update(counted_in(fields, row.label) if fields else [row.label])
+            sources[row.source or ""] += 1
     return msgspec.structs.replace(
         snapshot, tally={kind: dict((+counts).most_common()) for kind, counts in tally.items()}
     )
@@ -136,12 +143,10 @@ class _Look(NamedTuple):
     """Which label of a row is looked at."""
 
     labels: Sequence[str]  # that there are, the most frequent first
-    of: Callable[[int, str | None, str | None], str | None]  # number, label and answer of a row -> its label
+    of: ValueOf
 
 
-def _look(
-    config: JobConfig, snapshot: Snapshot, standing: Mapping[int, Standing], field: str | None, *, wanted: bool
-) -> _Look | None:
+def _look(config: JobConfig, snapshot: Snapshot, field: str | None, *, wanted: bool) -> _Look | None:
     """What is looked at; None where a job has several answers for each row, and none of them is meant.
 
     Raises:
@@ -150,24 +155,18 @@ def _look(
     if config.fields and field is None and not wanted:
         return None
     _, value = looked_at(config, field)
-    if field is not None:
-        return _Look(list(status_of(snapshot).fields[field].values), lambda number, label, answer: value(label, answer))
-
-    def label_of(number: int, label: str | None, answer: str | None) -> str | None:
-        said = standing.get(number)
-        return label if said is None else said.label
-
-    return _Look(list(snapshot.tally.get("label", {})), label_of)
+    labels = snapshot.tally.get("label", {}) if field is None else status_of(snapshot).fields[field].values
+    return _Look(list(labels), value)
 
 
-def _seen(reader: StoreReader, job: Job, look: _Look | None, by: str | None, *, texts: bool) -> Seen:
+def _seen(reader: StoreReader, job: Job, overlay: Overlay, look: _Look | None, by: str | None, *, texts: bool) -> Seen:
     """A look at the labelled rows, where anything of them is wanted. The same job gives the same examples."""
     if look is None or (by is None and not texts):
         return Seen()
     table = None if by is None else _Table(_column_of(reader, job, by), look.labels)
     draws = {label: _Draw(label) for label in look.labels[:EXAMPLE_LABELS] if texts}
-    for number, key, text, rest, given, _, _, _, _, _, answer, *_ in reader.export_rows(job):
-        label = look.of(number, given, answer)
+    for _, key, text, rest, given, _, _, _, _, _, answer, *_ in map(overlay, reader.export_rows(job)):
+        label = look.of(given, answer)
         if label is None:
             continue
         if table is not None:

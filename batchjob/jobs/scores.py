@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from batchjob.corrections.standing import Corrections
+from batchjob.corrections.overlay import Overlay, overlay_of
 from batchjob.errors import InputError
 from batchjob.inputs.said import said_of_ids
 from batchjob.jobs.drawing import input_column
@@ -16,7 +16,7 @@ from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
 from batchjob.scoring.counts import Counts, Judged
 from batchjob.settings.config import JobConfig
-from batchjob.states import Source, State
+from batchjob.states import State
 from batchjob.task.columns import column_reader
 from batchjob.task.examples import is_example
 from batchjob.task.fields.looked_at import ValueOf, looked_at
@@ -93,7 +93,7 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
     """
     labels, value = looked_at(msgspec.json.decode(job.settings, type=JobConfig), field)
     counts, left_out = Counts(labels), Counter[str]()
-    for row in judged_rows(reader, job, gold.of, value):
+    for row in judged_rows(reader, job, gold.of, value, overlay_of(reader, job, field)):
         if isinstance(row, Judged):
             counts.add(row)
         else:
@@ -101,16 +101,15 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
     return score_report(job.name, gold.said, counts, labels, left_out=left_out, strangers=gold.unmet())
 
 
-def judged_rows(reader: StoreReader, job: Job, gold_of: GoldOf, value: ValueOf) -> Iterator[Judged | str]:
+def judged_rows(
+    reader: StoreReader, job: Job, gold_of: GoldOf, value: ValueOf, overlay: Overlay
+) -> Iterator[Judged | str]:
     """The rows of a job in input order: those that have gold and their end; of one without an end its state, and
     WITHOUT_GOLD of one without gold, and EXAMPLE of one whose text the model was told with its label.
     """
     shown = is_example(msgspec.json.decode(job.settings, type=JobConfig))
-    by_hand = Corrections(reader.url).of(job.uid)
-    for record in reader.export_rows(job):
-        number, key, text, rest, label, source, state, kind, _, _, answer, *_ = record
-        if (said := by_hand.get(number)) is not None:
-            label, source, state, kind = said.label, Source.HUMAN, State.DONE, None
+    for record in map(overlay, reader.export_rows(job)):
+        _, key, text, rest, label, source, state, kind, _, _, answer, *_ = record
         gold = gold_of(key, rest)
         if not gold:
             yield WITHOUT_GOLD

@@ -6,12 +6,12 @@ States, advice and commands are those of the terminal: views/status.py and views
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from batchjob.corrections.standing import Corrections, Standing, by_hand
+from batchjob.corrections.overlay import Overlay
+from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.endpoints.bodies import ChatBodies
 from batchjob.errors import BatchjobError
 from batchjob.exchange.question import Questions
@@ -228,17 +228,22 @@ def rows_page(
     """The next rows behind a number, or before one; None: from the beginning, or the end."""
     job = reader.job(name)
     start = (job.rows + 1 if backwards else 0) if beyond is None else beyond
-    standing = corrections.of(job.uid)
-    found = found_rows(reader, job, wanted, standing, start, limit=PAGE_ROWS, backwards=backwards)
-    rows = tuple([_row_line(ExportRow(*record), standing) for record in found.rows])
+    overlay = overlay_on(job, corrections)
+    found = found_rows(reader, job, wanted, overlay, start, limit=PAGE_ROWS, backwards=backwards)
+    rows = tuple([_row_line(ExportRow(*record), overlay) for record in found.rows])
     return RowsPage(rows=rows, looked_to=found.looked_to, ended=found.ended, total=job.rows)
+
+
+def overlay_on(job: Job, corrections: Corrections) -> Overlay:
+    """What people said of a job's rows by now."""
+    return Overlay(corrections.of(job.uid), msgspec.json.decode(job.settings, type=JobConfig).fields)
 
 
 def found_rows(
     reader: StoreReader,
     job: Job,
     wanted: RowFilter,
-    standing: Mapping[int, Standing],
+    overlay: Overlay,
     beyond: int,
     *,
     limit: int,
@@ -250,26 +255,27 @@ def found_rows(
     if wanted.source != Source.HUMAN:
         most = TEXTS_LOOKED_AT if wanted.text else LOOKED_AT
         return reader.find_rows(job, wanted, beyond=beyond, limit=limit, most=most, backwards=backwards)
-    numbers = [n for n in sorted(standing, reverse=backwards) if (n < beyond if backwards else n > beyond)]
+    numbers = [n for n in sorted(overlay.numbers, reverse=backwards) if (n < beyond if backwards else n > beyond)]
     shown = numbers[:limit]
-    rows = [record for record in reader.rows(job, shown) if _fits(ExportRow(*record), wanted, standing)]
+    rows = [record for record in reader.rows(job, shown) if _fits(ExportRow(*record), wanted, overlay)]
     return Found(rows, shown[-1] if shown else beyond, ended=len(shown) == len(numbers))
 
 
-def _fits(row: ExportRow, wanted: RowFilter, standing: Mapping[int, Standing]) -> bool:
-    own = (wanted.state, row.state), (wanted.label, standing[row.number].label), (wanted.kind, row.error_kind)
+def _fits(row: ExportRow, wanted: RowFilter, overlay: Overlay) -> bool:
+    label = ExportRow(*overlay(row)).label
+    own = (wanted.state, row.state), (wanted.label, label), (wanted.kind, row.error_kind)
     same = all(asked in (None, is_so) for asked, is_so in own)
     return same and (wanted.text.casefold() in row.text.casefold() or wanted.text == row.key)
 
 
-def _row_line(row: ExportRow, standing: Mapping[int, Standing]) -> RowLine:
-    said = standing.get(row.number)
+def _row_line(row: ExportRow, overlay: Overlay) -> RowLine:
+    said = ExportRow(*overlay(row))
     return RowLine(
         number=row.number,
         key=row.key[:SHOWN_CHARACTERS],
         text=row.text[:SHOWN_CHARACTERS],
-        label=said.label if said else row.label,
-        source=Source.HUMAN if said else row.source,
+        label=said.label,
+        source=said.source,
         state=row.state,
         kind=row.error_kind if row.state in ("failed", "unconfirmed") else None,
         confidence=row.confidence,

@@ -9,7 +9,7 @@ from batchjob.corrections.standing import Corrections
 from batchjob.errors import SettingError
 from batchjob.outputs.delimited import write_csv
 from batchjob.outputs.jsonl import write_jsonl
-from batchjob.page.documents import found_rows
+from batchjob.page.documents import found_rows, overlay_on
 from batchjob.ports import StoreReader
 from batchjob.records import RowFilter
 from batchjob.views.export import RowTable
@@ -37,11 +37,10 @@ def piece(
     if format_ not in TYPES:
         raise SettingError(f"the page gives no {format_!r}: take csv or jsonl, or batchjob export")
     job = reader.job(name)
-    standing = corrections.of(job.uid)
-    by_hand = {number: said.label for number, said in standing.items()}
+    overlay = overlay_on(job, corrections)
     later = [notice.what for notice in reader.noticed(job) if notice.kind == "column"]
-    table = RowTable(job, later, by_hand=by_hand)
-    found = found_rows(reader, job, wanted, standing, beyond, limit=PIECE_ROWS)
+    table = RowTable(job, later, overlay=overlay or None)
+    found = found_rows(reader, job, wanted, overlay, beyond, limit=PIECE_ROWS)
     file = io.BytesIO()
     write = write_csv if format_ == "csv" else write_jsonl
     if beyond:

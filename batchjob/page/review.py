@@ -95,7 +95,7 @@ def _queues(snapshot: Snapshot, status: Status, standing: Mapping[int, Standing]
     totals[UNSURE] = None if settings_of(snapshot).confidence else 0
     totals[SAMPLE] = min(SAMPLE_ROWS, status.rows.done) if snapshot.job.ingested else 0
     for name, total in totals.items():
-        done = sum(one.sampled if name == SAMPLE else one.last.why == name for one in standing.values())
+        done = sum(None in one.sampled if name == SAMPLE else one.said[None].why == name for one in standing.values())
         if total != 0 or done:
             yield Queue(name, None if total is None else max(total, done), done)
 
@@ -124,7 +124,7 @@ def rows_to_review(reader: StoreReader, corrections: Corrections, name: str, que
 
 
 def _is_sampled(row: ExportRow, standing: Mapping[int, Standing]) -> bool:
-    return row.number in standing and standing[row.number].sampled
+    return row.number in standing and None in standing[row.number].sampled
 
 
 def _filter(queue: str, below: float) -> RowFilter:

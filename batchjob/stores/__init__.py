@@ -8,6 +8,7 @@ Each is a module with these functions, imported when it is asked for:
     writer_of(url) -> dict | None                 who is writing
     exists(url) -> bool                           whether there is anything at all, also an empty file
     files_of(url) -> list[str]                    the files it lies in
+    correction_table(url) -> ports.CorrectionLog  what people say of rows, of a store that lies in no files
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from batchjob.errors import NoJobs, SettingError
 from batchjob.files import real_path
-from batchjob.ports import Store, StoreCheck, StoreReader
+from batchjob.ports import CorrectionLog, Store, StoreCheck, StoreReader
 
 STORES = {
     "sqlite": "batchjob.stores.sqlite",
@@ -76,6 +77,12 @@ def files_of(url: str) -> list[str]:
     """The files it lies in, the main one first, there or not; none where it lies in no files."""
     files: list[str] = _module(url).files_of(url)
     return files
+
+
+def correction_table(url: str) -> CorrectionLog:
+    """Where a store that lies in no files keeps what people say of rows."""
+    table: CorrectionLog = _module(url).correction_table(url)
+    return table
 
 
 def absolute(named: str) -> str:

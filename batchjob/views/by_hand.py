@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from batchjob.model import Value
 from batchjob.numbers import counted
 from batchjob.scoring.interval import Share
@@ -14,6 +16,9 @@ class ByHand(Value, frozen=True):
     changed: int  # of these, those whose label was another one
     unlabelled: int  # and those that had none
     sample: Share | None  # of the random sample, the labels that were right
+    fields: dict[str, Share] = msgspec.field(
+        default_factory=dict
+    )  # the same by field, of a job with several answers a text
 
 
 def hand_words(hand: ByHand) -> str:
@@ -23,6 +28,7 @@ def hand_words(hand: ByHand) -> str:
     parts += [f"{count:,} {what}" for what, count in others.items() if count]
     if hand.sample is not None:
         parts.append(f"accuracy {accuracy_words(hand.sample)}")
+    parts += [f"accuracy of {field} {accuracy_words(share)}" for field, share in hand.fields.items()]
     return ", ".join(parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from batchjob.printable import neutral_cell, printable
 from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS, ROW_NUMBER, ExportRow
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Field
-from batchjob.states import Source, State
+from batchjob.states import State
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
 from batchjob.task.fields.answers import field_values
 
@@ -25,9 +25,10 @@ FIELD_KINDS: dict[str, Literal["json"]] = {"number": "json", "several": "json"}
 INTEGERS = frozenset({"attempts", "input_tokens", "cached_input_tokens", "output_tokens"})
 
 
-_LABEL = ExportRow._fields.index("label")
-_AFTER_ERROR = ExportRow._fields.index("error") + 1
-NOTHING_SAID: Mapping[int, str] = {}
+_LABEL, _STATE = map(ExportRow._fields.index, ("label", "state"))
+
+Overlay = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+"""A record of a row -> the same with what a person said of it."""
 
 
 class Column(NamedTuple):
@@ -46,7 +47,7 @@ class RowTable:
 
     Args:
         later: columns of the input that its first row has not.
-        by_hand: what people said of rows, by number; then a column holds the labels that the job gave.
+        overlay: gives a row the label that a person gave it; then a column holds the labels that the job gave.
         chosen: the names of the columns that are wanted, in this order; None: all.
 
     Raises:
@@ -58,14 +59,14 @@ class RowTable:
         job: Job,
         later: Sequence[str] = (),
         *,
-        by_hand: Mapping[int, str] = NOTHING_SAID,
+        overlay: Overlay | None = None,
         details: bool = False,
         chosen: Sequence[str] | None = None,
         safe: Callable[[str], str] | None = None,
     ) -> None:
         theirs = (*job.source.columns, *later)
         config = msgspec.json.decode(job.settings, type=JobConfig)
-        hand, sure, fields = bool(by_hand), config.confidence, config.fields
+        hand, sure, fields = overlay is not None, config.confidence, config.fields
         columns = _columns(job.source, theirs, fields, hand=hand, sure=sure, details=details)
         self._places = None if chosen is None else [_place(name, columns) for name in chosen]
         columns = columns if self._places is None else [columns[at] for at in self._places]
@@ -74,14 +75,14 @@ class RowTable:
         self.kinds = Kinds(kinds, origins, job.source.schema)
         self.labelled = 0
         self._cells = _cells_of(job.source, theirs, fields, hand=hand, sure=sure, details=details)
-        self._by_hand = by_hand
+        self._overlay = overlay
         self._safe = safe
 
     def rows(self, records: Iterable[tuple[Any, ...]]) -> Iterator[Sequence[object]]:
         """The cells of each record of StoreReader.export_rows."""
         cells_of, safe, places = self._cells, self._safe, self._places
-        for record in _said(records, self._by_hand) if self._by_hand else records:
-            if record[_LABEL] is not None:
+        for record in _said(records, self._overlay) if self._overlay else records:
+            if record[_STATE] == State.DONE:
                 self.labelled += 1
             cells = cells_of(record)
             if places is not None:
@@ -89,13 +90,9 @@ class RowTable:
             yield cells if safe is None else [_made_safe(value, safe) for value in cells]
 
 
-def _said(records: Iterable[tuple[Any, ...]], by_hand: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
+def _said(records: Iterable[tuple[Any, ...]], overlay: Overlay) -> Iterator[tuple[Any, ...]]:
     """Each record with the label that counts, and behind it the one that the job gave."""
-    for record in records:
-        own = record[_LABEL]
-        if (label := by_hand.get(record[0])) is not None:
-            record = (*record[:_LABEL], label, Source.HUMAN.value, State.DONE.value, None, None, *record[_AFTER_ERROR:])
-        yield *record, own
+    return ((*overlay(record), record[_LABEL]) for record in records)
 
 
 def _made_safe(value: object, safe: Callable[[str], str]) -> object:

@@ -186,6 +186,20 @@ CREATE TABLE label_cache (
     loose boolean NOT NULL DEFAULT false
 );
 
+-- What people say of rows. Only ever inserted, in the order of the ids: whoever adds holds the table until its commit.
+CREATE TABLE correction (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at float8 NOT NULL,
+    who text NOT NULL,
+    job text NOT NULL,           -- its uid
+    "row" bigint NOT NULL,
+    label text,
+    before text,
+    model text,
+    why text NOT NULL,
+    field text
+);
+
 -- Every row as it stands, with the columns that SQLite's table of that name has.
 CREATE VIEW work AS
 SELECT input.id, input.line, input.key, input.text, input.rest, input.defect,

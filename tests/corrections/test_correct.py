@@ -59,7 +59,7 @@ def test_a_person_has_the_last_word_and_the_jobs_own_label_stays(job: BatchJob) 
     assert [row["id"] for row in exported(job, "--only", "done")] == ["T-1", "T-2", "T-3", "T-3"]
     assert exported(job, "--only", "failed") == exported(job, "--only", "blank_text") == []
     told = json.loads(job("status", "--json").out)
-    assert told["by_hand"] == {"rows": 2, "changed": 1, "unlabelled": 1, "sample": None}
+    assert told["by_hand"] == {"rows": 2, "changed": 1, "unlabelled": 1, "sample": None, "fields": {}}
     assert told["rows"]["failed"] == 1, "the work table is as it was"
     assert "by hand   2 rows, 1 had another label, 1 had none" in job("status").out
 

@@ -318,15 +318,12 @@ def test_the_address_for_a_browser_serves_once(batchjob_in: type, job: BatchJob,
         process.kill()
 
 
-def test_a_job_of_several_answers_is_shown_and_not_reviewed(batchjob: BatchJob) -> None:
+def test_a_job_of_several_answers_is_shown(batchjob: BatchJob) -> None:
     fields = '[[fields]]\nname = "a"\nlabels = ["x", "y"]\n[[fields]]\nname = "b"\nkind = "yes_no"\n'
     (batchjob.folder / "job.toml").write_text(f"sandbox = true\nrpm = 0\nquiet = true\n{fields}")
     (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(5)))
     batchjob("start", "in.csv")
-    refused = batchjob("correct", "in", "0", "x")
-    assert "a correction is of one label" in refused.err
     with viewed(batchjob, "in") as page:
-        assert page.ask("/api/review", job="in")["queues"] == []
         assert page.ask("/api/prompt", job="in")["messages"]
         assert len(page.ask("/api/rows", job="in")["rows"]) == 5
         assert page.ask("/api/row", job="in", number=1)["text"] == "text 0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchjob.errors import SettingError
-from batchjob.ports import Store, StoreCheck, StoreReader
+from batchjob.ports import CorrectionLog, Store, StoreCheck, StoreReader
 
 
 def check_installed() -> None:
@@ -38,6 +38,14 @@ def open_check(url: str) -> StoreCheck:
     from batchjob.stores.postgres.check import PgCheck
 
     return PgCheck(url)
+
+
+def correction_table(url: str) -> CorrectionLog:
+    """See stores.correction_table."""
+    check_installed()
+    from batchjob.stores.postgres.corrections import CorrectionTable
+
+    return CorrectionTable(url)
 
 
 def writer_of(url: str) -> dict[str, Any] | None:

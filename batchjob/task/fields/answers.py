@@ -7,7 +7,7 @@ early, what is whole is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -88,7 +88,7 @@ class FieldSet(LabelSet):
 
     def label(self, kept: Kept) -> str:
         """The label of a row that has all."""
-        return msgspec.json.encode({name: kept.values[name] for name in self._readers}).decode()
+        return label_of_values(self._readers, kept.values)
 
     def answer(self, kept: Kept) -> str:
         """What is kept of a row that has not all."""
@@ -134,6 +134,11 @@ class FieldSet(LabelSet):
 class _Stored(msgspec.Struct):
     values: dict[str, Any] = msgspec.field(name=KEPT)
     others: dict[str, str] = {}
+
+
+def label_of_values(names: Iterable[str], values: Mapping[str, Any]) -> str:
+    """The label of a row with these values: they stand in the order of the fields' names."""
+    return msgspec.json.encode({name: values[name] for name in names if name in values}).decode()
 
 
 def field_values(label: str | None, answer: str | None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from batchjob.settings.tables import Field
 from batchjob.task.labels import LabelSet
 
@@ -89,6 +91,16 @@ class Reader:
             return None
         text = given.replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
         return Found(text) if 0 < len(text) <= self.field.max_length else None
+
+
+def value_text(value: Any) -> str:
+    """A value as an export writes it into a table."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def value_of(field: Field, text: str) -> Any:
+    """The value that was so written."""
+    return msgspec.json.decode(text) if field.kind in ("number", "several") else text
 
 
 def number_words(field: Field) -> str:
