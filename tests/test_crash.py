@@ -16,13 +16,13 @@ from storm.harness import (
     World,
     between_runs,
     finish,
-    read_all,
     see_rival,
     storm,
     strike,
     wait_for,
 )
 from storm.oracle import Bill, Exported, Oracle
+from storm.readers import read_all
 
 QUICK = (0.005, 0.02)
 

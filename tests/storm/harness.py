@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from storm.oracle import Bill, Oracle, read_export, read_ledger
+from storm.readers import LABELS, read_some
 
 BATCHJOB = str(Path(sys.executable).with_name("batchjob"))
 LLMOCK = str(Path(sys.executable).with_name("llmock"))
@@ -78,8 +79,11 @@ class Mode(NamedTuple):
 # Few 429s: each slows the whole job down, as it should, and a storm has to end.
 FAULTS = ("429=0.002", "500=0.02", "503=0.01", "html=0.01", "dropped=0.02", "cut=0.02", "null=0.02")
 _FAULTY = (*(part for fault in FAULTS for part in ("--fault", fault)), "--retry-after", "0.05", "--poison", POISON)
-_SECOND = ("--second-model", "n")
+SECOND = "n"
+_SECOND = ("--second-model", SECOND)
 _HARD = ("--poison", r"[05]\)", "--poison-fault", "off_list", "--poison-model", "m")
+_HARD_AMONG_MANY = ("--poison", r"[05]5\)", *_HARD[2:])  # a request with one of them is off the list for all its rows
+_FAULTS_TOO = tuple(part for fault in FAULTS for part in ("--fault", fault))
 _PARTLY = (*_FAULTY, "--fault", "off_list=0.05")
 _HOLD = ("--on-unconfirmed", "hold")
 _MANY = ("--rows-per-request", "8")
@@ -128,6 +132,21 @@ MODES = {
     "fields, many rows, idempotent": Mode(run=_MANY, sandbox=_ONCE, fields=True, extra="none"),
     "second": Mode(start=_SECOND, sandbox=_HARD, two=True),
     "second, hold": Mode(run=_HOLD, start=_SECOND, sandbox=_HARD, two=True, extra="none"),
+    "second, faults": Mode(start=_SECOND, sandbox=(*_HARD, *_FAULTS_TOO), two=True),
+    "second, many rows": Mode(run=_MANY, start=_SECOND, sandbox=_HARD_AMONG_MANY, two=True),
+    "second, many rows, hold, faults": Mode(
+        run=(*_MANY, *_HOLD), start=_SECOND, sandbox=(*_HARD_AMONG_MANY, *_FAULTS_TOO), two=True, extra="none"
+    ),
+    "second, many rows, idempotent": Mode(
+        run=_MANY, start=_SECOND, sandbox=(*_HARD_AMONG_MANY, *_ONCE), two=True, extra="none"
+    ),
+    "second, many rows, verify": Mode(run=_VERIFIED, start=_SECOND, sandbox=_HARD_AMONG_MANY, two=True, verify=_VERIFY),
+    "second, duplicates, many rows, hold": Mode(
+        run=(*_MANY, *_HOLD), start=_SECOND, sandbox=_HARD_AMONG_MANY, copies=5, two=True, extra="none"
+    ),
+    "second, fields, many rows": Mode(
+        run=_MANY, start=_SECOND, sandbox=(*_HARD_AMONG_MANY, *_FAULTS_TOO), fields=True, two=True
+    ),
     "verify": Mode(run=_VERIFIED, verify=_VERIFY),
     "verify, hold": Mode(run=(*_VERIFIED, *_HOLD), verify=_VERIFY, extra="none"),
     "verify, idempotent": Mode(run=_VERIFIED, sandbox=_ONCE, verify=_VERIFY, extra="none"),
@@ -142,6 +161,7 @@ MODES = {
     "formats, hold": Mode(run=_HOLD, formats=True, extra="none"),
     "readers": Mode(readers=True),
     "readers, many rows, hold": Mode(run=(*_MANY, *_HOLD), readers=True, extra="none"),
+    "readers, cache": Mode(second="done", readers=True),
     "all at once, faults": Mode(sandbox=_FAULTY, settings=True, between=True, formats=True, readers=True),
     "all at once, hold": Mode(run=_HOLD, settings=True, between=True, formats=True, readers=True, extra="none"),
 }
@@ -191,7 +211,7 @@ def plan_storm(seed: int, mode: str, *, blows: int, rows: int | None = None) -> 
     # So long that it is still at work when the last blow falls, and no longer.
     wanted = int(min(concurrency / mean, 900) * chance.uniform(0.5, 0.9) * blows)
     # A job that meets 429s goes slowly, and so does one beside many commands.
-    most = 800 if re.search(VARIED, mode) or "faults" in mode else 3000
+    most = 800 if re.search(VARIED, mode) or "faults" in mode else 1500 if MODES[mode].two else 3000
     rows = rows or min(max(wanted, 200), most) * (2 if MODES[mode].copies > 1 else 1)
     seconds = rows / min(concurrency / mean, 900)
     suffix = chance.choice((".csv", ".csv.gz", ".jsonl"))
@@ -519,7 +539,7 @@ class World:
         name = [self.at.name] if len(self.works) > 1 else []
         given = {"start": [*map(str, self.at.inputs)], "resume": name, "retry": name}[command]
         if command == "start":
-            given += [] if self.mode.fields else ["--labels-file", str(EXAMPLES / "labels.txt")]
+            given += [] if self.mode.fields else ["--labels-file", LABELS]
             given += ["--base-url", self.endpoint.url, "--model", "m"]
             given += self.mode.start
         given += ["--rpm", "0", "--concurrency", str(concurrency or self.plan.concurrency), *self.mode.run]
@@ -564,10 +584,15 @@ class World:
             self.oracle.object(f"no end within {LONGEST_RUN_SECONDS:g} s: {self.said_by(process).strip()[-300:]}")
             return process.wait()
 
+    def called(self, *command: str) -> list[str]:
+        """A command line as it is started."""
+        return [*self._command, *command]
+
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command that reads, from its start to its end."""
-        asked = [*self._command, *command]
-        return subprocess.run(asked, capture_output=True, text=True, cwd=self.folder, timeout=60, check=False)
+        return subprocess.run(
+            self.called(*command), capture_output=True, text=True, cwd=self.folder, timeout=60, check=False
+        )
 
     def status(self) -> dict[str, Any] | None:
         """What `status --json` says; None while there is no job."""
@@ -617,6 +642,8 @@ class World:
         if self.budget is not None:
             prices = PRICES[0] / 1e6, PRICES[1] / 1e6
             oracle.see_cost(status, ledger, work.requests, prices=prices, budget=self.budget)
+        if self.mode.two:
+            oracle.see_second(ledger, SECOND)
         if self.mode.verify:
             oracle.see_verifications(status, ledger, work.requests, self.mode.verify)
         oracle.see_database(self.url)
@@ -646,7 +673,7 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:
 @contextlib.contextmanager
 def watched(world: World, *, wanted: bool) -> Iterator[None]:
     """Other processes read all the while: the status, or all that can be read."""
-    stopped = threading.Event()
+    stopped, chance = threading.Event(), random.Random(f"readers {world.plan.seed} {world.runs}")
 
     def ask() -> None:
         try:
@@ -655,7 +682,7 @@ def watched(world: World, *, wanted: bool) -> Iterator[None]:
                 if status is not None:
                     world.oracle.see_status(status)
                 if world.mode.readers:
-                    read_all(world)
+                    read_some(world, chance)
                 stopped.wait(0.1)
         except Exception as error:  # nobody else would hear of it
             world.oracle.object(f"reading beside it: {type(error).__name__}: {error}")
@@ -713,42 +740,6 @@ def between_runs(world: World) -> None:
         world.ended(process)
         world.see_exit(process, _ends(world))
     world.judge()
-
-
-NOT_YET = ("no database", "no jobs", "no job is named")
-"""What a command that reads says while there is nothing to read."""
-
-
-def read_all(world: World) -> None:
-    """Each command that reads, while another process works; it succeeds, and its numbers are true."""
-    db, name = ("--db", world.url), world.at.name
-    rows = _heard(world, "jobs", "--json", *db)
-    named = [] if rows is None else [job["job"] for job in json.loads(rows)]  # none: the job is not made yet
-    if named and named != [work.name for work in world.works]:
-        world.oracle.object(f"jobs: {rows[:300]}")
-    labels = ("--labels-file", str(EXAMPLES / "labels.txt"))
-    told = _heard(world, "profile", *map(str, world.at.inputs), *labels, "--json", *db)
-    if told is not None and json.loads(told)["rows"]["total"] != len(world.rows):
-        world.oracle.object(f"profile: {told[:300]}")
-    for command in (
-        ("errors", name, "--json"),
-        ("cache", "stats", "--json"),
-        ("export", name, "--requests", "-o", "-"),
-    ):
-        _heard(world, *command, *db)
-    path = world.folder / "read.jsonl"
-    if _heard(world, "export", name, "--details", "-o", str(path), *db) is not None:
-        world.oracle.see_export(read_export(path), ended_at=time.time(), whole=False)
-
-
-def _heard(world: World, *command: str) -> str | None:
-    """What a command prints; None where it is too early for it."""
-    answer = world.ask(*command)
-    if answer.returncode == 0:
-        return answer.stdout
-    if not any(part in answer.stderr for part in NOT_YET):
-        world.oracle.object(f"{command[0]}, while it runs: exit {answer.returncode}: {answer.stderr.strip()[-300:]}")
-    return None
 
 
 # ---------------------------------------------------------------- blows

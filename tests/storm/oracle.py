@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from batchjob.stores import open_check
 
+ASKED = frozenset({"model", "second"})
+"""Sources of labels that an answer gave."""
 UNUSABLE = frozenset({"null", "empty", "length", "off_list", "prose", "refusal"})
 """Faults of the sandbox whose answers are paid and give no label: the user may buy another."""
 LISTED = "\n\nLabels:\n"
@@ -50,6 +52,7 @@ class Bill(NamedTuple):
     answered: bool  # billed now, or a replay of what was
     fault: str | None = None
     tokens: tuple[int, int] = (0, 0)
+    model: str | None = None
 
 
 def read_ledger(path: Path) -> list[Bill]:
@@ -65,6 +68,7 @@ def read_ledger(path: Path) -> list[Bill]:
             line["billed"] or line["replayed"],
             line["fault"],
             (line["input_tokens"], line["output_tokens"]),
+            line["model"],
         )
         for line in lines
     ]
@@ -208,10 +212,7 @@ class Oracle:
             if row.label not in given.get(self.question(row.text), ()):
                 self.object(f"label: row {row.key} has {row.label!r}, the ledger gave {given.get(row.text)}")
             elif (
-                by_id
-                and row.source == "model"
-                and not self.fields
-                and not _carried(by_id.get(row.request_id), row.text)
+                by_id and row.source in ASKED and not self.fields and not _carried(by_id.get(row.request_id), row.text)
             ):
                 self.object(f"label: row {row.key} names request {row.request_id}, which did not carry it")
 
@@ -303,6 +304,21 @@ class Oracle:
         if settled and unseen > told_lost + ROUNDING_USD:
             self.object(f"cost: lost requests cost {unseen:.6f} USD, status says at most {told_lost:.6f}")
 
+    def see_second(self, ledger: Sequence[Bill], model: str) -> None:
+        """The second model is asked only what the first one was, and gave no label for."""
+        unlabelled = {
+            self.question(text)
+            for bill in ledger
+            if bill.model != model and bill.answered
+            for text, label in bill.labels.items()
+            if label is None
+        }
+        asked = {self.question(text) for bill in ledger if bill.model == model for text in bill.labels}
+        if asked - unlabelled:
+            self.object(
+                f"second: it was asked {min(asked - unlabelled)!r}, for which the first gave a label or nothing"
+            )
+
     def see_verifications(
         self, status: Mapping[str, Any], ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], sample: float
     ) -> None:
@@ -311,7 +327,7 @@ class Oracle:
         rows = Counter(number for request in asked for number in json.loads(request["rows"]))
         if any(n > 1 for n in rows.values()) or rows.total() != len(asked):
             self.object(f"verify: {len(asked)} requests for {len(rows)} rows")
-        shared = [json.loads(request["rows"]) for request in requests if request["purpose"] == "label"]
+        shared = [json.loads(request["rows"]) for request in requests if request["purpose"] != "verify"]
         together = {number for numbers in shared if len(numbers) > 1 for number in numbers}
         if rows.keys() - together:
             self.object(f"verify: row {min(rows.keys() - together)} was asked alone, and verified")
@@ -364,7 +380,10 @@ def verification_keys(requests: Sequence[Mapping[str, Any]]) -> set[str]:
 def extra_bills(
     ledger: Sequence[Bill], requests: Sequence[Mapping[str, Any]], question: Callable[[str], str] = str
 ) -> int:
-    """Bills for questions that were billed before, but for useless answers that the client did see, be it replayed."""
+    """Bills for questions that were billed before, but for useless answers that the client did see, be it replayed.
+
+    A useless answer that nobody saw counts like any other, until one is seen: from then on it may be bought again.
+    """
     seen_answers = {request["request_id"] for request in requests if request["outcome"] == "answered"}
     replays = (bill for bill in ledger if bill.answered and not bill.billed and bill.request_id in seen_answers)
     seen_again = {bill.key for bill in replays}
@@ -372,8 +391,10 @@ def extra_bills(
     extra = 0
     for bill in sorted((bill for bill in ledger if bill.billed), key=lambda bill: bill.at):
         useless = bill.fault in UNUSABLE and (bill.request_id in seen_answers or bill.key in seen_again)
-        partly = useless and bill.fault == "off_list"  # of several fields the others are good
-        asked = {question(text) for text, label in bill.labels.items() if not useless or (partly and label is not None)}
+        partly = bill.fault == "off_list"  # of several fields the others are good
+        asked = {question(text): label for text, label in bill.labels.items()}
         extra += not billed.isdisjoint(asked)
         billed.update(asked)
+        if useless:
+            billed.difference_update(one for one, label in asked.items() if label is None or not partly)
     return extra
