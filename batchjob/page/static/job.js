@@ -31,7 +31,7 @@ function Notices({ page }) {
   for (const warning of status.warnings) notes.push(html`<${Note}><p>${warning}</p></${Note}>`);
   return notes.length > 0 && html`<div class="notes">${notes}</div>`;
 }
-const Word = ({ state }) => ({ stopped: "Stopped.", interrupted: "Interrupted.", refused: "Refused.", over_budget: "Budget reached." })[state] || state;
+const Word = ({ state }) => ({ stopped: "Stopped.", interrupted: "Interrupted.", refused: "Refused.", over_budget: "Budget reached.", moved: "Moved." })[state] || state;
 
 function Progress({ job, page }) {
   const { status } = page, { rows } = status, settled = rows.done + rows.failed + rows.unconfirmed, eta = status.rate.eta_seconds;

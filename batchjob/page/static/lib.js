@@ -145,7 +145,7 @@ export const State = ({ state, kind }) => html`<span class=${"st " + SHAPES[stat
 const OF_JOBS = {
   running: ["running", "Running"], ingesting: ["running", "Running, still reading"], finished: ["done", "Finished"],
   stopped: ["stopped", "Stopped"], interrupted: ["stopped", "Interrupted"], refused: ["failed", "Refused"],
-  over_budget: ["stopped", "Budget reached"],
+  over_budget: ["stopped", "Budget reached"], moved: ["stopped", "Moved"],
 };
 export const isBusy = state => state === "running" || state === "ingesting";
 export const JobState = ({ state, more = "" }) => {

@@ -6,6 +6,7 @@ job will be here. Each takes the job's own lock, so the next one waits for that 
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -92,6 +93,8 @@ async def arrive(url: str, leaving: Leaving) -> bool:
                 leaving.mark(place)
                 failpoints.reach("move.after_mark")
             failpoints.reach("move.after_commit")
+            with contextlib.suppress(*AWAY, pg.PostgresError):  # pages are found by it, sooner than by autovacuum
+                await db.execute("ANALYZE batchjob.input, batchjob.row, batchjob.request, batchjob.label_cache")
             return True
         except (*AWAY, pg.PostgresError) as error:
             await _settle(url, leaving, error)
