@@ -1851,9 +1851,9 @@ def _(plans: Any) -> None:
 def _(arriving: Any) -> None:
     arrive = arriving.arrive
 
-    async def late(url: str, leaving: Any) -> bool:
+    async def late(url: str, leaving: Any, said: Any) -> bool:
         mark, leaving.mark = leaving.mark, lambda place: None
-        there: bool = await arrive(url, leaving)
+        there: bool = await arrive(url, leaving, said)
         leaving.begin()
         mark(arriving.place_of(url))
         return there
@@ -1876,3 +1876,16 @@ def _(arriving: Any) -> None:
 )
 def _(arriving: Any) -> None:
     put(arriving, "_Ids.request", lambda self, id_: id_)
+
+
+@defect(
+    "corrections stay behind when their job moves",
+    "jobs.moves",
+    "tests/test_move.py::test_a_job_of_many_kinds_of_rows_is_there_as_it_was_here",
+)
+def _(moves: Any) -> None:
+    class Silent:
+        def news(self) -> Any:
+            return type("News", (), {"added": []})
+
+    put(moves, "log_of", lambda url: Silent())

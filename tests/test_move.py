@@ -17,6 +17,7 @@ from batchjob import failpoints
 from batchjob.errors import BatchjobError, JobBusy, JobError, StoreError
 from batchjob.jobs.moves import Moved, move
 from batchjob.model import Claim
+from batchjob.records import Correction
 from batchjob.stores import open_check, open_reader, open_store
 from batchjob.stores.postgres.arriving import arrive, place_of
 from batchjob.stores.sqlite.leaving import Leaving
@@ -105,8 +106,10 @@ def test_a_job_of_many_kinds_of_rows_is_there_as_it_was_here(batchjob: BatchJob,
     for name, limit in (("in.jsonl", "120"), ("other.csv", "9")):
         start = ("start", name, *asked, "--labels", "good,bad", "--rpm", "0", "--quiet", "--limit", limit)
         assert batchjob(*start).code in (0, 4)
+    assert [batchjob("correct", "in", row, "bad").code for row in ("5", "6")] == [0, 0]
     before = shown(batchjob, "batchjob.db")
     assert before[0]["errors"]
+    assert before[0]["by_hand"]["rows"] == 2
     ended = batchjob("move", "in", "--to", url)
     assert ended.code == 0, ended.err
     assert "201 rows, " in ended.out
@@ -118,11 +121,12 @@ def test_a_job_of_many_kinds_of_rows_is_there_as_it_was_here(batchjob: BatchJob,
     left = batchjob("status", "in", "--json")
     assert (json.loads(left.out)["state"], json.loads(left.out)["moved_to"]) == ("moved", place_of(url))
     refused = [
+        batchjob("correct", "in", "7", "good"),
         batchjob("resume", "in"),
         batchjob("retry", "in"),
         batchjob("start", "in.jsonl", *asked, "--labels", "a"),
     ]
-    assert [(ended.code, f"was moved to {place_of(url)}" in ended.err) for ended in refused] == [(1, True)] * 3
+    assert [(ended.code, f"was moved to {place_of(url)}" in ended.err) for ended in refused] == [(1, True)] * 4
     assert f"next      batchjob resume in --db '{place_of(url)}'" in refused[0].err
     assert secret not in "".join(one.out + one.err for one in [ended, left, *resumed, *refused])
     assert secret.encode() not in (batchjob.folder / "batchjob.db").read_bytes()
@@ -174,8 +178,9 @@ async def test_a_request_of_a_dead_process_is_settled_first_and_its_row_goes_out
     run = await make_job(store)
     await store.commit([Claim(run.first_request_id + 6, "its key", (2, 3), "m", 2.0, 77)])
     await store.close()
-    assert await move(str(path), "job", url) == Moved(1, True)
     there: Any = await open_store(url, job="job")
+    await make_job(there, "another")  # which has the number of the run that moves
+    assert await move(str(path), "job", url) == Moved(1, True)
     await there.choose("job")
     begun = await there.begin_run(TASK, fresh=True, up_to=None, at=6.0)
     page = await there.next_page(9)
@@ -192,13 +197,17 @@ async def test_a_request_of_a_dead_process_is_settled_first_and_its_row_goes_out
 # ---------------------------------------------------------------- lines that are cut
 
 
+def nothing_said(uid: str) -> list[Correction]:
+    return []
+
+
 async def test_a_commit_whose_answer_is_lost_has_brought_it_there(tmp_path: Path) -> None:
     leaving, url = Leaving(await make(tmp_path), "job"), postgres.new_database()
     async with Proxy(url) as proxy:
         await (await open_store(url, job="tables")).close()
         proxy.cuts = 1
         with pytest.raises(StoreError):  # the one in which the tables are looked at
-            await arrive(proxy.url, leaving)
+            await arrive(proxy.url, leaving, nothing_said)
         assert leaving.marked is None
 
         class Cutting(Leaving):
@@ -207,7 +216,7 @@ async def test_a_commit_whose_answer_is_lost_has_brought_it_there(tmp_path: Path
                 proxy.cuts = 1
 
         cutting = Cutting(tmp_path / "job.db", "job")
-        assert await arrive(proxy.url, cutting)
+        assert await arrive(proxy.url, cutting, nothing_said)
         assert proxy.cut == 2
         assert cutting.marked == place_of(proxy.url)
         cutting.close()
@@ -217,7 +226,7 @@ async def test_a_commit_whose_answer_is_lost_has_brought_it_there(tmp_path: Path
 
 async def test_where_the_server_gave_up_before_the_commit_it_goes_on_here(tmp_path: Path) -> None:
     url = postgres.new_database()
-    of_this = "datname = current_database() AND state = 'idle in transaction'"
+    of_this = "datname = current_database() AND pid <> pg_backend_pid()"
     end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {of_this}"
 
     class Cut(Leaving):
@@ -227,7 +236,7 @@ async def test_where_the_server_gave_up_before_the_commit_it_goes_on_here(tmp_pa
 
     leaving = Cut(await make(tmp_path), "job")
     with pytest.raises(StoreError):
-        await arrive(url, leaving)
+        await arrive(url, leaving, nothing_said)
     leaving.close()
     assert jobs_there(url) == set()
     with open_reader(str(tmp_path / "job.db")) as reader:
@@ -247,7 +256,7 @@ async def test_who_writes_to_the_file_meanwhile_keeps_the_job_there(tmp_path: Pa
 
     leaving = Changed(path, "job")
     with pytest.raises(StoreError):
-        await arrive(url, leaving)
+        await arrive(url, leaving, nothing_said)
     leaving.close()
     assert jobs_there(url) == set()
     with open_reader(str(path)) as reader:

@@ -9,7 +9,6 @@ import click
 from batchjob.cli.options import database, db_flag, db_option
 from batchjob.cli.run import say
 from batchjob.cli.show import show_lines
-from batchjob.corrections.standing import Corrections
 from batchjob.jobs.moves import Moved, move
 from batchjob.numbers import counted
 from batchjob.records import Snapshot
@@ -24,8 +23,8 @@ from batchjob.views.status import settings_of, status_of
 @click.option("--to", "there", required=True, metavar="URL", help="postgresql://USER@HOST/DATABASE, where it goes on")
 @db_option
 def command(job: str, there: str, db: str | None) -> int:
-    """Move JOB from a database file to PostgreSQL: its rows, labels, requests, costs and counters, and all labels that
-    the file remembers.
+    """Move JOB from a database file to PostgreSQL: its rows, labels, requests, costs, counters and corrections, and
+    all labels that the file remembers.
 
     No finished row is paid for again, and the others go on there with: resume JOB --db URL. What is left in the file
     can be read, and no more. Where a move was broken off, the same command again brings it to its end. Not possible
@@ -39,11 +38,11 @@ def command(job: str, there: str, db: str | None) -> int:
     say(f"moving job {before.job.name}: {counted(rows, 'row')}")
     moved = asyncio.run(move(path, before.job.name, there))
     with open_reader(path) as reader:
-        show_lines(_told(reader.snapshot(before.job.name), moved, len(Corrections(path).of(before.job.uid))))
+        show_lines(_told(reader.snapshot(before.job.name), moved))
     return 0
 
 
-def _told(left: Snapshot, moved: Moved, corrected: int) -> list[str]:
+def _told(left: Snapshot, moved: Moved) -> list[str]:
     status = status_of(left)
     if not moved.now:
         lines = [f"job {status.job} is in {status.moved_to} already: nothing was to be done"]
@@ -55,7 +54,5 @@ def _told(left: Snapshot, moved: Moved, corrected: int) -> list[str]:
             f"{counted(moved.lost, 'request')} had been left out by a process that died, and may have been paid: "
             f"they are counted as lost"
         )
-    if corrected:
-        lines.append(f"{counted(corrected, 'row')} corrected by hand: that stays beside the file, as its export shows")
     lines.append(f"what is left here is only read; to forget it: batchjob remove {status.job} {db_flag()}".rstrip())
     return [*lines, f"next      {next_command(status, settings_of(left), '')}"]

@@ -19,6 +19,7 @@ from batchjob.ports import StoreReader
 from batchjob.records import Correction, ExportRow
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Field
+from batchjob.stores.moving import refuse_moved
 from batchjob.task.fields.answers import field_values
 from batchjob.task.fields.looked_at import looked_at
 from batchjob.task.fields.values import Reader, value_text
@@ -50,10 +51,11 @@ def say(
     """Store what a person says, all or nothing; the corrections as they were stored.
 
     Raises:
-        JobError: there is no such row.
+        JobError: there is no such row, or the job goes on in another database.
         SettingError: it is no label of the job, or no value of the field, or there is nothing to take back.
         StoreError: it cannot be stored.
     """
+    refuse_moved(job)
     config = msgspec.json.decode(job.settings, type=JobConfig)
     standing, who = corrections.of(job.uid), user()
     made: dict[tuple[int, str | None], Correction] = {}

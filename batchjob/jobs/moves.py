@@ -6,7 +6,9 @@ import time
 
 import msgspec
 
+from batchjob.corrections.standing import log_of
 from batchjob.model import Value
+from batchjob.records import Correction
 from batchjob.settings.config import JobConfig
 from batchjob.stores import open_store
 from batchjob.stores.moving import carry, check_way
@@ -27,11 +29,15 @@ async def move(db: str, name: str, to: str) -> Moved:
             called again. The text says which.
     """
     check_way(db, to)
+
+    def said(uid: str) -> list[Correction]:
+        return [one for one in log_of(db).news().added if one.job == uid]
+
     store = await open_store(db, job=name)
     try:
         await store.choose(name)
         config = msgspec.json.decode((await store.job()).settings, type=JobConfig)
         lost = await store.recover(hold=config.on_unconfirmed == "hold", at=time.time())
-        return Moved(lost, await carry(db, to, name))
+        return Moved(lost, await carry(db, to, name, said))
     finally:
         await store.close()

@@ -29,6 +29,7 @@ from batchjob.settings.failures import BLANK
 from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader
+from batchjob.stores.moving import refuse_moved
 from batchjob.task.asked import prompt_of
 from batchjob.task.identity import Task
 from batchjob.task.routes import check_routes
@@ -238,20 +239,6 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             then=("resume", job.name, "OPTIONS"),
         )
     return Plan(db, job, config, None, retry_kinds=chosen, asks_the_same=same)
-
-
-def refuse_moved(job: Job) -> None:
-    """See that a job goes on here.
-
-    Raises:
-        JobError: it was moved to another database, which knows what was paid since.
-    """
-    if job.moved_to is not None:
-        raise JobError(
-            f"job {job.name!r} was moved to {job.moved_to}, and goes on there. Is it not there, because the move was"
-            f" broken off? Then the same move again finishes it",
-            then=("resume", job.name, "--db", job.moved_to),
-        )
 
 
 def _asks(config: JobConfig) -> tuple[Any, ...]:

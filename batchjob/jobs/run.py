@@ -19,7 +19,7 @@ import msgspec
 
 from batchjob.errors import BatchjobError, JobBusy
 from batchjob.jobs.exports import export
-from batchjob.jobs.plans import Plan, refuse_moved
+from batchjob.jobs.plans import Plan
 from batchjob.logs import Logger
 from batchjob.model import Ending, Job
 from batchjob.money.budget import Budget
@@ -33,6 +33,7 @@ from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import JobState
 from batchjob.stores import open_reader, open_store
+from batchjob.stores.moving import refuse_moved
 from batchjob.task.identity import Task
 from batchjob.views.live import Live
 from batchjob.views.outage import outage_words

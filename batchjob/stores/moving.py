@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from batchjob.errors import SettingError
+from batchjob.errors import JobError, SettingError
 from batchjob.files import real_path
+from batchjob.model import Job
+from batchjob.records import Correction
 
 
 def check_way(here: str, there: str) -> None:
@@ -23,8 +26,25 @@ def check_way(here: str, there: str) -> None:
         )
 
 
-async def carry(here: str, there: str, name: str) -> bool:
+def refuse_moved(job: Job) -> None:
+    """See that a job goes on here.
+
+    Raises:
+        JobError: it was moved to another database, which knows what was paid since.
+    """
+    if job.moved_to is not None:
+        raise JobError(
+            f"job {job.name!r} was moved to {job.moved_to}, and goes on there. Is it not there, because the move was"
+            f" broken off? Then the same move again finishes it",
+            then=("resume", job.name, "--db", job.moved_to),
+        )
+
+
+async def carry(here: str, there: str, name: str, said: Callable[[str], Sequence[Correction]]) -> bool:
     """Bring a job to another store, and mark the one that is left; this process has the right to write to `here`.
+
+    Args:
+        said: what people said of the rows of a job with this uid; asked for just before the end.
 
     Returns:
         False: it was there already, and all is as it was.
@@ -41,6 +61,6 @@ async def carry(here: str, there: str, name: str) -> bool:
 
     leaving = Leaving(Path(real_path(here)), name)
     try:
-        return await arrive(there, leaving)
+        return await arrive(there, leaving, said)
     finally:
         leaving.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -18,8 +18,10 @@ from asyncpg import exceptions as pg
 from batchjob import failpoints
 from batchjob.errors import JobError, StoreError
 from batchjob.printable import without_passwords
+from batchjob.records import Correction
 from batchjob.stores import carried, ids
 from batchjob.stores.postgres import schema
+from batchjob.stores.postgres.corrections import add
 from batchjob.stores.postgres.line import AWAY, Connection, connect, translate
 from batchjob.stores.postgres.nul import without, without_in_json
 from batchjob.stores.sqlite.leaving import Leaving, Records
@@ -65,7 +67,7 @@ def _host(place: str) -> str:
     return urlsplit(place).netloc.rpartition("@")[2]
 
 
-async def arrive(url: str, leaving: Leaving) -> bool:
+async def arrive(url: str, leaving: Leaving, said: Callable[[str], Sequence[Correction]]) -> bool:
     """Bring a job here, and mark the one that is left; False: it was here already.
 
     Raises:
@@ -89,6 +91,7 @@ async def arrive(url: str, leaving: Leaving) -> bool:
                     leaving.unmark()  # the move before never reached its end
                 leaving.begin()
                 await _copy(db, leaving)
+                await add(db, said(leaving.uid))
                 failpoints.reach("move.before_mark")
                 leaving.mark(place)
                 failpoints.reach("move.after_mark")

@@ -24,14 +24,7 @@ class CorrectionTable:
 
     def add(self, corrections: Sequence[Correction]) -> None:
         """See ports.CorrectionLog.add."""
-        records = [tuple(map(_held, (getattr(one, name) for name in NAMES))) for one in corrections]
-
-        async def added(db: Connection) -> None:
-            # One after the other, so that a reader never sees a number behind which a smaller one still comes.
-            await db.execute("LOCK TABLE batchjob.correction IN SHARE ROW EXCLUSIVE MODE")
-            await db.executemany(ADD, records)
-
-        self._do(added)
+        self._do(lambda db: add(db, corrections))
 
     def news(self) -> News:
         """See ports.CorrectionLog.news."""
@@ -57,6 +50,14 @@ class CorrectionTable:
             raise translate(error, self._url) from error
         finally:
             db.terminate()
+
+
+async def add(db: Connection, corrections: Sequence[Correction]) -> None:
+    """Keep corrections in this order, in the caller's transaction."""
+    records = [tuple(map(_held, (getattr(one, name) for name in NAMES))) for one in corrections]
+    # One after the other, so that a reader never sees a number behind which a smaller one still comes.
+    await db.execute("LOCK TABLE batchjob.correction IN SHARE ROW EXCLUSIVE MODE")
+    await db.executemany(ADD, records)
 
 
 NAMES = Correction.__struct_fields__
