@@ -192,6 +192,8 @@ async def test_a_request_of_a_dead_process_is_settled_first_and_its_row_goes_out
     )
     assert parcel.lost.request_id < begun.first_request_id
     await there.close()
+    with open_check(url) as check:
+        assert check.differences() == []
 
 
 # ---------------------------------------------------------------- lines that are cut
