@@ -219,7 +219,7 @@ def test_a_full_device_is_one_sentence() -> None:
 
 
 def test_what_cannot_be_written_is_known_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"\.csv, \.tsv, \.jsonl, \.parquet.*--format"):
+    with pytest.raises(SettingError, match=rf"\.{', .'.join(FORMATS)}, .*--format"):
         open_output(str(tmp_path / "out.xlsx"), None)
     with pytest.raises(SettingError, match="format 'xml' is not known"):
         open_output(str(tmp_path / "out.csv"), "xml")

@@ -118,11 +118,13 @@ def test_an_answer_off_the_list_stands_there_as_it_came(batchjob: BatchJob, sand
 
 def test_a_model_that_is_refused_leaves_the_others_their_column(batchjob: BatchJob, sandbox: Sandbox) -> None:
     ask = (str(TICKETS), *TASK, "--base-url", sandbox("--model", "large"), "-n", "3")
-    ended = batchjob("try", *ask, "--model", "nowhere", "--model", "large")
+    both = ("--model", "nowhere", "--model", "large")
+    ended = batchjob("try", *ask, *both)
     assert ended.code == 3
     assert "job try-tickets: refused" in ended.err
     assert "next      batchjob doctor" in ended.err
-    found = document(batchjob, *ask, "--model", "nowhere", "--model", "large", code=3)
+    assert "A         nothing was answered\n" in ended.out
+    found = document(batchjob, *ask, *both, code=3)
     assert [one["exit_code"] for one in found["variants"]] == [3, 0]
     labels = [[one["label"] for one in row["answers"]] for row in found["rows"]]
     assert [(first is None, second is None) for first, second in labels] == [(True, False)] * 3

@@ -1,7 +1,7 @@
 """Outputs: rows of labels into a file, or to stdout.
 
-Each format is a module with one function, `write(file, header, rows) -> int`, and a line in FORMATS; it is imported
-when it is asked for. Where the bytes go is target.py's part.
+Each format is a module with one function, such as WriteRows, and a line in FORMATS; it is imported when it is asked
+for. Where the bytes go is target.py's part.
 """
 
 from __future__ import annotations

@@ -169,7 +169,8 @@ def _variant(letter: str, one: Variant) -> Iterator[str]:
         found.append(f"{tokens} tokens a row")
     if side.seconds_median is not None:
         found.append(f"{side.seconds_median:.2f} s a request")
-    yield f"{letter}         {'; '.join(found) or 'nothing was asked: all labels were there'}"
+    nothing = "nothing was asked: all labels were there" if one.exit_code in (0, 4) else "nothing was answered"
+    yield f"{letter}         {'; '.join(found) or nothing}"
     yield f"  whole     {_whole_words(one.whole)}"
     yield f"  start     {one.start}"
 
