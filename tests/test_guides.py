@@ -67,6 +67,7 @@ BEFORE = {
         "batchjob resume",
         "rm batchjob.db*",
     ),
+    "postgresql.md": (f"{DIES} {START} --concurrency 3 || true",),
     "crash-and-hold.md": (f"{DIES} {START} --concurrency 3 || true",),
 }
 """What has happened where a guide begins."""
@@ -103,7 +104,7 @@ class Shell:
         self.said: list[str] = []
         self._before = batchjob.folder / "before"
         self._serving: list[subprocess.Popen[str]] = []
-        self._exports = ""
+        self.open()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -132,13 +133,18 @@ class Shell:
         labels = (ROOT / "examples" / "labels.txt").read_text()
         (self.folder / "more-labels.txt").write_text(f"{labels}\nsomething_else_entirely\n")
 
+    def open(self) -> None:
+        """A new shell, and a PostgreSQL of its own."""
+        self._exports, self._database = "", ""
+
     def type(self, command: str, code: int = 0) -> None:
         """Have it done. What serves is left to run as soon as it has said where."""
         here = ENDPOINTS.sub(self._endpoint, command)
         for place, meant in self._places:
             here = here.replace(place, meant)
         if DATABASE in here:
-            here = here.replace(DATABASE, postgres.new_database())
+            self._database = self._database or postgres.new_database()
+            here = here.replace(DATABASE, self._database)
         if here.startswith("export "):
             self._exports += f"{here}\n"
             return
@@ -218,6 +224,7 @@ def walk(shell: Shell, document: Path) -> None:
     for language, code in CODE.findall(document.read_text(encoding="utf-8")):
         if language == "toml" and document.name not in FILE_ALONE:
             (shell.folder / "job.toml").write_text(code, encoding="utf-8")
+        shell.open()
         for command, instead in typed(code) if language == "sh" else ():
             if command not in NOT_RUN:
                 if not instead:
