@@ -122,6 +122,14 @@ class FoundRequests(NamedTuple):
     looked_to: int | None  # the last request that was looked at; None: there are no more
 
 
+class Sent(NamedTuple):
+    """When a request went out, and how many of its run before it."""
+
+    request: int
+    at: float  # UTC epoch seconds
+    rows: int  # that it asked about for the first time or again, and not to compare
+
+
 class Disagreements(NamedTuple):
     """Rows that got another label when they were asked once more, and how far was looked."""
 

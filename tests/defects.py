@@ -1837,7 +1837,7 @@ def _(standing: Any) -> None:
     of = standing.Corrections.of
 
     def all_sampled(self: Any, uid: str) -> Any:
-        return {row: standing.Standing(one.last, True) for row, one in of(self, uid).items()}
+        return {row: standing.Standing(one.said, frozenset(one.said)) for row, one in of(self, uid).items()}
 
     put(standing, "Corrections.of", all_sampled)
 

@@ -6,22 +6,16 @@ States, advice and commands are those of the terminal: views/status.py and views
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import msgspec
 
 from batchjob.corrections.overlay import Overlay
+from batchjob.corrections.saying import own_text
 from batchjob.corrections.standing import Corrections, by_hand
-from batchjob.endpoints.bodies import ChatBodies
-from batchjob.errors import BatchjobError
-from batchjob.exchange.question import Questions
-from batchjob.forecast.work import Work
 from batchjob.model import InputSource, Job, Row, Value
-from batchjob.money.budget import Budget
 from batchjob.numbers import size
 from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
-from batchjob.providers.dialect import learned_of
 from batchjob.records import Correction, ExportRow, Found, RequestRecord, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import Setting, spelled
@@ -29,6 +23,7 @@ from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.jobfile import settings as all_settings
 from batchjob.states import Source
 from batchjob.task.columns import as_text, columns_of
+from batchjob.task.fields.looked_at import looked_at
 from batchjob.views.export import share
 from batchjob.views.jobs_table import JobEntry, jobs_of
 from batchjob.views.next_steps import next_command
@@ -46,8 +41,6 @@ SHOWN_CHARACTERS = 300
 MOST_CHARACTERS = 200_000
 """Of one text, answer or column on its own."""
 JOBS_SHOWN = 50
-PROMPT_ROWS = 200
-"""Rows among which the first that is asked about is looked for."""
 
 
 # ---------------------------------------------------------------- jobs
@@ -101,20 +94,12 @@ def _model(status: Status) -> str:
 # ---------------------------------------------------------------- one job
 
 
-class Told(Value, frozen=True):
-    """A message of a request."""
+class Answer(Value, frozen=True):
+    """What a job gives besides a label: one of several answers, and what it may be."""
 
-    role: str
-    content: str
-
-
-class PromptShown(Value, frozen=True):
-    """The first request of a job, as it is sent; or why it cannot be shown."""
-
-    parameters: str
-    messages: tuple[Told, ...]
-    rows: int
-    why_not: str = ""
+    name: str
+    kind: str
+    labels: tuple[str, ...]
 
 
 class JobPage(Value, frozen=True):
@@ -127,6 +112,7 @@ class JobPage(Value, frozen=True):
     waits_for: str
     budget_usd: float | None
     labels: tuple[str, ...]
+    fields: tuple[Answer, ...]
     settings: dict[str, str]
     now: float
 
@@ -145,6 +131,7 @@ def job_page(reader: StoreReader, corrections: Corrections, name: str, flag: str
         waits_for=outage_words(status.outage) if status.outage else status.pacing,
         budget_usd=config.budget,
         labels=tuple(config.labels),
+        fields=tuple([Answer(one.name, one.kind, looked_at(config, one.name)[0]) for one in config.fields]),
         settings=_settings(snapshot.job.source, config),
         now=time.time(),
     )
@@ -169,26 +156,6 @@ def _chosen(setting: Setting, config: JobConfig) -> str:
     else:
         shown = spelled(value) if isinstance(value, (str, int, float)) else msgspec.json.encode(value).decode()
     return without_passwords(shown)[:SHOWN_CHARACTERS]
-
-
-def prompt_shown(reader: StoreReader, name: str) -> PromptShown:
-    """The request that the first row of a job goes out in."""
-    snapshot = reader.snapshot(name)
-    job, config = snapshot.job, settings_of(snapshot)
-    try:
-        learned = learned_of(snapshot.learned, config)
-        work = Work(config, job.source, None, learned=learned)
-        found = reader.find_rows(job, RowFilter(), beyond=0, limit=PROMPT_ROWS, most=PROMPT_ROWS)
-        rows = map(ExportRow._make, found.rows)
-        work.add([(row.number, row.key, row.text, row.rest, None) for row in rows if row.state != "failed"])
-        if work.first is None:
-            return PromptShown(parameters="", messages=(), rows=0, why_not="No row read so far needs a request.")
-        body = Questions(config, work.prompt, ChatBodies(), Budget({}), learned).body(work.first)
-    except BatchjobError as error:
-        return PromptShown(parameters="", messages=(), rows=0, why_not=str(error))
-    request: dict[str, Any] = msgspec.json.decode(body)
-    told = tuple([Told(one["role"], one["content"][:MOST_CHARACTERS]) for one in request.pop("messages")])
-    return PromptShown(parameters=msgspec.json.encode(request).decode(), messages=told, rows=len(work.first.rows))
 
 
 # ---------------------------------------------------------------- rows
@@ -323,6 +290,7 @@ class RowStory(Value, frozen=True):
     text: str
     columns: dict[str, str]
     label: str | None
+    values: dict[str, str]  # those of its fields, as an export writes them
     source: str | None
     origin: str | None
     matched: str | None
@@ -341,6 +309,7 @@ def row_story(reader: StoreReader, corrections: Corrections, name: str, number: 
     """A row by its number, with the first of the requests that carried it."""
     job = reader.job(name)
     row, line, matched = reader.row(job, number)
+    fields = msgspec.json.decode(job.settings, type=JobConfig).fields
     return RowStory(
         number=row.number,
         line=line,
@@ -348,6 +317,7 @@ def row_story(reader: StoreReader, corrections: Corrections, name: str, number: 
         text=row.text[:MOST_CHARACTERS],
         columns=columns_shown(job, row),
         label=row.label,
+        values={field.name: value for field in fields if (value := own_text(row, field.name)) is not None},
         source=row.source,
         origin=row.origin,
         matched=matched,

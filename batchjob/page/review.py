@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import msgspec
 
+from batchjob.corrections.saying import own_text
 from batchjob.corrections.standing import SAMPLE, Corrections, Standing, by_hand
+from batchjob.errors import SettingError
 from batchjob.model import Job, Value
 from batchjob.page.documents import LOOKED_AT, MOST_CHARACTERS, REQUESTS_LOOKED_AT, columns_shown
+from batchjob.page.queues import (
+    DISAGREED,
+    GOLD,
+    OTHER,
+    SAMPLE_ROWS,
+    Queue,
+    columns_beside,
+    filter_of,
+    otherwise,
+    queues,
+)
 from batchjob.ports import StoreReader
-from batchjob.records import ExportRow, RowFilter, Snapshot
+from batchjob.records import ExportRow
 from batchjob.settings.config import JobConfig
-from batchjob.states import Matched, Source, State
+from batchjob.states import State
+from batchjob.task.fields.looked_at import looked_at
 from batchjob.views.by_hand import ByHand
-from batchjob.views.next_steps import BY_HAND
-from batchjob.views.status import Status, settings_of, status_of
+from batchjob.views.status import settings_of, status_of
 
 AT_ONCE = 40
 """Rows of a queue that are sent at once."""
-OF_PEOPLE = (*sorted(BY_HAND), "off_list", "refused_by_model")
-"""Kinds of failed rows that want a hand."""
-FALLBACK, NEAR, DISAGREED, SECOND, UNSURE = "fallback", "near", "disagreed", "second", "unsure"
-SAMPLE_ROWS = 100
 DRAWN = (1_000, 20_000)
 """How many rows are drawn to find those of the sample among: more where most of them have no label."""
-
-
-class Queue(Value, frozen=True):
-    """Rows with one reason to be looked at. `total` is None where counting them would mean to look at all rows."""
-
-    name: str
-    total: int | None
-    done: int
+ONE_LABEL = "label"
+"""The kind of answer of a job that has no fields."""
 
 
 class ReviewPage(Value, frozen=True):
@@ -46,6 +48,11 @@ class ReviewPage(Value, frozen=True):
     frequent: tuple[str, ...]  # the labels, those that the job gave most first
     hand: ByHand | None
     below: float
+    fields: tuple[str, ...]  # the answers, of a job with several a text
+    field: str | None  # the one that is looked at
+    kind: str  # of its values
+    columns: tuple[str, ...]  # that labels can be held against
+    jobs: tuple[str, ...]  # and jobs
 
 
 class ReviewRow(Value, frozen=True):
@@ -62,6 +69,7 @@ class ReviewRow(Value, frozen=True):
     kind: str | None
     confidence: float | None
     said: str | None  # by a person, before
+    other: str | None  # what a column or another job says
 
 
 class ReviewRows(Value, frozen=True):
@@ -71,72 +79,80 @@ class ReviewRows(Value, frozen=True):
     beyond: str | None
 
 
-def review_page(reader: StoreReader, corrections: Corrections, name: str) -> ReviewPage:
-    """What there is to review in a job, and what was."""
+def review_page(reader: StoreReader, corrections: Corrections, name: str, field: str | None) -> ReviewPage:
+    """What there is to review in a job, and what was; of one with several answers a text, of one of them."""
     snapshot = reader.snapshot(name)
-    config, status, standing = settings_of(snapshot), status_of(snapshot), corrections.of(snapshot.job.uid)
+    job, config = snapshot.job, settings_of(snapshot)
+    status, standing, field = status_of(snapshot), corrections.of(job.uid), field_meant(config, field)
+    given = status.fields[field].values if field else status.labels
+    own = next((one for one in config.fields if one.name == field), None)
+    labels, _ = looked_at(config, field)
     return ReviewPage(
-        queues=tuple(_queues(snapshot, status, standing)) if config.labels else (),
-        labels=tuple(config.labels),
-        descriptions=dict(config.descriptions),
-        frequent=tuple(sorted(config.labels, key=lambda label: -status.labels.get(label, 0))),
+        queues=tuple(queues(snapshot, config, status, standing, field)) if config.labels or field else (),
+        labels=labels,
+        descriptions=dict(own.descriptions if own else config.descriptions),
+        frequent=tuple(sorted(labels, key=lambda label: -given.get(label, 0))),
         hand=by_hand(standing),
         below=config.second_below,
+        fields=tuple([one.name for one in config.fields]),
+        field=field,
+        kind=own.kind if own else ONE_LABEL,
+        columns=columns_beside(job, reader.noticed(job)),
+        jobs=tuple([other.name for other in reader.by_input(job.source.place) if other.name != job.name]),
     )
 
 
-def _queues(snapshot: Snapshot, status: Status, standing: Mapping[int, Standing]) -> Iterator[Queue]:
-    kinds = {error.kind: error.count for error in status.errors}
-    totals: dict[str, int | None] = {kind: kinds.get(kind, 0) for kind in OF_PEOPLE}
-    totals[FALLBACK] = status.sources[Source.FALLBACK]
-    totals[NEAR] = status.matched.near
-    totals[DISAGREED] = status.verified.asked - status.verified.agreed
-    totals[SECOND] = status.sources[Source.SECOND]
-    totals[UNSURE] = None if settings_of(snapshot).confidence else 0
-    totals[SAMPLE] = min(SAMPLE_ROWS, status.rows.done) if snapshot.job.ingested else 0
-    for name, total in totals.items():
-        done = sum(None in one.sampled if name == SAMPLE else one.said[None].why == name for one in standing.values())
-        if total != 0 or done:
-            yield Queue(name, None if total is None else max(total, done), done)
+def field_meant(config: JobConfig, named: str | None) -> str | None:
+    """The field that is looked at: the first, if none is named.
+
+    Raises:
+        SettingError: there is none of this name.
+    """
+    names = [one.name for one in config.fields]
+    if named and named not in names:
+        raise SettingError(f"the job has no field {named!r}: there are {', '.join(names) or 'none'}")
+    return named or next(iter(names), None)
 
 
-def rows_to_review(reader: StoreReader, corrections: Corrections, name: str, queue: str, after: int) -> ReviewRows:
+def rows_to_review(
+    reader: StoreReader, corrections: Corrections, name: str, queue: str, after: int, named: str | None
+) -> ReviewRows:
     """The next rows of a queue.
 
     Args:
         after: where it goes on: a row's number, or what was given as `beyond`; 0: at its beginning.
+        named: the field that is looked at, of a job with several; None: the first.
     """
     job = reader.job(name)
     config, standing = msgspec.json.decode(job.settings, type=JobConfig), corrections.of(job.uid)
+    field = field_meant(config, named)
+    beyond: int | None = None
+    said: dict[int, str] = {}
     if queue == SAMPLE:
-        rows, beyond = [row for row in sample_of(reader, job) if not _is_sampled(row, standing)][:AT_ONCE], None
+        rows = [row for row in sample_of(reader, job) if not _is_sampled(row, standing, field)][:AT_ONCE]
     elif queue == DISAGREED:
         looked = reader.disagreements(job, beyond=after, most=REQUESTS_LOOKED_AT)
-        rows = [ExportRow(*record) for record in reader.rows(job, looked.numbers)]
-        beyond = looked.looked_to
+        rows, beyond = [ExportRow(*record) for record in reader.rows(job, looked.numbers)], looked.looked_to
+    elif queue.startswith((GOLD, OTHER)):
+        _, value = looked_at(config, field)
+        differing, beyond = otherwise(reader, job, queue, after, value, field, AT_ONCE)
+        rows, said = [one.row for one in differing], {one.row.number: one.said for one in differing}
     else:
-        found = reader.find_rows(job, _filter(queue, config.second_below), beyond=after, limit=AT_ONCE, most=LOOKED_AT)
-        rows = [ExportRow(*record) for record in found.rows]
-        beyond = None if found.ended else found.looked_to
-    left = [row for row in rows if queue == SAMPLE or row.number not in standing]
-    shown = tuple([_review_row(job, row, standing) for row in left])
+        wanted = filter_of(queue, config.second_below)
+        found = reader.find_rows(job, wanted, beyond=after, limit=AT_ONCE, most=LOOKED_AT)
+        rows, beyond = [ExportRow(*record) for record in found.rows], None if found.ended else found.looked_to
+    left = [row for row in rows if queue == SAMPLE or _text(standing, row, field) is None]
+    shown = tuple([_review_row(job, row, _text(standing, row, field), field, said.get(row.number)) for row in left])
     return ReviewRows(shown, None if beyond is None else str(beyond))
 
 
-def _is_sampled(row: ExportRow, standing: Mapping[int, Standing]) -> bool:
-    return row.number in standing and None in standing[row.number].sampled
+def _text(standing: dict[int, Standing], row: ExportRow, field: str | None) -> str | None:
+    """What a person said of it, before."""
+    return standing[row.number].text(field) if row.number in standing else None
 
 
-def _filter(queue: str, below: float) -> RowFilter:
-    if queue == FALLBACK:
-        return RowFilter(source=Source.FALLBACK)
-    if queue == NEAR:
-        return RowFilter(matched=Matched.NEAR)
-    if queue == SECOND:
-        return RowFilter(source=Source.SECOND)
-    if queue == UNSURE:
-        return RowFilter(below=below)
-    return RowFilter(kind=queue)
+def _is_sampled(row: ExportRow, standing: dict[int, Standing], field: str | None) -> bool:
+    return row.number in standing and field in standing[row.number].sampled
 
 
 def sample_of(reader: StoreReader, job: Job) -> list[ExportRow]:
@@ -153,18 +169,19 @@ def sample_of(reader: StoreReader, job: Job) -> list[ExportRow]:
     return sample
 
 
-def _review_row(job: Job, row: ExportRow, standing: Mapping[int, Standing]) -> ReviewRow:
+def _review_row(job: Job, row: ExportRow, said: str | None, field: str | None, other: str | None) -> ReviewRow:
     failed = row.state in (State.FAILED, State.UNCONFIRMED)
     return ReviewRow(
         number=row.number,
         key=row.key,
         text=row.text[:MOST_CHARACTERS],
         columns=columns_shown(job, row),
-        label=row.label,
+        label=own_text(row, field),
         source=row.source,
         answer=row.answer and row.answer[:MOST_CHARACTERS],
         error=row.error if failed else None,
         kind=row.error_kind if failed else None,
         confidence=row.confidence,
-        said=standing[row.number].label if row.number in standing else None,
+        said=said,
+        other=other,
     )

@@ -20,7 +20,7 @@ from batchjob.corrections.saying import Said, say
 from batchjob.corrections.standing import Corrections
 from batchjob.errors import BatchjobError, JobError, SettingError
 from batchjob.model import Value
-from batchjob.page import documents, review
+from batchjob.page import documents, pace, prompt, review
 from batchjob.page.downloads import TYPES, piece
 from batchjob.page.safety import TOKEN, Keeper, protect
 from batchjob.ports import StoreReader
@@ -43,11 +43,16 @@ class RunningPage:
     def __init__(self, port: int, keeper: Keeper, runner: web.AppRunner) -> None:
         self._port, self._keeper, self._runner = port, keeper, runner
 
-    def address(self, job: str | None, *, once: bool = False) -> str:
-        """Where it is, of a job or of all, with the token; the one that serves `once` is for starting a browser."""
-        path = "" if job is None else f"j/{quote(job, safe='')}"
+    def address(self, job: str | None, queue: str | None = None, *, once: bool = False) -> str:
+        """Where it is, of a job or of all, with the token; the one that serves `once` is for starting a browser.
+
+        Args:
+            queue: of the review of that job, "" for the first one; None: the job itself.
+        """
+        path = "" if job is None else f"j/{quote(job, safe='')}" + ("" if queue is None else "/review")
+        asked = f"queue={quote(queue, safe='')}&" if queue else ""
         token = self._keeper.once if once else self._keeper.token
-        return f"http://{HOST}:{self._port}/{path}?{TOKEN}={token}"
+        return f"http://{HOST}:{self._port}/{path}?{asked}{TOKEN}={token}"
 
     async def close(self) -> None:
         """Stop listening."""
@@ -108,6 +113,7 @@ class Given(Value, frozen=True):
     row: int
     label: str | None
     why: str
+    field: str | None = None  # which answer it is of, of a job with several
 
 
 class Page:
@@ -134,6 +140,7 @@ class Page:
         app.router.add_get("/static/{name:.*}", self._static)
         app.router.add_get("/api/jobs", self._jobs)
         app.router.add_get("/api/job", self._job)
+        app.router.add_get("/api/pace", self._pace)
         app.router.add_get("/api/prompt", self._prompt)
         app.router.add_get("/api/rows", self._rows)
         app.router.add_get("/api/row", self._row)
@@ -173,9 +180,13 @@ class Page:
         name = _job_named(request)
         return _json(await self._read(lambda reader: documents.job_page(reader, self._corrections, name, self._flag)))
 
+    async def _pace(self, request: web.Request) -> web.Response:
+        name = _job_named(request)
+        return _json(await self._read(lambda reader: pace.pace_page(reader, name)))
+
     async def _prompt(self, request: web.Request) -> web.Response:
         name = _job_named(request)
-        return _json(await self._read(lambda reader: documents.prompt_shown(reader, name)))
+        return _json(await self._read(lambda reader: prompt.prompt_shown(reader, name)))
 
     async def _rows(self, request: web.Request) -> web.Response:
         name, wanted = _job_named(request), _filter(request)
@@ -201,14 +212,16 @@ class Page:
         return _json(await self._read(lambda reader: documents.row_requests(reader, reader.job(name), number, after)))
 
     async def _review(self, request: web.Request) -> web.Response:
-        name = _job_named(request)
-        return _json(await self._read(lambda reader: review.review_page(reader, self._corrections, name)))
+        name, field = _job_named(request), request.query.get("field") or None
+        return _json(await self._read(lambda reader: review.review_page(reader, self._corrections, name, field)))
 
     async def _review_rows(self, request: web.Request) -> web.Response:
         name, queue, after = _job_named(request), request.query.get("queue", ""), _number(request, "after") or 0
-        return _json(
-            await self._read(lambda reader: review.rows_to_review(reader, self._corrections, name, queue, after))
+        field = request.query.get("field") or None
+        question = partial(
+            review.rows_to_review, corrections=self._corrections, name=name, queue=queue, after=after, named=field
         )
+        return _json(await self._read(question))
 
     async def _say(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":
@@ -221,9 +234,9 @@ class Page:
             except msgspec.MsgspecError as error:
                 raise SettingError(f"the page's correction is none ({error}): open it anew") from None
             job = reader.job(given.job)
-            said = Said(given.row, given.label)
+            said = Said(given.row, given.label, given.field)
             say(reader, self._corrections, job, [said], why=given.why, at=time.time())
-            return review.review_page(reader, self._corrections, job.name)
+            return review.review_page(reader, self._corrections, job.name, given.field)
 
         return _json(await self._read(store))
 

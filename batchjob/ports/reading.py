@@ -15,6 +15,7 @@ from batchjob.records import (
     Problem,
     RowDetail,
     RowFilter,
+    Sent,
     Snapshot,
 )
 
@@ -123,6 +124,12 @@ class StoreReader(Protocol):
         Args:
             beyond: the request behind which is looked; 0: all.
             most: of the requests looked at, so that it does not take long.
+        """
+        ...
+
+    def sent(self, job: Job, *, points: int) -> list[list[Sent]]:
+        """When requests went out: of the latest run, and of each that was at work beside it, about so many of those
+        that are over, evenly spread from the first to the last one.
         """
         ...
 

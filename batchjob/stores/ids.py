@@ -47,3 +47,8 @@ def first_request_id(run_id: int) -> int:
 def request_range(run_id: int) -> tuple[int, int]:
     """The ids between which a run's requests lie, both included."""
     return run_id << SHIFT, ((run_id + 1) << SHIFT) - 1
+
+
+def spread(first: int, last: int, points: int) -> list[int]:
+    """About so many numbers between two, both included."""
+    return sorted({*range(first, last + 1, max((last - first) // points, 1)), last})

@@ -34,7 +34,7 @@ class Page:
         self.address = process.stdout.readline().strip()
         found = urlsplit(self.address)
         assert found.port, process.communicate()
-        self.port, self.token = found.port, found.query.removeprefix("token=")
+        self.port, self.token = found.port, found.query.rpartition("token=")[2]
         self.cookie = self.raw("GET", f"{found.path}?{found.query}").headers["Set-Cookie"].split(";")[0]
 
     def raw(self, method: str, path: str, headers: dict[str, str] | None = None, body: str | None = None) -> Answer:

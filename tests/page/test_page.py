@@ -10,17 +10,20 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from batchjob.page import pace
 from batchjob.page.safety import HEADERS
 from batchjob.page.server import STATIC
+from batchjob.records import Sent
 from batchjob.states import Source
 from tests.page.client import Page, viewed
 from tests.waiting import is_under_way, until
 
 if TYPE_CHECKING:
+    from batchjob.ports import StoreReader
     from tests.conftest import BatchJob
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -264,6 +267,19 @@ def test_many_questions_at_once_are_all_answered(job: BatchJob) -> None:
             assert [answer.status for answer in many.map(page.get, paths)] == [200] * len(paths)
 
 
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (("a/b c", "--queue", "sample"), "/j/a%2Fb%20c/review?queue=sample&"),
+        (("--queue",), "/j/a%2Fb%20c/review?"),
+        (("a/b c", "--queue", "gold:a&b"), "/j/a%2Fb%20c/review?queue=gold%3Aa%26b&"),
+    ],
+)
+def test_the_review_is_opened_at_once(job: BatchJob, words: tuple[str, ...], path: str) -> None:
+    with viewed(job, *words) as page:
+        assert page.address == f"http://127.0.0.1:{page.port}{path}token={page.token}"
+
+
 def test_a_job_that_is_not_there_and_a_port_in_use_are_told(job: BatchJob, page: Page, tmp_path: Path) -> None:
     assert "no job is named 'x'" in job("view", "x", "--no-open").err
     assert "there is no database" in job("view", "--db", str(tmp_path / "no.db"), "--no-open").err
@@ -328,3 +344,28 @@ def test_a_job_of_several_answers_is_shown(batchjob: BatchJob) -> None:
         assert len(page.ask("/api/rows", job="in")["rows"]) == 5
         assert page.ask("/api/row", job="in", number=1)["text"] == "text 0"
         assert page.get("/download", job="in", format="csv").body.decode() == batchjob("export", "-o", "-").out
+
+
+def test_the_pace_is_that_of_the_requests_over_time() -> None:
+    """Ten requests of two rows in the first minute, twenty in the second; beside them another run, at the end."""
+    one = [Sent(n + 1, 6.0 * n if n < 10 else 60 + 3.0 * (n - 10), 2) for n in range(31)]
+    two = [Sent(n, 60 + 6.0 * n, 1) for n in range(11)]
+    found = pace.pace_page(cast("StoreReader", Sending([one, two])), "job")
+    assert (found.begin, found.end, len(found.rows_a_minute)) == (0.0, 120.0, 60)
+    assert {round(rows, 6) for rows in found.rows_a_minute[:30]} == {20.0}
+    assert {round(rows, 6) for rows in found.rows_a_minute[30:]} == {40.0 + 10.0}
+    assert pace.pace_page(cast("StoreReader", Sending([one[:1]])), "job").rows_a_minute == ()
+    assert pace.pace_page(cast("StoreReader", Sending([])), "job").rows_a_minute == ()
+
+
+class Sending:
+    """What is asked of a reader for the pace."""
+
+    def __init__(self, runs: list[list[Sent]]) -> None:
+        self._runs = runs
+
+    def job(self, name: str) -> str:
+        return name
+
+    def sent(self, job: str, *, points: int) -> list[list[Sent]]:
+        return self._runs

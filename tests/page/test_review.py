@@ -32,11 +32,11 @@ def page(jobs: BatchJob) -> Iterator[Page]:
         yield page
 
 
-def queued(page: Page, queue: str, job: str = "one") -> list[dict[str, Any]]:
+def queued(page: Page, queue: str, job: str = "one", **more: object) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     told = {"beyond": "0"}
     while told["beyond"] is not None:
-        told = page.ask("/api/review/rows", job=job, queue=queue, after=told["beyond"])
+        told = page.ask("/api/review/rows", job=job, queue=queue, after=told["beyond"], **more)
         rows += told["rows"]  # type: ignore[arg-type]
     return rows
 
@@ -189,3 +189,79 @@ def test_labels_of_the_second_model_and_unsure_ones_are_queues_of_their_own(batc
     with viewed(batchjob) as page:
         assert counts(page.ask("/api/review", job="in"))["second"] == (0, 2)
         assert [row["number"] for row in queued(page, "second", "in")] == [1, 2]
+
+
+def test_rows_are_queued_of_which_a_column_or_another_job_says_something_else(batchjob: BatchJob) -> None:
+    gold = {1: "alpha", 2: "beta", 3: "beta", 4: "", 5: "alpha", 6: "no label of ours"}
+    (batchjob.folder / "in.csv").write_text("id,text,gold\n" + "".join(f"{n},row {n},{gold[n]}\n" for n in gold))
+
+    async def by_model(x: Exchange) -> None:
+        await x.send(http(completion("alpha" if x.body["model"] == "m" or x.row != 5 else "beta")))
+
+    with FaultServer(by_model).running() as server:
+        flags = ("--labels", "alpha,beta", "--base-url", server.url, "--rpm", "0", "--quiet")
+        batchjob("start", "in.csv", *flags, "--model", "m")
+        batchjob("start", "in.csv", *flags, "--model", "n", "--name", "other", "--new")
+    with viewed(batchjob) as page:
+        told = page.ask("/api/review", job="in")
+        assert (told["columns"], told["jobs"]) == (["gold"], ["other"])
+        assert counts(told)["gold:gold"] == (0, None)
+        assert [(row["number"], row["label"], row["other"]) for row in queued(page, "gold:gold", "in")] == [
+            (2, "alpha", "beta"),
+            (3, "alpha", "beta"),
+            (6, "alpha", "no label of ours"),
+        ]
+        assert [(row["number"], row["other"]) for row in queued(page, "job:other", "in")] == [(5, "beta")]
+        said = page.say(job="in", row=5, label="beta", why="job:other")
+        assert counts(said.document)["job:other"] == (1, None)
+        assert queued(page, "job:other", "in") == []
+        assert queued(page, "job:in", "other") == [], "what a person said of it counts there, too"
+        for queue, why in (
+            ("gold:no", "is no column"),
+            ("job:no", "no job is named"),
+            ("gold:text", "is the text itself"),
+        ):
+            answer = page.get("/api/review/rows", job="in", queue=queue)
+            assert why in answer.document["error"]
+
+
+def test_the_answers_of_a_job_with_several_are_reviewed_one_by_one(batchjob: BatchJob) -> None:
+    fields = (
+        '[[fields]]\nname = "a"\nlabels = ["x", "y"]\n[[fields]]\nname = "b"\nkind = "several"\nlabels = ["p", "q"]\n'
+        '[[fields]]\nname = "c"\nkind = "number"\nmin = 1\nmax = 5\n'
+    )
+    (batchjob.folder / "job.toml").write_text(f'model = "m"\nrpm = 0\nquiet = true\n{fields}')
+    (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(1, 9)))
+
+    async def all_but_one(x: Exchange) -> None:
+        values = {"a": "z" if x.row == 2 else "x", "b": ["p"], "c": 3}
+        await x.send(http(completion(json.dumps(values))))
+
+    with FaultServer(all_but_one).running() as server:
+        assert batchjob("start", "in.csv", "--base-url", server.url).code == 4
+    with viewed(batchjob) as page:
+        told = page.ask("/api/review", job="in")
+        assert (told["fields"], told["field"], told["labels"]) == (["a", "b", "c"], "a", ["x", "y"])
+        assert counts(told) == {"off_list:a": (0, 1), SAMPLE: (0, 7)}
+        assert [row["number"] for row in queued(page, "off_list:a", "in")] == [2]
+        said = page.say(job="in", row=2, label="y", why="off_list:a", field="a")
+        assert counts(said.document)["off_list:a"] == (1, 1)
+        (line,) = [row for row in page.ask("/api/rows", job="in")["rows"] if row["number"] == 2]
+        assert (json.loads(line["label"]), line["source"]) == ({"a": "y", "b": ["p"], "c": 3}, "human")
+        told = page.ask("/api/review", job="in", field="b")
+        assert (told["kind"], told["labels"], counts(told)) == ("several", ["p", "q"], {SAMPLE: (0, 7)})
+        sample = queued(page, SAMPLE, "in", field="b")
+        assert {row["label"] for row in sample} == {'["p"]'}
+        for row in sample:
+            label = "[]" if row["number"] == 1 else '["p"]'
+            last = page.say(job="in", row=row["number"], label=label, why=SAMPLE, field="b")
+        hand = last.document["hand"]["fields"]["b"]
+        assert (hand["hits"], hand["n"]) == (6, 7)
+        assert queued(page, SAMPLE, "in", field="b") == []
+        assert len(queued(page, SAMPLE, "in", field="c")) == 7
+        wrong = page.say(job="in", row=1, label="9", why="row", field="c")
+        assert (wrong.status, "a whole number from 1 to 5" in wrong.document["error"]) == (400, True)
+        story = page.ask("/api/row", job="in", number=1)
+        assert story["values"] == {"a": "x", "b": '["p"]', "c": "3"}
+        assert page.get("/api/review", job="in", field="no").status == 400
+    assert "accuracy of b 86 % (49 to 97), n=7" in batchjob("status").out

@@ -526,6 +526,9 @@ async def test_a_row_has_its_story_by_number_and_each_request_that_carried_it(be
         assert carried(3) == ([], None)
         assert carried(2, most=1) == ([first], first)
         assert carried(2, first, 1) == ([second], second)
+        sent = [(first, 2.0, 2), (second, 2.0, 1)]  # the third is not over, and only to compare
+        assert reader.sent(job, points=9) == [sent]
+        assert reader.sent(job, points=1) == [sent], "the first and the last are always among them"
     await bench.again()
     other = await bench.claim(2, purpose=Purpose.VERIFY)
     with bench.read() as reader:

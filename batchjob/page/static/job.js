@@ -1,6 +1,6 @@
 // One job, live.
-import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { Bar, Cmd, Heading, JobState, Lost, Next, Note, Soft, State, Waiting, address, ask, clock, counted, duration, isBusy, jobPath, moment, num, percent, usd } from "./lib.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { Bar, Cmd, Heading, JobState, Lost, Next, Note, Soft, State, Waiting, address, ask, clock, counted, duration, isBusy, jobPath, moment, num, percent, usd, useLive } from "./lib.js";
 
 const SOURCES = ["model", "second", "duplicate", "cache", "rule", "fallback", "human"];
 const COLOURS = { model: "f-model", second: "f-model", duplicate: "f-duplicate", cache: "f-cache", rule: "f-rule", fallback: "f-rule", human: "f-human" };
@@ -16,6 +16,7 @@ export function Job({ job, live }) {
     <${Notices} page=${page}/>
     <${Progress} job=${job} page=${page}/>
     <${Facts} page=${page}/>
+    <${Pace} job=${job} busy=${busy}/>
     <div class="cols two"><${Doing} page=${page}/><${Labels} job=${job} status=${status}/></div>
     <${Failed} job=${job} page=${page}/>
     <div class="cols"><${Settings} page=${page}/></div>
@@ -87,6 +88,21 @@ function Cost({ page }) {
     ${status.cost.lost_usd_at_most ? ` ${usd(status.cost.lost_usd_at_most)} at most for lost requests` : ""}</dd></div>`;
 }
 
+// The pace of the latest run, by when its requests went out.
+function Pace({ job, busy }) {
+  const seconds = useRef(10), { data } = useLive("/api/pace", { job }, () => seconds.current);
+  seconds.current = busy ? 10 : 60;
+  if (!data || data.rows_a_minute.length === 0) return null;
+  const values = data.rows_a_minute, top = rounded(Math.max(...values)), y = value => (60 - 56 * value / top).toFixed(1);
+  const line = values.map((value, n) => `${n ? "L" : "M"}${(100 * n / (values.length - 1)).toFixed(1)} ${y(value)}`).join("");
+  const mean = values.reduce((sum, one) => sum + one, 0) / values.length, least = Math.min(...values), span = data.end - data.begin, times = span < 600;
+  const said = `Rows a minute from ${clock(data.begin, times)} to ${clock(data.end, times)}: ${num(Math.round(mean))} in the mean, ${num(Math.round(least))} at least, ${num(Math.round(Math.max(...values)))} at most`;
+  return html`<div class="cols"><section class="sec" aria-labelledby="s-time"><header><h2 id="s-time">Over time</h2><p>a point every ${duration(span / values.length)}</p></header><div class="multi">
+    <div><p><b>${num(Math.round(mean))} rows a minute</b>in the mean of this run</p><svg class="spark" id="pace" role="img" aria-label=${said}><line class="grid" x1="0" x2="100%" y1="4" y2="4"/><svg viewBox="0 0 100 60" preserveAspectRatio="none" width="100%" height="60"><path class="under" d="${line}L100 60L0 60Z"/><path class="on" d=${line}/></svg><line class="base" x1="0" x2="100%" y1="60.5" y2="60.5"/><text x="100%" y="0" text-anchor="end">${num(top)}</text></svg></div>
+    <div class="axis"><p></p><svg class="axis" aria-hidden="true"><text x="0" y="12">${clock(data.begin, times)}</text><text x="100%" y="12" text-anchor="end">${clock(data.end, times)}</text></svg></div></div></section></div>`;
+}
+const rounded = most => { const digit = 10 ** Math.max(Math.floor(Math.log10(most || 1)) - 1, 0); return Math.ceil(most / digit) * digit || 1; };
+
 function Labels({ job, status }) {
   const [all, setAll] = useState(false);
   const labels = Object.entries(status.labels), most = Math.max(...labels.map(([, n]) => n), 1), total = labels.reduce((sum, [, n]) => sum + n, 0);
@@ -120,6 +136,7 @@ function Requests({ status }) {
 const Settings = ({ page }) => html`<section class="sec" aria-labelledby="s-set"><header><h2 id="s-set">Settings</h2><p>those that are not the default</p></header>
   <dl class="kv">${Object.entries(page.settings).map(([name, value]) => html`<dt>${name.replace(/_/g, " ")}</dt><dd>${value}</dd>`)}</dl></section>`;
 
+const OF_PEOPLE = ["content_filter", "filtered_answer", "off_list", "refused_by_model"];
 function Failed({ job, page }) {
   const { status, problems } = page, { rows } = status, failed = rows.failed + rows.unconfirmed;
   if (!problems.length) return null;
@@ -127,7 +144,7 @@ function Failed({ job, page }) {
     <table class="errors"><caption class="vh">Failed rows by kind</caption><thead><tr><th scope="col">Kind</th><th scope="col" class="num">Rows</th><th scope="col">What it means</th><th scope="col">What helps</th></tr></thead><tbody>
     ${problems.map(one => html`<tr key=${one.kind}><td><a href=${address(jobPath(job, "rows"), { kind: one.kind })}><${State} state=${one.kind === "unconfirmed" ? "unconfirmed" : "failed"} kind=${one.kind}/></a></td><td class="num">${num(one.count)}</td>
       <td><p>${one.advice.replace(/^./, c => c.toUpperCase())}.</p>${one.rows[0] && html`<p class="dim small">For example row ${one.rows[0].key}: ${one.rows[0].error || one.rows[0].answer || "no more is known"}</p>`}</td>
-      <td>${one.command && html`<${Cmd} text=${one.command}/>`}</td></tr>`)}</tbody></table></section></div>`;
+      <td>${one.command && html`<${Cmd} text=${one.command}/>`}${OF_PEOPLE.includes(one.kind.split(":")[0]) && html`<p><a href=${address(jobPath(job, "review"), { queue: one.kind, field: one.kind.includes(":") ? one.kind.split(":")[1].split(",")[0] : "" })}>Review them here</a></p>`}</td></tr>`)}</tbody></table></section></div>`;
 }
 
 function Prompt({ job }) {

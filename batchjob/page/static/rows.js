@@ -205,7 +205,7 @@ function Drawer({ job, number, step, close, live }) {
   const [changed, setChanged] = useState(0);
   const { row, requests, looking, trouble } = useStory(job, number, changed), heading = useRef();
   useEffect(() => heading.current.focus({ preventScroll: true }), []);
-  const said = row?.said[row.said.length - 1];
+  const said = row?.said.filter(one => one.field === null).pop();
   return html`<aside class="drawer" id="drawer" aria-labelledby="drawer-h">
     <header><h2 id="drawer-h" tabindex="-1" ref=${heading}>Row ${num(Number(number))}</h2>
       <button class="btn quiet" type="button" onClick=${() => step(-1)}><span class="vh">Previous row</span><span aria-hidden="true">↑ <kbd>k</kbd></span></button>
@@ -221,29 +221,33 @@ function Drawer({ job, number, step, close, live }) {
       ${row.cost_usd !== null && html`<dt>cost</dt><dd>${usd(row.cost_usd)} USD, its share of its last request</dd>`}
       <dt>id</dt><dd class="mono">${row.key}</dd>
       ${Object.entries(row.columns).map(([name, value]) => html`<dt>${name}</dt><dd dir="auto">${value || "–"}</dd>`)}</dl>
-    <${SetLabel} job=${job} row=${row} labels=${live.data?.labels || []} saved=${() => setChanged(changed + 1)}/>
+    <${SetLabel} job=${job} row=${row} labels=${live.data?.labels || []} fields=${live.data?.fields || []} saved=${() => setChanged(changed + 1)}/>
     <h3>What happened to it</h3>
     <ol class="story"><li>Read from line ${num(row.line)} of the input.</li>
       ${requests.map(request => html`<${Request} key=${request.id} request=${request} row=${row} last=${request === requests.filter(one => one.purpose === "label").pop()}/>`)}
       ${looking && html`<li>Looking for more requests …</li>`}
       ${!looking && !requests.length && html`<li class=${row.state === "done" ? "ok" : row.state === "failed" ? "no" : ""}>${withoutRequest(row)}</li>`}
-      ${row.said.map(one => html`<li class="hand" key=${one.at}><time>${clock(one.at, true)}</time><b>Set to ${one.label} by ${one.who}.</b> ${REASONS[one.why] || "Reviewed."}</li>`)}</ol>`}
+      ${row.said.map(one => html`<li class="hand" key=${one.at}><time>${clock(one.at, true)}</time><b>${one.field ? `${one.field} set` : "Set"} to ${one.label} by ${one.who}.</b> ${REASONS[one.why] || "Reviewed."}</li>`)}</ol>`}
   </aside>`;
 }
 
-// A person says what the label is; what was said can be taken back.
-function SetLabel({ job, row, labels, saved }) {
-  const said = row.said[row.said.length - 1], now = said ? said.label : row.label, [chosen, setChosen] = useState(now ?? ""), [unsaved, setUnsaved] = useState(null);
+// A person says what the label is, or one of several answers; what was said can be taken back.
+function SetLabel({ job, row, labels, fields, saved }) {
+  const [name, setName] = useState(fields[0]?.name ?? null), field = fields.find(one => one.name === name) || null;
+  const own = field ? row.values[name] ?? null : row.label, said = row.said.filter(one => one.field === name).pop(), now = said ? said.label : own;
+  const [typed, setTyped] = useState(null), [unsaved, setUnsaved] = useState(null), chosen = typed ?? now ?? "", options = field ? (["one", "yes_no"].includes(field.kind) ? field.labels : []) : labels;
   const store = async label => {
     try {
-      await tell({ job, row: row.number, label, why: "row" });
-      setUnsaved(null);
+      await tell({ job, row: row.number, label, why: "row", field: name });
+      setUnsaved(null); setTyped(null);
       say(label === null ? `Row ${num(row.number)}: taken back` : `Row ${num(row.number)}: ${label}. Saved`);
       saved();
     } catch (error) { setUnsaved(error.message); }
   };
-  return html`<div class="acts">${labels.length > 0 && html`<label class="vh" for="set">Label of this row</label><select class="field set" id="set" value=${chosen} onChange=${event => setChosen(event.target.value)}>${now === null && html`<option value="">none</option>`}${labels.map(label => html`<option key=${label} value=${label}>${label}</option>`)}</select>
-    <button class="btn" type="button" disabled=${!chosen} onClick=${() => store(chosen)}>${chosen === row.label ? "It is right" : "Set label"}</button>${said && html`<button class="btn" type="button" onClick=${() => store(null)}>Take back</button>`}`}
+  return html`<div class="acts">${fields.length > 0 && html`<label class="vh" for="which">Which answer</label><select class="field set" id="which" value=${name} onChange=${event => { setName(event.target.value); setTyped(null); }}>${fields.map(one => html`<option key=${one.name} value=${one.name}>${one.name}</option>`)}</select>`}
+    ${options.length > 0 ? html`<label class="vh" for="set">Label of this row</label><select class="field set" id="set" value=${chosen} onChange=${event => setTyped(event.target.value)}>${now === null && html`<option value="">none</option>`}${options.map(label => html`<option key=${label} value=${label}>${label}</option>`)}</select>`
+    : field && html`<label class="vh" for="set">${name} of this row</label><input class="field set" id="set" type="text" autocomplete="off" value=${chosen} onInput=${event => setTyped(event.target.value)}/>`}
+    ${(field || options.length > 0) && html`<button class="btn" type="button" disabled=${!chosen} onClick=${() => store(chosen)}>${chosen === own ? "It is right" : field ? `Set ${name}` : "Set label"}</button>${said && html`<button class="btn" type="button" onClick=${() => store(null)}>Take back</button>`}`}
     <button class="btn" type="button" onClick=${() => copy(location.href)}>Copy link</button></div>
     ${unsaved && html`<${Note} bad><p><b>${unsaved.replace(/^./, c => c.toUpperCase())}.</b></p></${Note}>`}`;
 }

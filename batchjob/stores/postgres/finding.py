@@ -7,7 +7,7 @@ from typing import Any
 
 from batchjob.errors import JobError
 from batchjob.model import Job
-from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter
+from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter, Sent
 from batchjob.stores import ids
 from batchjob.stores.postgres.line import Connection
 from batchjob.stores.postgres.nul import restored, without
@@ -167,3 +167,24 @@ async def _pieces(db: Connection, job: Job, beyond: int, most: int) -> tuple[lis
             if pieces[-1][1] < last:
                 return pieces, pieces[-1][1]
     return pieces, None
+
+
+async def sent(db: Connection, job: Job, *, points: int) -> list[list[Sent]]:
+    """See ports.StoreReader.sent."""
+    found = []
+    for run in await db.fetch(_RUNS_AT_ONCE, job.id):
+        first, end = ids.request_range(run["id"])
+        last = await db.fetchval("SELECT max(id) FROM batchjob.request WHERE id BETWEEN $1 AND $2", first, end)
+        spread = [] if last is None else ids.spread(first + 1, last, points)
+        found.append([Sent(*record) for record in await db.fetch(_SENT, spread)])
+    return found
+
+
+_RUNS_AT_ONCE = (
+    "SELECT id FROM batchjob.run WHERE job_id = $1 AND (ended_at IS NULL OR ended_at >="
+    " (SELECT started_at FROM batchjob.run WHERE job_id = $1 ORDER BY id DESC LIMIT 1)) ORDER BY id DESC LIMIT 20"
+)
+_SENT = (
+    "SELECT id, sent_at, CASE purpose WHEN 'verify' THEN 0 ELSE jsonb_array_length(rows::jsonb) END"
+    " FROM batchjob.request WHERE id = ANY($1::bigint[]) ORDER BY id"
+)

@@ -14,7 +14,17 @@ from asyncpg import exceptions as pg
 from batchjob.errors import JobError, NoJobs
 from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.providers.dialect import place_of
-from batchjob.records import CacheShare, Disagreements, Found, FoundRequests, Problem, RowDetail, RowFilter, Snapshot
+from batchjob.records import (
+    CacheShare,
+    Disagreements,
+    Found,
+    FoundRequests,
+    Problem,
+    RowDetail,
+    RowFilter,
+    Sent,
+    Snapshot,
+)
 from batchjob.settings.config import JobConfig
 from batchjob.stores import ids
 from batchjob.stores.postgres import finding, process, records, schema
@@ -262,6 +272,10 @@ class PgReader:
     def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
         """See ports.StoreReader.row_requests."""
         return self._ask(lambda db: finding.row_requests(db, job, number, beyond=beyond, most=most))
+
+    def sent(self, job: Job, *, points: int) -> list[list[Sent]]:
+        """See ports.StoreReader.sent."""
+        return self._ask(lambda db: finding.sent(db, job, points=points))
 
     def unfinished_rows(self, job: Job) -> Iterator[list[tuple[int, InputRow]]]:
         """See ports.StoreReader.unfinished_rows."""

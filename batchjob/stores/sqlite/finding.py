@@ -15,7 +15,7 @@ import msgspec
 
 from batchjob.errors import JobError
 from batchjob.model import Job
-from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter
+from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter, Sent
 from batchjob.stores import ids
 from batchjob.stores.records import job_from_record, no_job, select_jobs
 
@@ -50,6 +50,14 @@ _TEXTS = (
 _KEYED = ids.expand(
     "SELECT key, number_of(id) FROM input WHERE id > ? AND id <= ?"
     " AND key IN (SELECT value FROM json_each(?)) ORDER BY id"
+)
+RUNS_AT_ONCE = (
+    "SELECT id FROM run WHERE job_id = ?1 AND (ended_at IS NULL OR ended_at >="
+    " (SELECT started_at FROM run WHERE job_id = ?1 ORDER BY id DESC LIMIT 1)) ORDER BY id DESC LIMIT 20"
+)
+_SENT = (
+    "SELECT id, sent_at, CASE purpose WHEN 'verify' THEN 0 ELSE json_array_length(rows) END FROM request"
+    " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
 KEYS_AT_ONCE = 200_000
 """Rows among which ids are looked for at once."""
@@ -139,6 +147,18 @@ class Finder:
         """See ports.StoreReader.row_requests."""
         with self._asked() as db:
             return _row_requests(db, job, number, beyond=beyond, most=most)
+
+    def sent(self, job: Job, *, points: int) -> list[list[Sent]]:
+        """See ports.StoreReader.sent."""
+        with self._asked() as db:
+            return [_sent(db, run, points) for (run,) in db.execute(RUNS_AT_ONCE, (job.id,)).fetchall()]
+
+
+def _sent(db: sqlite3.Connection, run: int, points: int) -> list[Sent]:
+    first, end = ids.request_range(run)
+    (last,) = db.execute("SELECT max(id) FROM request WHERE id BETWEEN ? AND ?", (first, end)).fetchone()
+    spread = [] if last is None else ids.spread(first + 1, last, points)
+    return [Sent(*record) for record in db.execute(_SENT, (str(spread),))]
 
 
 def _find_rows(
