@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +22,12 @@ settings.load_profile("any machine")
 FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
 transcript.begin()
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    # The tests start thousands of processes, and each would compile the package for itself: half of their time.
+    compiled = tempfile.mkdtemp(prefix="batchjob-compiled-")
+    os.environ["PYTHONPYCACHEPREFIX"] = compiled
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
 
 
 class Ended(NamedTuple):

@@ -38,6 +38,8 @@ MATCHED = {
 }
 """Functions whose strings are looked for in a text, or are a table of words."""
 HOLE = "\0"
+NEAR = 600
+"""How far apart the pieces of a sentence may stand, in characters."""
 
 
 class Sentence(NamedTuple):
@@ -47,9 +49,29 @@ class Sentence(NamedTuple):
     text: str
 
     def stands_in(self, text: str) -> bool:
-        """Whether a text, its white space made single, has its longest piece without a hole."""
-        longest = max(self.text.split(HOLE), key=len)
-        return " ".join(longest.split()) in text
+        """Whether a text, its white space made single, has it: all its words in their order, whatever is between."""
+        pieces = [" ".join(piece.split()) for piece in self.text.split(HOLE)]
+        pieces = [piece for piece in pieces if any(map(str.isalpha, piece))]
+        longest = max(pieces, key=len)
+        before, after = pieces[: pieces.index(longest)], pieces[pieces.index(longest) + 1 :]
+        at = text.find(longest)
+        while at >= 0:
+            behind = text[at + len(longest) : at + len(longest) + NEAR]
+            ahead = text[max(at - NEAR, 0) : at]
+            if _in_order(after, behind) and _in_order(before, ahead):
+                return True
+            at = text.find(longest, at + 1)
+        return False
+
+
+def _in_order(pieces: list[str], text: str) -> bool:
+    at = 0
+    for piece in pieces:
+        at = text.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
 
 
 def sentences() -> Iterator[Sentence]:
@@ -104,11 +126,22 @@ def _text(node: ast.expr) -> str:
 
 def main(files: list[str]) -> None:
     """Print them, or those that stand in none of these files."""
-    read = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files]
-    seen = " ".join(re.sub(r"\"\s*\n\s*f?r?\"", "", "\n".join(read)).split())  # string literals over two lines are one
-    for sentence in sentences():
-        if not sentence.stands_in(seen):
-            print(f"{sentence.place}: {sentence.text.replace(HOLE, '…')}")
+    seen = " ".join(_read(Path(file)) for file in files)
+    found = list(sentences())
+    unseen = [sentence for sentence in found if not sentence.stands_in(seen)]
+    for sentence in unseen:
+        print(f"{sentence.place}: {sentence.text.replace(HOLE, '…')}")
+    if files:
+        print(f"{len(found) - len(unseen):,} of {len(found):,} were seen")
+
+
+def _read(file: Path) -> str:
+    """What a file says: each line of a transcript once, and of a test the strings without the signs of a pattern."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if file.suffix != ".py":
+        return " ".join(" ".join(dict.fromkeys(text.splitlines())).split())
+    whole = re.sub(r"\"\s*\n\s*[fr]*\"", "", text)  # a string over two lines is one
+    return " ".join(re.sub(r"\\([^\w\s])", r"\1", whole).split())
 
 
 if __name__ == "__main__":
