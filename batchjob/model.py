@@ -95,7 +95,6 @@ class Chunk(Value, frozen=True):
 
 # ---------------------------------------------------------------- what is worked on
 
-
 Key = tuple[int, int]
 """What a text asks of a model, in 128 bits as two signed 64-bit numbers: see task.identity."""
 
@@ -172,9 +171,7 @@ class Quota(Value, frozen=True):
     reset_seconds: float | None = None
 
 
-class Limits(Value, frozen=True):
-    """Both of them."""
-
+class Limits(Value, frozen=True):  # both of them
     requests: Quota = Quota()
     tokens: Quota = Quota()
 
@@ -309,6 +306,7 @@ class Settle(Value, frozen=True):
     remember: tuple[Remembered, ...] = ()
     agreed: bool | None = None  # of a request that verifies: whether the label was the same
     odd_usage: str | None = None
+    untaken: bool | None = None  # sent again for a lost one, turned away, and yet to go: under a new key or not
 
 
 class SettleSecond(Settle, frozen=True):

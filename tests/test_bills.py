@@ -217,3 +217,22 @@ def test_with_a_label_a_job_is_not_stopped_by_two_answers_in_vain(capfd: Capture
 
     code, _, requests = labelled(capfd, cut_but_the_first, rows=9)
     assert (code, requests) == (4, 9)
+
+
+# ---------------------------------------------------------------- paid twice, at most
+
+
+def test_a_lost_request_that_is_turned_away_when_it_is_sent_again_was_paid_once(capfd: Capture) -> None:
+    async def act(x: Exchange) -> None:
+        if x.row == 2 and x.nth == 1:
+            x.close()
+        elif x.row == 2 and x.nth <= 4:
+            refused = {"error": {"message": "no", "type": "requests"}}
+            await x.send(http(json.dumps(refused).encode(), 429, retry_after="0.01"))
+        else:
+            await telling(None)(x)
+
+    code, said, requests = labelled(capfd, act, rows=4)
+    assert (code, requests) == (0, 8)
+    assert "paid twice, at most: 1 request " in said
+    assert "counters    equal to what they count" in run(capfd, "doctor").said

@@ -101,6 +101,8 @@ def conclude(
     keys: Sequence[Key | None] = parcel.twins or parcel.keys or (None,) * len(parcel.rows)
     if decision is ANSWERED and len(results) == 1 and results[0].event is Event.COMPLETE:  # as nearly always
         return Conclusion(settle, (Over(parcel.rows[0], results[0], keys[0]),), ())
+    if lost is not None and decision.outcome is not Outcome.LOST:  # it goes out as a repeat once more, and counts then
+        settle = msgspec.structs.replace(settle, untaken=lost.client_key != exchange.client_key)
     ends = zip(parcel.rows, results, keys, strict=True)
     over = tuple([Over(*end) for end in ends if end[1].event is not Event.RELEASE])
     parcels = _parcels_again(parcel, results, decision, lost)

@@ -186,6 +186,9 @@ class Sorted:
                     tally["usage", "odd"] += 1
             elif settle.outcome is Outcome.LOST and settle.cost:
                 tally["cost", "lost"] += settle.cost
+            elif settle.untaken is not None:
+                tally["request", "resent"] -= 1
+                tally["request", "resent_as_new"] -= settle.untaken
 
 
 _ADD: dict[type[Write], Callable[[Sorted, Any], None]] = {

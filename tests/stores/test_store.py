@@ -319,11 +319,17 @@ async def test_what_was_sent_again_is_counted_and_apart_where_its_key_is_new(ben
     await bench.again()
     (parcel,) = (await bench.pages())[0]
     assert parcel.lost is not None
-    await bench.claim(1, repeats=parcel.lost)
+    again = await bench.claim(1, repeats=parcel.lost)
     with open_check(bench.url) as check:
         assert check.differences() == []
         tally = check.snapshot("job").tally["request"]
     assert (tally["resent"], tally["resent_as_new"], parcel.lost.request_id) == (1, 1, lost)
+    released = RowResult(1, Event.RELEASE, 0, 0, error_kind="rate_limited", error="?", known_by=lost)
+    await bench.store.commit([Settle(again, Outcome.REJECTED, (released,), 8.0, 429, untaken=True)])
+    with open_check(bench.url) as check:
+        assert check.differences() == []
+        tally = check.snapshot("job").tally["request"]
+    assert (tally.get("resent", 0), tally.get("resent_as_new", 0)) == (0, 0)  # it was not paid
 
 
 # ---------------------------------------------------------------- over jobs

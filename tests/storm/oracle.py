@@ -252,7 +252,7 @@ class Oracle:
         total = sum(n for state, n in rows.items() if state != "total")
         if total != rows["total"] or rows["total"] > self._number or min(rows.values()) < 0:
             self.object(f"status: rows do not sum to their total: {rows}")
-        figures = {"done": rows["done"], "total": rows["total"], "printed": status["paid_twice_at_most"]}
+        figures = {"done": rows["done"], "total": rows["total"]}
         figures |= {f"requests.{name}": n for name, n in status["requests"].items()}
         for name, n in figures.items():
             if n < self._highest[name]:
