@@ -55,6 +55,7 @@ class Sorted:
         self.remembered: list[Remembered] = []
         for write in writes:
             _ADD[type(write)](self, write)
+        self._count_claims()
         self._count_results()
         self._count_requests()
         self.given["count_up"] = [(kind, name, by) for (kind, name), by in self._tally.items() if by]
@@ -78,48 +79,40 @@ class Sorted:
         self.given["add_notices"] += chunk.noticed
 
     def _add_claim(self, claim: Claim) -> None:
-        rows, base, repeats = claim.rows, self._base, claim.repeats
-        numbers = str(rows[0]) if len(rows) == 1 else ",".join(map(str, rows))
-        intent = (
-            claim.request_id,
-            claim.client_key,
-            claim.body_digest,
-            f"[{numbers}]",
-            claim.purpose,
-            claim.model,
-            claim.at,
-        )
-        more = (int(claim.outlives_run), claim.cost, repeats.request_id if repeats else None)
-        self.given["add_intents"].append((*intent, *more) if repeats or claim.cost is not None else (*intent, more[0]))
+        request, rows, repeats = claim.request_id, claim.rows, claim.repeats
+        numbers = f"[{rows[0]}]" if len(rows) == 1 else f"[{','.join(map(str, rows))}]"
+        outlives, key = int(claim.outlives_run), claim.client_key
+        intent = [request, key, claim.body_digest, numbers, claim.purpose, claim.model, claim.at, outlives]
+        # What is missing at the end of a record is NULL to SQLite, and takes no time to be read.
+        if repeats is not None:
+            intent += claim.cost, repeats.request_id
+        elif claim.cost is not None:
+            intent.append(claim.cost)
+        self.given["add_intents"].append(intent)
         if claim.purpose is Purpose.VERIFY:
             return
-        claimed = self.given["claim_rows"]
-        for number in rows:
-            claimed.append((base + number, claim.request_id))
-        self._tally["row", State.PENDING] -= len(rows)
-        self._tally["row", State.IN_FLIGHT] += len(rows)
-        if repeats:
+        self.given["claim_rows"] += [(self._base + number, request) for number in rows]
+        if repeats is not None:
             self._tally["request", "resent"] += 1
-            self._tally["request", "resent_as_new"] += repeats.client_key != claim.client_key
+            self._tally["request", "resent_as_new"] += repeats.client_key != key
 
     def _add_settle(self, settle: Settle) -> None:
         usage, cost = settle.usage, settle.cost
-        tokens = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) if usage else _NO_TOKENS
-        over = settle.request_id, settle.at, settle.outcome, settle.status, settle.provider_id, *tokens
-        # What is missing at the end of an array is NULL to SQLite, and takes no time to be read.
-        more: tuple[Any, ...] = () if cost is None else (cost, settle.cost_source)
+        over = [settle.request_id, settle.at, settle.outcome, settle.status, settle.provider_id]
+        over += _NO_TOKENS if usage is None else (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
         if settle.odd_usage is not None or (usage is not None and usage.reasoning_tokens):
             thought = usage.reasoning_tokens if usage else None
-            failure = settle.error_kind, settle.error
-            more = (cost, settle.cost_source, *failure, thought, settle.odd_usage)
+            over += cost, settle.cost_source, settle.error_kind, settle.error, thought, settle.odd_usage
         elif settle.error_kind is not None:
-            more = (cost, settle.cost_source, settle.error_kind, settle.error)
-        self.given["settle_requests"].append((*over, *more))
+            over += cost, settle.cost_source, settle.error_kind, settle.error
+        elif cost is not None:
+            over += cost, settle.cost_source
+        self.given["settle_requests"].append(over)
         self._settled.append(settle)
         self._add_results(settle.rows, settle.request_id)
         for known in settle.remember:
-            label = (*known.key, known.label, int(known.off_list), int(settle.at))
-            self.given["remember"].append((*label, 1) if known.loose else label)
+            label = [*known.key, known.label, int(known.off_list), int(settle.at)]
+            self.given["remember"].append([*label, 1] if known.loose else label)
         self.remembered += settle.remember
 
     def _add_second(self, settle: SettleSecond) -> None:
@@ -143,52 +136,53 @@ class Sorted:
 
     # ------------------------------------------------------------ counting
 
+    def _count_claims(self) -> None:
+        claimed = len(self.given["claim_rows"])
+        self._tally["row", State.PENDING] -= claimed
+        self._tally["row", State.IN_FLIGHT] += claimed
+
     def _count_results(self) -> None:
         tally = self._tally
-        for event, n in Counter([result.event for result in self._results]).items():
+        alike = [(one.event, one.label, one.source, one.matched, one.origin, one.error_kind) for one in self._results]
+        for (event, label, source, matched, origin, kind), n in Counter(alike).items():
             before, after = _MOVES[event]
             tally["row", before] -= n
             tally["row", after] += n
-        for (label, source), n in Counter([(result.label, result.source) for result in self._results]).items():
             if label is not None:
-                for kind, name in (("label", label),) if self._counted is None else self._counted(label):
-                    tally[kind, name] += n
+                for name in (("label", label),) if self._counted is None else self._counted(label):
+                    tally[name] += n
                 tally["source", source or Source.MODEL] += n
-        for matched, n in Counter([result.matched for result in self._results]).items():
             if matched is not None:
                 tally["matched", matched] += n
-        for result in self._results:
-            if result.source is Source.RULE:
-                tally["rule", result.origin or ""] += 1
-            elif result.event in _TO_PROBLEMS:
-                tally["error", result.error_kind or ""] += 1
+            if source is Source.RULE:
+                tally["rule", origin or ""] += n
+            elif event in _TO_PROBLEMS:
+                tally["error", kind or ""] += n
 
     def _count_requests(self) -> None:
-        tally = self._tally
-        for outcome, n in Counter([settle.outcome for settle in self._settled]).items():
+        tally, settled = self._tally, self._settled
+        alike = [(one.outcome, one.cost is None, one.cost_source) for one in settled]
+        for (outcome, unknown, source), n in Counter(alike).items():
             tally["request", outcome] += n
             if outcome is not Outcome.NOT_SENT:
                 tally["request", "sent"] += n
-        used = [settle.usage for settle in self._settled if settle.usage is not None]
-        for name in Usage.__struct_fields__:
-            tally["usage", name] += sum([getattr(usage, name) for usage in used])
-        for settle in self._settled:
+            if outcome is Outcome.ANSWERED:
+                tally["cost", "unknown"] += n * unknown
+                tally["cost", "reported"] += n * (source is CostSource.REPORTED)
+        for settle in settled:
+            if settle.cost and (name := _COSTS.get(settle.outcome)):
+                tally["cost", name] += settle.cost
             if settle.agreed is not None:
                 tally["verify", "asked"] += 1
                 tally["verify", "agreed"] += settle.agreed
-            if settle.outcome is Outcome.ANSWERED:
-                if settle.cost is None:
-                    tally["cost", "unknown"] += 1
-                else:
-                    tally["cost", "answered"] += settle.cost
-                    tally["cost", "reported"] += settle.cost_source is CostSource.REPORTED
-                if settle.odd_usage is not None:
-                    tally["usage", "odd"] += 1
-            elif settle.outcome is Outcome.LOST and settle.cost:
-                tally["cost", "lost"] += settle.cost
-            elif settle.untaken is not None:
+            if settle.odd_usage is not None and settle.outcome is Outcome.ANSWERED:
+                tally["usage", "odd"] += 1
+            if settle.untaken is not None:
                 tally["request", "resent"] -= 1
                 tally["request", "resent_as_new"] -= settle.untaken
+        used = [settle.usage for settle in settled if settle.usage is not None]
+        for name in Usage.__struct_fields__:
+            tally["usage", name] += sum([getattr(usage, name) for usage in used])
 
 
 _ADD: dict[type[Write], Callable[[Sorted, Any], None]] = {
@@ -243,4 +237,6 @@ _MOVES: dict[Event, tuple[State, State]] = {
 }
 """Event -> (state before, state after); RETRY, which starts from two, is a query of its own."""
 _TO_PROBLEMS = frozenset(event for event, (_, after) in _MOVES.items() if after in (State.FAILED, State.UNCONFIRMED))
+_COSTS = {Outcome.ANSWERED: "answered", Outcome.LOST: "lost"}
+"""How the costs of requests that cost something are counted."""
 _NO_TOKENS = (None, None, None)
