@@ -331,17 +331,21 @@ def test_a_person_who_labels_a_row_that_waits_for_another_try_takes_no_failed_on
 
 def test_of_several_answers_each_has_its_table_and_one_may_be_looked_at(batchjob: BatchJob) -> None:
     fields = '[[fields]]\nname = "topic"\nlabels = ["card_arrival", "change_pin"]\n'
-    fields += '[[fields]]\nname = "sure"\nkind = "yes_no"\n'
+    fields += (
+        '[[fields]]\nname = "sure"\nkind = "yes_no"\n'
+    fields += '[[fields]]\nname = "stars"\nkind = "number"\nmin = 1\nmax = 5\n'
+    )
     (batchjob.folder / "job.toml").write_text(f"sandbox = true\nrpm = 0\nquiet = true\nlimit = 20\n{fields}")
     assert batchjob("start", str(TICKETS)).code == 0
     assert batchjob("report", "-o", "r.html").code == 0
     text = check_harmless(read(batchjob, "r.html")).text
-    assert "300 rows, 2 answers about each" in text
+    assert "300 rows, 3 answers about each" in text
+    assert "because no values are counted: stars (20 rows have it)" in text
     assert "topic: 20 rows have it, 0 lack it" in text
     assert "sure: 20 rows have it, 0 lack it" in text
     assert "Examples" not in text
     ended = batchjob("report", "-o", "r.html", "--by", "gold")
-    assert (ended.code, "name one of them with --field: topic, sure" in ended.err) == (2, True)
+    assert (ended.code, "name one of them with --field: topic, sure, stars" in ended.err) == (2, True)
     assert batchjob("report", "-o", "r.html", "--by", "gold", "--gold", "gold", "--field", "topic").code == 0
     text = Page(read(batchjob, "r.html")).text
     assert "By gold" in text

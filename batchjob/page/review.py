@@ -120,7 +120,7 @@ def rows_to_review(
     """The next rows of a queue.
 
     Args:
-        after: where it goes on: a row's number, or what was given as `beyond`; 0: at its beginning.
+        after: where it goes on: what was given as `beyond`; 0: at its beginning.
         named: the field that is looked at, of a job with several; None: the first.
     """
     job = reader.job(name)
@@ -129,7 +129,10 @@ def rows_to_review(
     beyond: int | None = None
     said: dict[int, str] = {}
     if queue == SAMPLE:
-        rows = [row for row in sample_of(reader, job) if not _is_sampled(row, standing, field)][:AT_ONCE]
+        sample = sample_of(reader, job)
+        left_to = [at for at, row in enumerate(sample) if at >= after and not _is_sampled(row, standing, field)]
+        rows = [sample[at] for at in left_to[:AT_ONCE]]
+        beyond = left_to[AT_ONCE] if len(left_to) > AT_ONCE else None
     elif queue == DISAGREED:
         looked = reader.disagreements(job, beyond=after, most=REQUESTS_LOOKED_AT)
         rows, beyond = [ExportRow(*record) for record in reader.rows(job, looked.numbers)], looked.looked_to

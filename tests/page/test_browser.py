@@ -183,6 +183,21 @@ def test_twenty_rows_are_reviewed_by_keyboard_and_a_kill_loses_none(browser: Bro
     assert "accuracy 93 % (70 to 99), n=15" in jobs("status", "one").out
 
 
+def test_a_queue_goes_on_behind_the_rows_that_came_first(browser: Browser, jobs: BatchJob) -> None:
+    path = jobs.folder / "batchjob.db.corrections"
+    path.unlink(missing_ok=True)
+    with viewed(jobs) as page:
+        opened(browser, page, "/j/one/review?queue=sample")
+        until(lambda: "row" in browser.text("#meta"))
+        for n in range(1, 44):
+            browser.press(ENTER)
+            until(lambda: path.exists() and len(log.read(path)[0]) == n)  # noqa: B023
+            until(lambda: browser.text("#pos") == f"{n + 1} of 100")  # noqa: B023
+        browser.open("about:blank")
+        browser.complaints()
+    assert len({one.row for one in log.read(path)[0]}) == 43
+
+
 SCREENS = {
     "/": ".jobs tbody tr",
     "/j/one": "#prompt-cols",

@@ -100,13 +100,13 @@ def test_what_a_person_says_is_stored_before_it_is_answered_and_can_be_undone(pa
 
 
 def test_the_random_sample_gives_the_accuracy_that_a_recount_gives(page: Page, jobs: BatchJob) -> None:
-    sample: list[dict[str, Any]] = []
-    while left := queued(page, SAMPLE):
-        for row in left:
-            right = row["number"] % 14 != 0  # the person's opinion
-            label = row["label"] if right else "beta"
-            assert page.say(job="one", row=row["number"], label=label, why=SAMPLE).status == 200
-            sample.append({**row, "right": right})
+    sample = queued(page, SAMPLE)
+    assert len(sample) == 100, "a piece after the other, to its end"
+    for row in sample:
+        row["right"] = row["number"] % 14 != 0  # the person's opinion
+        label = row["label"] if row["right"] else "beta"
+        assert page.say(job="one", row=row["number"], label=label, why=SAMPLE).status == 200
+    assert queued(page, SAMPLE) == []
     numbers = [row["number"] for row in sample]
     assert len(set(numbers)) == 100
     assert numbers != sorted(numbers), "it comes in no order"
@@ -175,6 +175,29 @@ def test_a_correction_that_cannot_be_stored_says_so(page: Page, jobs: BatchJob) 
     path.unlink()
     assert page.say(job="one", row=5, label="beta", why="near").status == 200
     assert os.listdir(jobs.folder).count("theirs") == 0
+
+
+def test_a_log_that_others_wrote_in_is_told_and_left_as_it_is(page: Page, jobs: BatchJob) -> None:
+    path = jobs.folder / "batchjob.db.corrections"
+    assert page.say(job="one", row=5, label="beta", why="near").status == 200
+    good = path.read_bytes()
+    path.write_bytes(b"what nobody of ours wrote\n")
+    answers = [page.get(f"/api/{what}", job="one") for what in ("job", "rows", "review")]
+    answers.append(page.say(job="one", row=6, label="beta", why="near"))
+    for answer in answers:
+        assert (answer.status, "a line that batchjob did not write" in answer.document["error"]) == (503, True)
+    assert path.read_bytes() == b"what nobody of ours wrote\n"
+    path.write_bytes(good)
+    assert page.ask("/api/job", job="one")["status"]["by_hand"]["rows"] == 1, "it is looked at anew"
+
+
+def test_of_two_who_review_one_row_the_last_word_counts_and_both_are_kept(page: Page, jobs: BatchJob) -> None:
+    with viewed(jobs) as other:
+        page.say(job="one", row=7, label="beta", why=SAMPLE)
+        other.say(job="one", row=7, label=MARKUP, why=SAMPLE)
+        for each in (page, other):
+            assert [one["label"] for one in each.ask("/api/row", job="one", number=7)["said"]] == ["beta", MARKUP]
+            assert each.ask("/api/review", job="one")["hand"]["rows"] == 1
 
 
 def test_labels_of_the_second_model_and_unsure_ones_are_queues_of_their_own(batchjob: BatchJob) -> None:

@@ -33,7 +33,7 @@ export function Review({ job, query }) {
   useEffect(() => { if (queue && queue.name !== named) go(to({ queue: queue.name }), { replace: true }); }, [queue, named]);
   return html`<section aria-labelledby="h"><div class="head"><${Heading}><span id="h">Review</span></${Heading}><span class="mid">What the job said is always kept.</span></div>
     <${Lost} trouble=${trouble} at=${null}/>
-    ${page?.fields.length > 0 && html`<nav class="chips" aria-label="Answers">${page.fields.map(name => html`<a class="btn" key=${name} aria-current=${name === page.field ? "true" : null} href=${to({ field: name })}>${name}</a>`)}</nav>`}
+    ${page?.fields.length > 0 && html`<nav class="chips answers" aria-label="Answers">${page.fields.map(name => html`<a class="btn" key=${name} aria-current=${name === page.field ? "true" : null} href=${to({ field: name })}>${name}</a>`)}</nav>`}
     ${!page ? !trouble && html`<${Waiting}/>` : !queue ? html`<div class="empty"><p>There is nothing to review yet</p><p class="mid">The random sample is drawn when the input is read to its end and rows have labels.</p></div>`
     : html`<${Work} key=${`${queue.name} ${page.field}`} job=${job} queue=${queue} page=${page} setPage=${setPage} to=${to}/>`}</section>`;
 }
@@ -55,9 +55,10 @@ function useRows(job, queue, field) {
     }
   };
   useEffect(() => { more([], null); }, []);
-  const set = rows => setHeld(before => ({ ...before, rows }));
+  // More may have come while something was saved: what changes is always made of the rows as they are then.
+  const change = changed => setHeld(before => ({ ...before, rows: changed(before.rows) }));
   const goOn = () => { if (held.beyond !== null && !held.busy) { setHeld(before => ({ ...before, busy: true })); more(held.rows, held.beyond); } };
-  return [held, set, goOn];
+  return [held, change, goOn];
 }
 
 function Work({ job, queue, page, setPage, to }) {
@@ -79,7 +80,7 @@ function Work({ job, queue, page, setPage, to }) {
     try {
       setPage(await tell({ job, row: row.number, label, why: queue.name, field: page.field }));
       setTrail([...trail, { row, label, at }]);
-      setRows(rows.map(one => one === row ? { ...row, said: label, done: true } : one));
+      setRows(rows => rows.map(one => one.number === row.number ? { ...row, said: label, done: true } : one));
       say(`Row ${num(row.number)}: ${label}. Saved`);
       field.current?.blur();
       move(1);
@@ -95,7 +96,7 @@ function Work({ job, queue, page, setPage, to }) {
     try {
       setPage(await tell({ job, row: last.row.number, label: null, why: queue.name, field: page.field }));
       setTrail(trail.slice(0, -1));
-      setRows(rows.map(one => one.number === last.row.number ? last.row : one));
+      setRows(rows => rows.map(one => one.number === last.row.number ? last.row : one));
       const back = rows.findIndex(one => one.number === last.row.number);
       setAt(back < 0 ? last.at : back);
       setPicked(null); setUnsaved(null);
@@ -104,7 +105,7 @@ function Work({ job, queue, page, setPage, to }) {
   };
   const skip = () => {
     if (!row || at >= rows.length - 1) return say("It is the last one");
-    setRows([...rows.slice(0, at), ...rows.slice(at + 1), row]);
+    setRows(rows => [...rows.filter(one => one.number !== row.number), row]);
     setPicked(null); setUnsaved(null);
     say("Skipped: it comes back at the end");
   };

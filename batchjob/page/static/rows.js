@@ -69,7 +69,7 @@ export function Rows({ job, query, live }) {
     <${Lost} trouble=${found.trouble} at=${null}/>
     <div class="listhead"><p role="status">${lookedWords(found, first, last)}</p>${pager}</div>
     ${!found.rows.length && (found.busy ? html`<${Waiting}/>` : !found.trouble && html`<${Nothing} wanted=${wanted} to=${to} more=${!found.ended}/>`)}
-    <div ref=${table}>${found.rows.length > 0 && html`<${Table} rows=${found.rows} q=${wanted.q} opened=${opened} to=${to}/>`}</div>
+    <div ref=${table}>${found.rows.length > 0 && html`<${Table} rows=${found.rows} many=${live.data?.fields.length > 0} q=${wanted.q} opened=${opened} to=${to}/>`}</div>
     ${found.rows.length > 0 && html`<div class="listhead"><p class="dim hide-s">Keys <kbd>j</kbd> <kbd>k</kbd> move, <kbd>Enter</kbd> opens, <kbd>Esc</kbd> closes. <button class="btn quiet" type="button" onClick=${() => setAgain(again + 1)}>Read anew</button></p>${pager}</div>`}
     ${opened && html`<${Drawer} key=${opened} job=${job} number=${opened} step=${step} close=${close} live=${live}/>`}
   </section>`;
@@ -150,6 +150,9 @@ function Nothing({ wanted, to }) {
     <button class="btn quiet" type="button" onClick=${() => go(to({ q: null, ...Object.fromEntries(FILTERS.map(name => [name, null])) }))}>Clear all</button></p></div>`;
 }
 
+// Several answers on one line.
+const allOf = label => Object.entries(JSON.parse(label)).map(([name, value]) => `${name}: ${Array.isArray(value) ? value.join(", ") || "–" : value}`).join(" · ");
+
 function Marked({ text, q }) {
   if (!q) return text;
   const parts = [], low = text.toLowerCase(), sought = q.toLowerCase();
@@ -162,7 +165,7 @@ function Marked({ text, q }) {
   return [...parts, text.slice(at)];
 }
 
-function Table({ rows, q, opened, to }) {
+function Table({ rows, many, q, opened, to }) {
   const sure = rows.some(row => row.confidence !== null);
   return html`<table class="rows" id="rows"><caption class="vh">Rows that match, in the order of the input</caption>
     <thead><tr><th scope="col" class="c-n">Row</th><th scope="col">Text</th><th scope="col" class="c-l">Label</th><th scope="col" class="c-s">Source</th><th scope="col" class="c-st">State</th>${sure && html`<th scope="col" class="c-c">Confidence</th>`}</tr></thead>
@@ -170,7 +173,7 @@ function Table({ rows, q, opened, to }) {
       const href = to({ row: row.number }, true);
       return html`<tr key=${row.number} data-row=${row.number} aria-current=${String(row.number) === opened ? "true" : null} onClick=${event => { if (!event.target.closest("a")) go(href); }}>
         <td class="dim">${num(row.number)}</td><td><span class="t" dir="auto"><a href=${href}>${row.text.trim() ? html`<${Marked} text=${row.text} q=${q}/>` : html`<span class="none">no text</span>`}</a></span></td>
-        <td>${row.label === null ? html`<span class="none">none</span>` : html`<span class="lab" dir="auto"><${Soft} text=${row.label}/></span>`}</td><td class="mid">${row.source || "–"}</td><td><${State} state=${row.state} kind=${row.kind}/></td>
+        <td>${row.label === null ? html`<span class="none">none</span>` : html`<span class=${many ? "lab many" : "lab"} dir="auto"><${Soft} text=${many ? allOf(row.label) : row.label}/></span>`}</td><td class="mid">${row.source || "–"}</td><td><${State} state=${row.state} kind=${row.kind}/></td>
         ${sure && html`<td class="c-c">${row.confidence === null ? html`<span class="none">–</span>` : html`<div class="conf"><${Bar} share=${row.confidence}/><span>${percent(Math.round(100 * row.confidence), 100)}</span></div>`}</td>`}</tr>`;
     })}</tbody></table>`;
 }
@@ -214,7 +217,8 @@ function Drawer({ job, number, step, close, live }) {
     <${Lost} trouble=${trouble} at=${null}/>
     ${!row ? !trouble && html`<${Waiting}/>` : html`<p class="text" dir="auto">${row.text || html`<span class="dim">no text</span>`}</p>
     <dl class="kv">
-      <dt>label</dt><dd>${said ? html`<b>${said.label}</b>, by ${said.who}. ${row.label === null ? "The job gave none." : html`The job's own is <b>${row.label}</b>, ${byWhom(row)}.`}` : row.label === null ? "none" : html`<b>${row.label}</b>, ${byWhom(row)}`}</dd>
+      ${(live.data?.fields || []).map(({ name }) => html`<dt key=${name}>${name}</dt><dd>${valueOf(row, name)}</dd>`)}
+      ${!live.data?.fields.length && html`<dt>label</dt><dd>${said ? html`<b>${said.label}</b>, by ${said.who}. ${row.label === null ? "The job gave none." : html`The job's own is <b>${row.label}</b>, ${byWhom(row)}.`}` : row.label === null ? "none" : html`<b>${row.label}</b>, ${byWhom(row)}`}</dd>`}
       <dt>state</dt><dd><${State} state=${row.state} kind=${row.kind}/></dd>
       ${row.error && html`<dt>error</dt><dd>${row.error}</dd>`}
       ${row.confidence !== null && html`<dt>confidence</dt><dd>${percent(Math.round(1000 * row.confidence), 1000)}</dd>`}
@@ -233,7 +237,7 @@ function Drawer({ job, number, step, close, live }) {
 
 // A person says what the label is, or one of several answers; what was said can be taken back.
 function SetLabel({ job, row, labels, fields, saved }) {
-  const [name, setName] = useState(fields[0]?.name ?? null), field = fields.find(one => one.name === name) || null;
+  const [picked, setName] = useState(null), name = picked ?? fields[0]?.name ?? null, field = fields.find(one => one.name === name) || null;
   const own = field ? row.values[name] ?? null : row.label, said = row.said.filter(one => one.field === name).pop(), now = said ? said.label : own;
   const [typed, setTyped] = useState(null), [unsaved, setUnsaved] = useState(null), chosen = typed ?? now ?? "", options = field ? (["one", "yes_no"].includes(field.kind) ? field.labels : []) : labels;
   const store = async label => {
@@ -250,6 +254,13 @@ function SetLabel({ job, row, labels, fields, saved }) {
     ${(field || options.length > 0) && html`<button class="btn" type="button" disabled=${!chosen} onClick=${() => store(chosen)}>${chosen === own ? "It is right" : field ? `Set ${name}` : "Set label"}</button>${said && html`<button class="btn" type="button" onClick=${() => store(null)}>Take back</button>`}`}
     <button class="btn" type="button" onClick=${() => copy(location.href)}>Copy link</button></div>
     ${unsaved && html`<${Note} bad><p><b>${unsaved.replace(/^./, c => c.toUpperCase())}.</b></p></${Note}>`}`;
+}
+
+// One of several answers, and who gave it.
+function valueOf(row, name) {
+  const own = row.values[name], said = row.said.filter(one => one.field === name).pop();
+  if (!said) return own === undefined ? "none" : own === "" ? "–" : html`<b>${own}</b>`;
+  return html`<b>${said.label}</b>, by ${said.who}. ${own === undefined ? "The job gave none." : html`The job's own is <b>${own}</b>.`}`;
 }
 
 function byWhom(row) {

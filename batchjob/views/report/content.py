@@ -183,8 +183,12 @@ def _labels(status: Status) -> Section:
         tables = [
             _bars(f"{name}: {one.done:,} rows have it, {one.failed:,} lack it", one.values, one.done)
             for name, one in status.fields.items()
+            if one.values
         ]
-        return Section("labels", "Answers", f"{counted(len(tables), 'answer')} about each text.", tuple(tables))
+        others = [f"{name} ({one.done:,} rows have it)" for name, one in status.fields.items() if not one.values]
+        said = f"{counted(len(status.fields), 'answer')} about each text."
+        said += f" Without a table, because no values are counted: {', '.join(others)}." if others else ""
+        return Section("labels", "Answers", said, tuple(tables))
     left = len(status.labels) - MOST_LABELS
     said = f"{counted(len(status.labels), 'label')} on {counted(done, 'row')}."
     more = f" The {MOST_LABELS} most frequent are shown, {left:,} are not." if left > 0 else ""
