@@ -331,10 +331,8 @@ def test_a_person_who_labels_a_row_that_waits_for_another_try_takes_no_failed_on
 
 def test_of_several_answers_each_has_its_table_and_one_may_be_looked_at(batchjob: BatchJob) -> None:
     fields = '[[fields]]\nname = "topic"\nlabels = ["card_arrival", "change_pin"]\n'
-    fields += (
-        '[[fields]]\nname = "sure"\nkind = "yes_no"\n'
+    fields += '[[fields]]\nname = "sure"\nkind = "yes_no"\n'
     fields += '[[fields]]\nname = "stars"\nkind = "number"\nmin = 1\nmax = 5\n'
-    )
     (batchjob.folder / "job.toml").write_text(f"sandbox = true\nrpm = 0\nquiet = true\nlimit = 20\n{fields}")
     assert batchjob("start", str(TICKETS)).code == 0
     assert batchjob("report", "-o", "r.html").code == 0
