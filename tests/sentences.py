@@ -21,8 +21,11 @@ APART = (
 """What a run does not print: the built-in endpoint's own words, places for tests, words it looks for, files, pages."""
 WORDS = re.compile(r"[a-z]{2,}[,:;]? [a-z(-]", re.IGNORECASE)
 SQL = re.compile(
-    r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|WHERE|FROM|JOIN|BEGIN|COMMIT|ORDER BY|AND|IN) |\w\.\w+ ?[=,]"
+    r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|WHERE|FROM|JOIN|BEGIN|COMMIT|ORDER BY|AND|IN|IS NOT|AS) "
+    r"|\w\.\w+ ?[=,]|^\(?\w+, \w+, "
 )
+PROGRAMMERS = {"RuntimeError", "LookupError", "NotImplementedError", "TypeError", "AttributeError", "AssertionError"}
+"""Errors that only somebody who changes the program can meet."""
 HELP = {"help", "description", "metavar"}
 MATCHED = {
     "startswith",
@@ -38,6 +41,10 @@ MATCHED = {
 }
 """Functions whose strings are looked for in a text, or are a table of words."""
 HOLE = "\0"
+PLACE = re.compile(r"\{[a-z_]+\}")
+"""Where a template takes a value."""
+KIND = re.compile(r"^[a-z]+_[a-z_]+: ")
+"""The kind of an error before its words, which is shown apart."""
 NEAR = 600
 """How far apart the pieces of a sentence may stand, in characters."""
 
@@ -50,7 +57,8 @@ class Sentence(NamedTuple):
 
     def stands_in(self, text: str) -> bool:
         """Whether a text, its white space made single, has it: all its words in their order, whatever is between."""
-        pieces = [" ".join(piece.split()) for piece in self.text.split(HOLE)]
+        said = KIND.sub("", PLACE.sub(HOLE, self.text))
+        pieces = [" ".join(piece.split()) for piece in said.split(HOLE)]
         pieces = [piece for piece in pieces if any(map(str.isalpha, piece))]
         longest = max(pieces, key=len)
         before, after = pieces[: pieces.index(longest)], pieces[pieces.index(longest) + 1 :]
@@ -95,6 +103,7 @@ def _printed(node: ast.AST) -> Iterator[ast.expr]:
             continue  # a docstring
         elif (
             _is_matched(child)
+            or (isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call) and _called(child.exc) in PROGRAMMERS)
             or (isinstance(child, ast.keyword) and child.arg in HELP)
             or (isinstance(child, ast.Call) and _called(child) in {"About", "Because", "Column", "Decides", "Heading"})
         ):

@@ -557,6 +557,7 @@ def test_missing_files_directories_and_permissions_each_have_their_sentence(tmp_
 
 
 def test_an_unknown_suffix_lists_the_known_ones_and_the_option(tmp_path: Path) -> None:
+    (tmp_path / "a.doc").touch()
     with pytest.raises(InputError, match=r"\.csv, \.tsv, \.jsonl, \.parquet.*--format"):
         read(tmp_path / "a.doc")
     with pytest.raises(SettingError, match="format 'xml' is not known"):

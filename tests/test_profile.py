@@ -332,7 +332,7 @@ def test_a_start_with_another_task_says_that_every_row_is_paid_for_again(batchjo
     write_distinct(batchjob, 5)
     task = ("--sandbox", "--rpm", "0", "--quiet")
     batchjob("start", "t.csv", *LABELS, *task)
-    assert "every row is paid for again" in batchjob("start", "t.csv", *LABELS, "--temperature", "1", *task).err
+    assert "every row is paid for\n" in batchjob("start", "t.csv", *LABELS, "--temperature", "1", *task).err
 
 
 def test_a_start_with_settings_that_keep_the_cache_says_how_few_rows_are_paid_for(batchjob: BatchJob) -> None:

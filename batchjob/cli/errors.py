@@ -54,6 +54,6 @@ def _check_kind(kind: str, there: list[str], fields: list[str]) -> None:
     known = [*there, *ADVICE]
     plain, _, lacking = kind.partition(":")
     if kind not in known and not (plain in ADVICE and set(lacking.split(",")) <= set(fields)):
-        near = difflib.get_close_matches(kind.replace("-", "_"), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(kind.replace("-", "_"), known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"this job has: {', '.join(there) or 'none'}"
         raise SettingError(f"there is no error kind {kind!r}: {hint}")

@@ -117,10 +117,17 @@ def _what_changed(plan: Plan) -> list[str]:
     """What a new job of a known input has that the last one had not."""
     if not plan.changed or plan.before is None:
         return []
-    lines = [f"a new job, because this input was last labelled (job {plan.before.name}) with other settings:"]
+    lines = [f"a new job, because job {plan.before.name} of this input has other settings:"]
     return [*lines, *(f"  {name}: {_short(old)} -> {_short(new)}" for name, (old, new) in plan.changed.items())]
 
 
-def _short(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _short(value: Any) -> str:
+    """A setting in few words; of a table its name."""
+    if isinstance(value, dict):
+        text = ", ".join(f"{name}={_short(inner)}" for name, inner in value.items())
+    elif isinstance(value, list | tuple):
+        text = ", ".join(str(getattr(one, "name", getattr(one, "text", one))) for one in value)
+    else:
+        text = "none" if value is None else str(value)
+    text = text or "none"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -18,7 +18,7 @@ from typing import Any
 from batchjob.errors import InputError, SettingError
 from batchjob.files import real_path
 from batchjob.inputs.reader import ByteStream, StreamReader, Wanted
-from batchjob.inputs.recognise import head_of, recognised, refuse_foreign
+from batchjob.inputs.recognise import head_of, is_there, recognised, refuse_foreign
 from batchjob.inputs.several import SeveralReader
 from batchjob.inputs.stream import Stream
 from batchjob.model import InputSource, Layout
@@ -132,6 +132,8 @@ def _format_by_suffix(path: str) -> str:
     if found not in FORMATS:
         if Path(path).is_dir():
             raise InputError(f"{path} is a folder: name the files in it")
+        if not is_there(path):
+            raise InputError(f"there is no file {path}; check the path")
         refuse_foreign(head_of(path), path, "")
         known = ", ".join(f".{name}" for name in (*FORMATS, *ALIASES))
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -15,19 +16,31 @@ WORKBOOK = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 """A member of every zip archive that is a spreadsheet: of .xlsx, .xlsb and .ods."""
 
 REFUSED = (
-    (b"PK\x05\x06", "an empty zip archive", "zip the right file"),
-    (b"BZh", "compressed with bzip2", "decompress it first: bunzip2 -k"),
-    (b"\xfd7zXZ\0", "compressed with xz", "decompress it first: xz -dk"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "decompress it first: zstd -dk"),
+    (b"PK\x05\x06", "an empty zip archive", "name the file itself"),
+    (b"BZh", "compressed with bzip2", "decompress it first: bunzip2 -k {name}"),
+    (b"\xfd7zXZ\0", "compressed with xz", "decompress it first: xz -dk {name}"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "decompress it first: zstd -dk {name}"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
     (b"Rar!", "a RAR archive", "unpack it first"),
     (b"%PDF", "a PDF document", "export the table from what made it, as CSV"),
-    (b"SQLite format 3\0", "a SQLite database", "export the table first: sqlite3 -csv -header"),
+    (
+        b"SQLite format 3\0",
+        "a SQLite database",
+        "export the table first: sqlite3 -csv -header {name} 'SELECT * FROM NAME'",
+    ),
     (b"ORC", "an ORC file", "convert it to Parquet or CSV"),
     (b"Obj\x01", "an Avro file", "convert it to Parquet or CSV"),
     (b"ARROW1", "an Arrow file", "convert it to Parquet or CSV"),
 )
-"""(how it begins, what it is, what to do)"""
+"""(how it begins, what it is, what to do with {name})"""
+
+INSIDE = (
+    (ZIP, "a zip archive"),
+    (GZIP, "another gzip file"),
+    (PARQUET, "a Parquet file"),
+    (OLE, "a spreadsheet or document"),
+)
+"""What a gzip file may hold instead of text."""
 
 _PAGE = re.compile(rb"\s*(?:<!doctype html|<html\b|<head\b|<table\b)", re.IGNORECASE)
 _XML = re.compile(rb"\s*<\?xml\b", re.IGNORECASE)
@@ -47,6 +60,17 @@ def recognised(path: str) -> str | None:
     return "xlsx" if head.startswith(OLE) else None
 
 
+def is_there(path: str) -> bool:
+    """Whether there is anything of this name, or it cannot be known: whoever opens it says why."""
+    try:
+        Path(path).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def head_of(path: str) -> bytes:
     """The first bytes of a regular file; none of what is no such file, or cannot be read: whoever opens it says why."""
     try:
@@ -64,9 +88,11 @@ def _zipped(path: str) -> str:
             members = set(archive.namelist())
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is a zip archive that cannot be read ({error}); copy or download it again") from None
-    if members.intersection(WORKBOOK) and not any(name.startswith("word/") for name in members):
+    if any(name.startswith(("word/", "ppt/")) for name in members):
+        raise InputError(f"{path} is a text document or slides, not a table; save its table as CSV or .xlsx")
+    if members.intersection(WORKBOOK):
         return "xlsx"
-    raise InputError(f"{path} is a zip archive; unpack it first: unzip {path}")
+    raise InputError(f"{path} is a zip archive; unpack it first: unzip {shlex.quote(path)}")
 
 
 def refuse_foreign(head: bytes, name: str, codec: str) -> None:
@@ -77,8 +103,8 @@ def refuse_foreign(head: bytes, name: str, codec: str) -> None:
     """
     for beginning, what, advice in REFUSED:
         if head.startswith(beginning):
-            raise InputError(f"{name} is {what}, not a table; {advice}")
-    for beginning, what in ((ZIP, "a zip archive"), (PARQUET, "a Parquet file"), (OLE, "a spreadsheet or document")):
+            raise InputError(f"{name} is {what}, not a table; {advice.replace('{name}', shlex.quote(name))}")
+    for beginning, what in INSIDE:
         if head.startswith(beginning):
             raise InputError(f"{name} holds {what}; unpack it, and name the file itself")
     if _PAGE.match(head):

@@ -49,6 +49,8 @@ def check(config: JobConfig) -> JobConfig:
     if problem := address_problem(config.base_url):
         raise SettingError(problem)
     allowed_of(config.allow_failed, 0)
+    if config.name is not None and not config.name.strip():
+        raise SettingError("--name is blank: name the job, or leave it out")
     if not config.model:
         raise SettingError("no model: give --model NAME, as your endpoint calls it")
     _check_second(config)

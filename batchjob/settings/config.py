@@ -303,6 +303,10 @@ def _in_words(message: str) -> str:
         named = [KINDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null"]
         return " or ".join(named) or "nothing"
 
+    if lacking := re.fullmatch(r"Object missing required field `(\w+)`", message):
+        return f"{lacking[1]} is missing"
+    if message.startswith("Invalid enum value"):
+        return f"{message.partition(' value ')[2]} is none of those it may be: see docs/reference/settings.md"
     said = re.sub(r"`([^`]+)`", kinds, message[:1].lower() + message[1:])
     for sign, words in ((" >= ", " of at least "), (" <= ", " of at most "), (" > ", " above "), (" < ", " below ")):
         said = said.replace(sign, words)

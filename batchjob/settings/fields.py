@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from batchjob.errors import SettingError
 from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS
@@ -26,6 +25,15 @@ OF_ONE_LABEL = {
     "draw_examples": "they have one label each",
 }
 """Settings that are about the one label of a row, and why they do not go with fields."""
+
+
+BELONGS = {
+    "one and several": ("labels", "descriptions"),
+    "number": ("min", "max", "decimals"),
+    "text": ("max_length",),
+}
+"""Which kinds of field what stands in one is for."""
+PLAIN = Field("plain")
 
 
 def folded(name: str) -> str:
@@ -69,11 +77,12 @@ def _wrong(field: Field) -> str:
         return f"a name is made of up to {LONGEST_NAME} letters a to z, digits and _"
     if folded(name) in TAKEN | COLUMNS:
         return "that is the name of something else in an answer or an export: give it another one"
+    for kinds, names in BELONGS.items():
+        other = next((name for name in names if getattr(field, name) != getattr(PLAIN, name)), None)
+        if other and field.kind not in kinds.split(" and "):
+            return f"{other} is for kind {kinds}, and this is {field.kind}"
     if field.kind in ("one", "several"):
         return _wrong_labels(field)
-    given: dict[str, Any] = {"labels": field.labels, "descriptions": field.descriptions}
-    if other := next((key for key, value in given.items() if value), None):
-        return f"{other} are for kind one and several, and this is {field.kind}"
     if field.kind == "number" and (field.min is None or field.max is None or field.min >= field.max):
         return "a number needs min and max, the smaller first"
     whole = field.min is None or field.max is None or (field.min == int(field.min) and field.max == int(field.max))

@@ -258,7 +258,7 @@ def paid_again_words(found: WorkFound, *, whole: bool, rows_before: int) -> str:
     rows, asked = found.rows.total, found.settled_by.request
     more = "" if whole else f" (it had {rows_before:,} when it was last read)"
     if rows == asked:
-        return "every row is paid for again" if whole else f"every one of its first {rows:,} is paid for{more}"
+        return "every row is paid for" if whole else f"every one of its first {rows:,} is paid for{more}"
     which = counted(rows, "row") if whole else f"its first {counted(rows, 'row')}{more}"
     return f"{asked:,} of {which} are paid for; without a request: {_without_request(found.settled_by)}"
 

@@ -259,7 +259,11 @@ def test_wherever_an_answer_is_cut_each_field_gets_its_own_or_nothing(count: int
         ({"fields": [{"name": "a", "labels": ["x", "x"]}]}, "a label is given twice"),
         ({"fields": [{"name": "a", "labels": ["x "]}]}, "'x ' is blank, or has spaces"),
         ({"fields": [{"name": "a", "labels": ["x"], "descriptions": {"y": "z"}}]}, "'y' is described"),
-        ({"fields": [{"name": "a", "kind": "text", "labels": ["x"]}]}, "labels are for kind one and several"),
+        (
+            {"fields": [{"name": "a", "kind": "text", "labels": ["x"]}]},
+            "labels is for kind one and several",
+        ),
+        ({"fields": [{"name": "a", "kind": "text", "min": 1}]}, "min is for kind number, and this is text"),
         ({"fields": [{"name": "a", "kind": "number", "min": 1}]}, "needs min and max"),
         ({"fields": [{"name": "a", "kind": "number", "min": 0.5, "max": 1}]}, "or give decimals"),
     ],
