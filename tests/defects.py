@@ -1853,6 +1853,34 @@ def _(standing: Any) -> None:
     put(standing, "Corrections.of", all_sampled)
 
 
+@defect(
+    "a job compared with another is so without what people said of it",
+    "jobs.comparisons",
+    "tests/corrections/test_everywhere.py::test_labels_are_the_same_to_every_reader",
+)
+def _(comparisons: Any) -> None:
+    put(comparisons, "overlay_of", lambda reader, job, field=None: tuple)
+
+
+@defect(
+    "what a person says of one answer takes the others away",
+    "corrections.overlay",
+    "tests/corrections/test_everywhere.py::test_fields_are_corrected_each_by_itself",
+)
+def _(overlay: Any) -> None:
+    put(overlay, "field_values", lambda label, answer: {})
+
+
+@defect(
+    "the random sample ends behind its first rows",
+    "page.review",
+    "tests/page/test_review.py::test_the_random_sample_gives_the_accuracy_that_a_recount_gives",
+)
+def _(review: Any) -> None:
+    sample_of = review.sample_of
+    put(review, "sample_of", lambda reader, job: sample_of(reader, job)[:40])
+
+
 @defect("a moved job goes on here as well", "jobs.plans", MOVED)
 def _(plans: Any) -> None:
     put(plans, "refuse_moved", lambda job: None)

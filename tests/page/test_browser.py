@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from batchjob.corrections import log
-from tests.faults.server import Exchange, FaultServer, well
+from tests.faults.server import Exchange, FaultServer, completion, http, well
 from tests.page.browser import CHROMIUM, DRIVER, MISSING, Browser
 from tests.page.client import Page, viewed
 from tests.page.jobs import FILTERED, MARKUP, NEAR, OFF_LIST, SCRIPT
@@ -196,6 +196,54 @@ def test_a_queue_goes_on_behind_the_rows_that_came_first(browser: Browser, jobs:
         browser.open("about:blank")
         browser.complaints()
     assert len({one.row for one in log.read(path)[0]}) == 43
+
+
+FIELDS = (
+    '[[fields]]\nname = "topics"\nkind = "several"\nlabels = ["p", "q"]\n'
+    '[[fields]]\nname = "stars"\nkind = "number"\nmin = 1\nmax = 5\n'
+)
+
+
+def test_several_labels_and_numbers_are_reviewed_too(browser: Browser, batchjob: BatchJob) -> None:
+    (batchjob.folder / "job.toml").write_text(f'model = "m"\nrpm = 0\nquiet = true\n{FIELDS}')
+    (batchjob.folder / "in.csv").write_text("id,text,gold\n" + "".join(f"{n},row {n},q\n" for n in range(1, 7)))
+
+    async def alike(x: Exchange) -> None:
+        await x.send(http(completion('{"topics": ["p"], "stars": 3}')))
+
+    with FaultServer(alike).running() as server:
+        assert batchjob("start", "in.csv", "--base-url", server.url).code == 0
+
+    def stored() -> list[tuple[str | None, str | None, str]]:
+        path = batchjob.folder / "batchjob.db.corrections"
+        return [(one.field, one.label, one.why) for one in log.read(path)[0]]
+
+    with viewed(batchjob) as page:
+        opened(browser, page, "/j/in/review?queue=sample")
+        until(lambda: browser.texts("#cands .on span:nth-child(2)") == ["p"])
+        browser.press("2")
+        until(lambda: browser.texts("#cands .on span:nth-child(2)") == ["p", "q"])
+        browser.press(ENTER)
+        until(lambda: stored() == [("topics", '["p","q"]', "sample")])
+        browser.run("window.beside = document.querySelector('#beside'); window.beside.value = 'gold:gold'")
+        browser.run("window.beside.dispatchEvent(new Event('change'))")
+        until(lambda: "Column gold says “q”" in browser.text("#why"))
+        browser.click(".answers a", "stars")
+        until(lambda: browser.run("return document.querySelector('#value')?.value") == "3")
+        browser.click(".queues button", "Random sample")
+        until(lambda: browser.text("#pos") == "1 of 6")
+        browser.run("document.querySelector('#value').select()")
+        browser.press("9", ENTER)
+        until(lambda: "is no value of field stars" in browser.text(".notes").lower())
+        browser.run("document.querySelector('#value').select()")
+        browser.press("5", ENTER)
+        until(lambda: stored()[1:] == [("stars", "5", "sample")])
+        for width, dark in ((1280, False), (390, True)):
+            browser.shape(width, dark=dark)
+            assert browser.faults() == []
+            assert browser.run("return document.documentElement.scrollWidth") <= width
+        browser.open("about:blank")
+        browser.complaints()
 
 
 SCREENS = {

@@ -24,7 +24,8 @@ const reason = (name, row) => BESIDE[base(name)] ? `${BESIDE[base(name)]} ${behi
 const short = text => text.length > 160 ? text.slice(0, 160) + " …" : text;
 
 export function Review({ job, query }) {
-  const [page, setPage] = useState(null), [trouble, setTrouble] = useState(null), field = query.get("field") || "";
+  const [held, setPage] = useState(null), [trouble, setTrouble] = useState(null), field = query.get("field") || "";
+  const page = held && (!field || held.field === field) ? held : null;
   useEffect(() => { ask("/api/review", { job, field }).then(setPage, setTrouble); }, [job, field]);
   const named = query.get("queue"), asked = named && BESIDE[base(named)] ? { name: named, total: null, done: 0 } : null;
   const known = page?.queues.find(one => one.name === named) || asked, queue = known || page?.queues.find(left) || page?.queues[0];
