@@ -254,6 +254,20 @@ def test_a_moved_folder_goes_on_where_it_was(batchjob_in: type[BatchJob], tmp_pa
     assert [job["input"] for job in json.loads(batchjob("jobs", "--json").out)] == [str(new / "t.csv")]
 
 
+def test_a_start_in_a_moved_folder_says_which_job_it_may_be(batchjob_in: type[BatchJob], tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    write_rows(old / "t.csv", 1, 20)
+    assert batchjob_in(old)("start", "t.csv", *JOB, "--limit", "10").code == 0
+    old.rename(new)
+    batchjob = batchjob_in(new)
+    moved = batchjob("start", "t.csv", *JOB, "--no-quiet").err
+    assert f"type: batchjob resume t --input {new / 't.csv'}\n" in moved
+    write_rows(new / "u.csv", 1, 20)
+    assert "may" not in batchjob("start", "u.csv", *JOB, "--no-quiet").err
+    assert "batchjob resume t --input" not in batchjob("start", "t.csv", *JOB, "--no-quiet").err
+
+
 def test_a_file_that_was_read_to_its_end_may_be_moved_too_and_must_be_the_same(
     batchjob_in: type[BatchJob], tmp_path: Path
 ) -> None:

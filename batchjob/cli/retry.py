@@ -16,7 +16,7 @@ from batchjob.cli.options import (
     json_option,
     setting_options,
 )
-from batchjob.cli.run import run
+from batchjob.cli.run import run, say
 from batchjob.jobs import plans
 from batchjob.settings.jobfile import resolve_files
 
@@ -49,6 +49,7 @@ def command(
     another model, prompt or fallback hold for these rows alone; answers that are kept are read again first.
     """
     changes = resolve_files(given(flags), base=Path(), origin="command line").settings
-    return run(
-        plans.plan_retry(job, changes, db=database(db), kinds=kinds), api_key_command, on_end=on_end, as_json=as_json
-    )
+    plan = plans.plan_retry(job, changes, db=database(db), kinds=kinds)
+    if not plan.retry_kinds:
+        say(f"there is nothing to retry: no row of job {plan.name} failed", quiet=plan.config.quiet)
+    return run(plan, api_key_command, on_end=on_end, as_json=as_json)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
-from batchjob.cli.options import GroupedCommand, database, given, json_option, setting_options
+from batchjob.cli.options import GroupedCommand, database, db_flag, given, json_option, setting_options
 from batchjob.cli.request import show_request
 from batchjob.cli.run import run, say
 from batchjob.endpoints.key import require_key
@@ -78,6 +79,8 @@ def command(
         say(LIST_APPENDED, quiet=settings.quiet)
     if isinstance(plan.job, Job):
         say(f"going on with job {plan.name}", quiet=settings.quiet)
+    elif moved := None if new else plans.moved_from(plan):
+        say(_moved(moved, plan))
     elif plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
@@ -111,6 +114,14 @@ def gather_settings(config: str | None, flags: dict[str, Any]) -> Gathered:
     where = str(file) if file and not config else ""
     key_command, on_end = (written.settings.get(name) for name in (KEY_COMMAND, ON_END))
     return Gathered(merged, where, written.settings.get("db"), written.files + typed.files, key_command, on_end)
+
+
+def _moved(before: Job, plan: Plan) -> str:
+    files = " ".join(f"--input {shlex.quote(path)}" for path in plan.source.paths)
+    return (
+        f"a new job. Job {before.name} had files of these names and this size at {before.source.path}, which is gone: "
+        f"if they were moved, stop this one and type: batchjob resume {before.name} {files} {db_flag()}".rstrip()
+    )
 
 
 def _what_changed(plan: Plan) -> list[str]:

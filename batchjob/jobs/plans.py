@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from batchjob.corrections.standing import Corrections
 from batchjob.errors import JobError, SettingError
 from batchjob.files import real_path
 from batchjob.forecast.work import Work
@@ -63,6 +64,7 @@ class Plan(NamedTuple):
     config: JobConfig
     chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
     retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
+    by_hand: Sequence[int] = ()  # rows that a person labelled: they are not put back
     before: Job | None = None  # of a new job: the last one of this input, with other settings; of a resume: this one
     moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
     refusal: SettingError | None = None  # why it should not be carried out without the user's word
@@ -238,7 +240,17 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             f"them so; then retry those that failed",
             then=("resume", job.name, "OPTIONS"),
         )
-    return Plan(db, job, config, None, retry_kinds=chosen, asks_the_same=same)
+    return Plan(db, job, config, None, retry_kinds=chosen, by_hand=_by_hand(db, job), asks_the_same=same)
+
+
+def _by_hand(db: str, job: Job) -> list[int]:
+    """The rows without a label that a person gave one: nobody needs to pay for theirs."""
+    said = {number for number, standing in Corrections(db).of(job.uid).items() if standing.label is not None}
+    if not said:
+        return []
+    with open_reader(db) as reader:
+        unlabelled = (row for state in (State.FAILED, State.UNCONFIRMED) for row in reader.export_rows(job, only=state))
+        return [row[0] for row in unlabelled if row[0] in said]
 
 
 def _asks(config: JobConfig) -> tuple[Any, ...]:
@@ -271,6 +283,18 @@ def jobs_of(db: str, place: str) -> list[Job]:
         return []
     with open_reader(db) as reader:
         return reader.by_input(place)
+
+
+def moved_from(plan: Plan) -> Job | None:
+    """The job whose input a new job's may be, moved: files of these names and this size, which are not there now."""
+    source = plan.source
+    if isinstance(plan.job, Job) or plan.before or source.size is None or not holds_jobs(plan.db):
+        return None
+    names = [Path(path).name for path in source.paths]
+    with open_reader(plan.db) as reader:
+        alike = [job for job in reader.jobs() if job.source.size == source.size and not job.source.sample]
+    gone = (job for job in reversed(alike) if not any(Path(path).exists() for path in job.source.paths))
+    return next((job for job in gone if [Path(path).name for path in job.source.paths] == names), None)
 
 
 def _named(db: str, config: JobConfig, reader: Reader, task: Task, *, new: bool) -> Job | None:

@@ -116,8 +116,9 @@ async def run(
         log = log.bind(job=plan.name)
         await _recover(store, config, log)
         config = _within(most_in_flight, config, log)
-        if plan.retry_kinds is not None:
-            log.info("rows_put_back", rows=await store.retry(plan.retry_kinds, at=time.time()))
+        if plan.retry_kinds:
+            back = await store.retry(plan.retry_kinds, at=time.time(), but=plan.by_hand)
+            log.info("rows_put_back", rows=back, **({"labelled_by_hand": len(plan.by_hand)} if plan.by_hand else {}))
         async with _endpoint(config, key, key_command, log) as endpoint:
             await store.set_prices(await _all_prices(store, prices))
             runner = await _runner(plan, config, store, endpoint, prices, log)

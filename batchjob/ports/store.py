@@ -51,8 +51,8 @@ class Store(Protocol):
         """Its failed and unconfirmed rows by error kind."""
         ...
 
-    async def retry(self, kinds: Sequence[str], *, at: float) -> int:
-        """Put its failed or unconfirmed rows of these error kinds back to pending; how many."""
+    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = ()) -> int:
+        """Put its failed or unconfirmed rows of these error kinds back to pending, but for these numbers; how many."""
         ...
 
     async def recover(self, *, hold: bool, at: float) -> int:

@@ -500,7 +500,7 @@ BEGIN
 END $$;
 
 -- failed, unconfirmed -> pending: one error kind of a job. How many.
-CREATE FUNCTION put_back(job int, by_run int, kind text) RETURNS bigint LANGUAGE plpgsql
+CREATE FUNCTION put_back(job int, by_run int, kind text, but bigint[]) RETURNS bigint LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 DECLARE failed bigint; held bigint;
 BEGIN
@@ -509,7 +509,8 @@ BEGIN
             put_back = true, error_kind = NULL, error = NULL
         FROM (
             SELECT id, state FROM row WHERE error_kind = kind AND state IN ('failed', 'unconfirmed')
-                AND id > job::bigint << 40 AND id < (job::bigint + 1) << 40 FOR UPDATE
+                AND id > job::bigint << 40 AND id < (job::bigint + 1) << 40
+                AND id - (job::bigint << 40) <> ALL (but) FOR UPDATE
         ) AS before
         WHERE row.id = before.id RETURNING before.state
     )

@@ -173,3 +173,19 @@ def test_rows_are_corrected_while_the_job_runs(batchjob: BatchJob, sandbox: Call
     assert run.wait(20) == 130
     last = exported(batchjob)[-1]
     assert (last["label"], last["source"], last["state"]) == ("b", "human", "done")
+
+
+def test_a_row_that_a_person_labelled_is_not_paid_for_by_a_retry(job: BatchJob) -> None:
+    (job.folder / "more.csv").write_text("id,text\nT-1,\nT-2,\nT-3,card lost\n")
+    start = ("start", "more.csv", "--labels", "billing,card,other", "--sandbox", "--rpm", "0", "--quiet")
+    assert job(*start).code == 4
+    assert job("correct", "more", "T-2", "card").code == 0
+    ended = job("retry", "more", "--fallback", "other", "--no-quiet", "--log-format", "json")
+    assert '"rows": 1' in ended.err
+    assert '"labelled_by_hand": 1' in ended.err
+    first, second, _ = exported(job, "more")
+    assert (first["source"], second["source"], second["label"]) == ("fallback", "human", "card")
+    status = json.loads(job("status", "more", "--json").out)["rows"]
+    assert (status["done"], status["failed"]) == (2, 1)
+    job("correct", "more", "T-2", "--undo")
+    assert '"rows": 1' in job("retry", "more", "--no-quiet", "--log-format", "json").err

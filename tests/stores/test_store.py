@@ -261,7 +261,10 @@ async def test_a_run_may_want_only_what_was_put_back_or_only_the_first_rows(benc
     request = await bench.claim(5)
     await bench.store.commit([Settle(request, Outcome.REJECTED, (result(5, Event.FAIL),), 3.0)])
     assert await bench.store.retry(["other"], at=4.0) == 0
-    assert await bench.store.retry(["bad"], at=4.0) == 1
+    assert await bench.store.retry(["bad"], at=4.0, but=(5,)) == 0
+    assert await bench.store.retry(["bad"], at=4.0, but=(1, 6)) == 1
+    with open_check(bench.url) as check:
+        assert check.differences() == []
     await bench.again(fresh=False)
     _, rows = await bench.pages()
     assert [(row.number, row.attempts, row.put_back) for row in rows] == [(5, 0, True)]

@@ -303,13 +303,14 @@ class PgStore:
                 await self._write(partial(_give_up, peer=peer, by=self._run_id))
             await asyncio.sleep(0.0 if dead else LOOK_SECONDS)
 
-    async def retry(self, kinds: Sequence[str], *, at: float) -> int:
+    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = ()) -> int:
         """See ports.Store.retry."""
 
         async def work(db: Connection) -> int:
             back = 0
             for kind in kinds:
-                back += await db.fetchval("SELECT batchjob.put_back($1, $2, $3)", self._job_id, self._run_id, kind)
+                given = self._job_id, self._run_id, kind, but
+                back += await db.fetchval("SELECT batchjob.put_back($1, $2, $3, $4)", *given)
             if back:
                 await db.execute(SET_STATE, self._job_id, JobState.STOPPED, "failed rows were put back", "", at)
             return back

@@ -327,15 +327,17 @@ WHERE state = 'pending' AND request_id > 0 AND id > :first AND id <= :last
 UPDATE run SET ended_at = updated_at WHERE job_id = :job AND id <> :run AND ended_at IS NULL;
 
 -- name: problems
--- How many rows failed, or are held, with an error kind.
+-- How many rows failed, or are held, with an error kind; not those with the numbers in :but.
 SELECT total(state = 'failed'), total(state = 'unconfirmed') FROM row INDEXED BY row_problem
-WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last;
+WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last
+    AND id - :first NOT IN (SELECT value FROM json_each(:but));
 
 -- name: retry
--- failed, unconfirmed -> pending, one error kind of a job.
+-- failed, unconfirmed -> pending, one error kind of a job, but for the numbers in :but.
 UPDATE row INDEXED BY row_problem SET state = 'pending', request_id = coalesce(request_id, 0), attempts = 0, paid = 0,
     put_back = 1, error_kind = NULL, error = NULL
-WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last;
+WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last
+    AND id - :first NOT IN (SELECT value FROM json_each(:but));
 
 -- ---------------------------------------------------------------- labels remembered
 

@@ -318,14 +318,14 @@ class SqliteStore:
             failpoints.reach("recover.before_commit", sqlite3.OperationalError)
         return len(requests)
 
-    async def retry(self, kinds: Sequence[str], *, at: float) -> int:
+    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = ()) -> int:
         """See ports.Store.retry."""
         first, last = ids.row_range(self._job_id)
 
         def work(db: sqlite3.Connection) -> int:
             tally: Tally = Counter()
             for kind in kinds:
-                values = {"first": first, "last": last, "kind": kind}
+                values = {"first": first, "last": last, "kind": kind, "but": _encode(but).decode()}
                 failed, held = db.execute(QUERIES["problems"], values).fetchone()
                 changed = db.execute(QUERIES["retry"], values).rowcount
                 tally["row", State.FAILED] -= int(failed)
