@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from batchjob.printable import printable
+
+_COMMAND = re.compile(r"^next |(?:^|  |: )batchjob [a-z-]")
+"""A command to copy; where a text of the user's has the name in it, it stands behind other words, or in quotes."""
 
 
 def folded(lines: Sequence[str], columns: int | None, *, whole: bool = True) -> list[str]:
@@ -20,7 +24,7 @@ def folded(lines: Sequence[str], columns: int | None, *, whole: bool = True) -> 
 
 
 def _fold(line: str, columns: int, *, whole: bool) -> Iterator[str]:
-    if width(line) <= columns or (whole and (line.startswith("next ") or "batchjob " in line)):
+    if width(line) <= columns or (whole and _COMMAND.search(line)):
         yield line
         return
     indent = min(_hanging(line), columns // 2)

@@ -21,6 +21,11 @@ def test_a_command_to_copy_is_never_folded(before: str) -> None:
     assert folded([line], 40) == [line]
 
 
+def test_a_text_that_has_the_name_in_it_is_folded() -> None:
+    line = "    row T-1: 'I have asked batchjob status for an hour now, and batchjob says nothing', answer 'other'"
+    assert max(map(len, folded([line], 40))) <= 40
+
+
 @pytest.mark.parametrize(("text", "columns"), [("abc", 3), ("标签", 4), ("e\u0301", 1), ("👍", 2), ("…", 1)])
 def test_a_text_is_as_wide_as_a_terminal_shows_it(text: str, columns: int) -> None:
     assert width(text) == columns
