@@ -191,7 +191,7 @@ def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembe
     found = list(map(_remember, parcel.keys, results))
     if parcel.twins:
         found += [_remember(twin, result, loose=True) for twin, result in zip(parcel.twins, results, strict=True)]
-    return tuple(filter(None, found))
+    return tuple([one for one in found if one is not None])
 
 
 def _remember(key: Key, result: RowResult, *, loose: bool = False) -> Remembered | None:

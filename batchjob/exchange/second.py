@@ -6,13 +6,16 @@ label that the first was unsure of, or the fallback, stays where the second has 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from batchjob.exchange.conclude import Again, Conclusion, Read, conclude
+from batchjob.exchange.conclude import Again, Conclusion, Read, conclude, results_of
 from batchjob.exchange.decide import PAID_KINDS
 from batchjob.exchange.exchange import Exchange
+from batchjob.exchange.fields import field_results
 from batchjob.model import Parcel, Row, RowResult, SettleSecond
 from batchjob.settings.config import JobConfig
 from batchjob.states import Event, Matched, Source, plain_kind
@@ -88,6 +91,14 @@ class Seconded:
         if result.source is Source.FALLBACK:
             return "off_list"
         return UNSURE if result.confidence is not None and result.confidence < self._below else ""
+
+
+def concluding(config: JobConfig) -> Callable[..., Conclusion]:
+    """How exchanges are concluded: with one label a row, or with fields, or with a second model."""
+    read = field_results if config.fields else results_of
+    if config.second_model is not None:
+        return Seconded(config, read).conclude
+    return partial(conclude, read=read) if config.fields else conclude
 
 
 def _of_second(first: First, result: RowResult) -> RowResult:

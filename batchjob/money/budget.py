@@ -23,6 +23,7 @@ class Budget:
         self._prices = prices
         self._spent_before = spent
         self._allowance = allowance
+        self.limited = allowance is not None
         self._held = 0  # spent and reserved by this run
         self._reserved = 0
 
@@ -35,11 +36,6 @@ class Budget:
     def spent_usd(self) -> float:
         """What the job cost so far, without the requests in flight; lost ones at their worst case."""
         return (self._spent_before + self._held - self._reserved) / PICO
-
-    @property
-    def limited(self) -> bool:
-        """Whether there is a limit at all."""
-        return self._allowance is not None
 
     def price(self, model: str) -> KnownPrice | None:
         """What this model's tokens cost; None: unknown."""

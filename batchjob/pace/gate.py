@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple
 
-from batchjob.exchange.decide import Decision, Next, Signal
-from batchjob.model import NO_ROOM, Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply, RowResult
+from batchjob.exchange.decide import ANSWERED, Decision, Next, Signal
+from batchjob.model import NO_ROOM, Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply
 from batchjob.numbers import duration
 from batchjob.pace.first_label import FirstLabel
 from batchjob.pace.health import Health
@@ -27,6 +27,8 @@ STILL_SECONDS = 5.0
 """Between two looks at the clock that come every second: so long a gap is a stall of this process."""
 MOST_SAID_CHARACTERS = 150
 """Of an endpoint's words, where they stand beside the figures of a run."""
+LIMITED = (Answered, Rejected)
+"""Replies that may tell of limits."""
 
 
 class Down(NamedTuple):
@@ -61,8 +63,10 @@ class Gate:
         self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=now)
         self._health = Health(now=now)
         self._hold = Hold()
-        self._first_label = FirstLabel(waiting=fresh)
+        self.first_label = FirstLabel(waiting=fresh)
         self._untold: dict[int, int] = {}  # row -> its 429s that did not say how long to wait
+        self._remembers_rows = False  # from the first failure on
+        self.counts_tokens = self._pacer.counts_tokens  # else any number of them will do
         self.in_flight = 0
 
     def look(self, now: float) -> float:
@@ -77,14 +81,9 @@ class Gate:
         """0 when one more may be in flight; infinite until one that is comes back."""
         if self._hold.on:
             return inf if self.in_flight else max(self._hold.until - now, 0.0)
-        if self.in_flight >= (1 if self._health.probing or self._first_label.waiting else self._pacer.concurrency):
+        if self.in_flight >= (1 if self._health.probing or self.first_label.waiting else self._pacer.concurrency):
             return inf
         return max(self._health.probe_at - now, 0.0)
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether tokens matter: without a token quota any number will do."""
-        return self._pacer.counts_tokens
 
     def admit(self, tokens: float, now: float) -> float:
         """0 when the quotas let a request of about so many tokens go, which is charged then; else seconds to wait."""
@@ -106,9 +105,10 @@ class Gate:
 
     def learn(self, decision: Decision, reply: Reply, parcel: Parcel, *, sent_at: float, now: float) -> Lesson:
         """What a reply teaches, for the requests that come."""
-        if isinstance(reply, Answered | Rejected) and reply.limits is not None:
+        if isinstance(reply, LIMITED) and reply.limits is not None:
             self._pacer.learn(reply.limits, now)
-        if decision.next in (Next.STOP, Next.REPHRASE):
+            self.counts_tokens = self._pacer.counts_tokens
+        if decision is not ANSWERED and decision.next in (Next.STOP, Next.REPHRASE):
             return Lesson(False)  # what it says of the endpoint the next request tells
         if decision.signal is Signal.GOOD:
             since = self._health.outage_since
@@ -118,6 +118,7 @@ class Gate:
             self._heard = True
             return _COUNTS if since is None else Lesson(True, over=now - since)
         self._heard = self._heard or not isinstance(reply, NotSent)
+        self._remembers_rows = True
         self._health.said = decision.message
         self.look(now)
         before = self._health.outage_since
@@ -161,10 +162,6 @@ class Gate:
             self._pacer.pause(wait, now)
         return self._health.bad(decision.signal, parcel.rows[0], now)
 
-    def watch_for_labels(self, decision: Decision, reply: Reply, results: tuple[RowResult, ...]) -> Ending | None:
-        """A request is over; how the job ends where the first ones are paid for in vain."""
-        return self._first_label.watch(decision, reply, results)
-
     def _own_wait(self, decision: Decision, reply: Reply, parcel: Parcel) -> float:
         """What the endpoint asked for; where a 429 asked for nothing, a moment."""
         asked = believable(reply.retry_after_seconds) if isinstance(reply, Rejected | Lost) else None
@@ -178,9 +175,9 @@ class Gate:
 
     def row_over(self, number: int) -> None:
         """A row has its end."""
-        self._health.forget(number)
-        self._hold.forget(number)
-        if self._untold:
+        if self._remembers_rows:
+            self._health.forget(number)
+            self._hold.forget(number)
             self._untold.pop(number, None)
 
     def down(self, now: float) -> Down | None:

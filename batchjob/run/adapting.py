@@ -41,21 +41,21 @@ class Adapting:
         self._auth = config.auth or provider_of(config.base_url, config.provider).auth
         self._unsure = False  # that is said
         self._understood: set[str] = set()  # models that gave an answer which can be read
-        self._out: set[str] = set()  # of the others, those that are being asked
+        self.out: set[str] = set()  # of the others, those that are being asked
         self._done: dict[str, frozenset[str]] = {}  # the changes made for a model
 
     def waits(self, model: str) -> bool:
         """Whether a model is being asked for the first time: then nobody else asks it."""
-        return model in self._out
+        return model in self.out
 
     def asks(self, model: str) -> None:
         """A request to a model is on its way."""
         if model not in self._understood:
-            self._out.add(model)
+            self.out.add(model)
 
     def heard(self, model: str) -> None:
         """It came back."""
-        self._out.discard(model)
+        self.out.discard(model)
 
     def understood(self, model: str, reply: Reply) -> None:
         """A model gave an answer that can be read: from here on nothing is changed for it."""

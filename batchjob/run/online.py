@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from math import inf
 
 import msgspec
 
 from batchjob.errors import DiskFull
-from batchjob.exchange.conclude import Conclusion, Over, conclude, results_of
+from batchjob.exchange.conclude import Over
 from batchjob.exchange.decide import ANSWERED, PAID_KINDS, Decision, Next
 from batchjob.exchange.exchange import Exchange, client_key, digest_of
-from batchjob.exchange.fields import field_results
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
-from batchjob.exchange.second import Seconded
+from batchjob.exchange.second import concluding
 from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
 from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Outage, Parcel, Reply, Run
@@ -83,7 +81,7 @@ class Runner:
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
         self._telling, self._terms = Telling(log), Terms.of(config)
-        self._concluded = _concluding(config)
+        self._concluded = concluding(config)
         prompt = prompt_of(config, job.source)
         self._questions = Questions(config, prompt, endpoint, budget, learned)
         self._spending = Spending(budget, self._questions)
@@ -226,7 +224,7 @@ class Runner:
             return None if supply.exhausted and not gate.in_flight else supply.seconds_to_next(now)
         if self._several_models and self._adapting.waits(parcel.model):
             return inf
-        if not self._spending.affords(parcel):
+        if self._budget.limited and not self._spending.affords(parcel):
             if gate.in_flight:
                 return inf  # what they do not cost is free again
             parcel = supply.shrink(parcel, self._spending.affords)
@@ -256,7 +254,8 @@ class Runner:
                 self._fail(error)
             finally:
                 self._gate.in_flight -= 1
-                self._adapting.heard(parcel.model)
+                if self._adapting.out:
+                    self._adapting.heard(parcel.model)
                 self._turnstile.rouse()
 
     def _open(self, parcel: Parcel) -> Exchange:
@@ -297,9 +296,12 @@ class Runner:
         self._commits.submit(conclusion.settle)
         if (ending := self._spending.end(exchange, conclusion.settle)) is not None:
             self.stop(ending)
-        self._telling.passed_budget(self._budget)
-        if (ending := self._gate.watch_for_labels(decision, reply, conclusion.settle.rows)) is not None:
-            self.stop(ending)
+        if self._budget.limited:
+            self._telling.passed_budget(self._budget)
+        if self._gate.first_label.waiting:
+            ending = self._gate.first_label.watch(decision, reply, conclusion.settle.rows)
+            if ending is not None:
+                self.stop(ending)
         for over in conclusion.over:
             self._row_over(over)
         if conclusion.stop is not None:
@@ -330,9 +332,13 @@ class Runner:
             self.stop(lesson.stop)
         if self._gate.counts_tokens:
             self._gate.correct_tokens(exchange.tokens, reply, now)
-        if isinstance(reply, Answered) and decision.outcome is Outcome.ANSWERED:
-            self._spending.learn(exchange, reply)
-        self._telling.tell(exchange, decision, reply)
+        if isinstance(reply, Answered):
+            if decision.outcome is Outcome.ANSWERED:
+                self._spending.learn(exchange, reply)
+            if reply.odd_usage is not None:
+                self._telling.odd_usage(reply)
+        if decision is not ANSWERED:
+            self._telling.failure(exchange, decision, reply)
         return lesson
 
     def _row_over(self, over: Over) -> None:
@@ -388,11 +394,3 @@ class Runner:
     def pacing(self) -> str:
         """What holds the job back, in a few words; "" if nothing does."""
         return self._gate.describe(self._clock())
-
-
-def _concluding(config: JobConfig) -> Callable[..., Conclusion]:
-    """How exchanges are concluded: with one label a row, or with fields, or with a second model."""
-    read = field_results if config.fields else results_of
-    if config.second_model is not None:
-        return Seconded(config, read).conclude
-    return partial(conclude, read=read) if config.fields else conclude
