@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from batchjob.corrections.log import FileLog
@@ -11,7 +11,7 @@ from batchjob.files import DATABASE_SIDES
 from batchjob.model import Value
 from batchjob.ports import CorrectionLog
 from batchjob.records import Correction
-from batchjob.scoring.interval import Share, wilson
+from batchjob.scoring.interval import wilson
 from batchjob.stores import correction_table, files_of
 from batchjob.views.by_hand import ByHand
 
@@ -45,13 +45,13 @@ class Corrections:
         self.log = log_of(url)
         self._lock = threading.Lock()
         self._rows: dict[str, dict[int, OfFields]] = {}
+        self._standing: dict[str, dict[int, Standing]] = {}
 
     def of(self, uid: str) -> dict[int, Standing]:
         """The rows of a job of which people said something that counts, by number; raises as CorrectionLog.news."""
         with self._lock:
             self._refresh()
-            standing = {number: _standing(said) for number, said in self._rows.get(uid, {}).items()}
-        return {number: one for number, one in standing.items() if one.said}
+            return dict(self._standing.get(uid, {}))
 
     def said(self, uid: str, row: int) -> list[Correction]:
         """What people said of a row, the last one last, without what was taken back."""
@@ -63,13 +63,19 @@ class Corrections:
     def _refresh(self) -> None:
         news = self.log.news()
         if news.anew:
-            self._rows = {}
+            self._rows, self._standing = {}, {}
         for one in news.added:
             said = self._rows.setdefault(one.job, {}).setdefault(one.row, {}).setdefault(one.field, [])
             if one.label is not None:
                 said.append(one)
             elif said:
                 said.pop()
+        for uid, row in dict.fromkeys((one.job, one.row) for one in news.added):
+            standing = self._standing.setdefault(uid, {})
+            if any(self._rows[uid][row].values()):
+                standing[row] = _standing(self._rows[uid][row])
+            else:
+                standing.pop(row, None)
 
 
 def _standing(of_row: OfFields) -> Standing:
@@ -90,24 +96,25 @@ def by_hand(standing: Mapping[int, Standing]) -> ByHand | None:
     """What people did to a job's rows; None: nothing."""
     if not standing:
         return None
-    said = [list(one.said.values()) for one in standing.values()]
-    samples = dict(_samples(standing))
+    changed = unlabelled = 0
+    judged: dict[str | None, list[bool]] = {}
+    for one in standing.values():  # a page asks again and again, and they may be many
+        differs = lacked = False
+        for field, last in one.said.items():
+            if last.model is None:
+                lacked = True
+                continue
+            right = last.label == last.model
+            differs |= not right
+            if field in one.sampled:
+                judged.setdefault(field, []).append(right)
+        changed += differs
+        unlabelled += lacked
+    samples = {field: share for field, right in judged.items() if (share := wilson(sum(right), len(right)))}
     return ByHand(
         rows=len(standing),
-        changed=sum(any(one.model not in (None, one.label) for one in of_row) for of_row in said),
-        unlabelled=sum(any(one.model is None for one in of_row) for of_row in said),
+        changed=changed,
+        unlabelled=unlabelled,
         sample=samples.pop(None, None),
         fields={str(field): share for field, share in samples.items()},
     )
-
-
-def _samples(standing: Mapping[int, Standing]) -> Iterator[tuple[str | None, Share]]:
-    """How many of the job's own answers were right in the random sample, by field."""
-    judged: dict[str | None, list[bool]] = {}
-    for one in standing.values():
-        for field in one.sampled:
-            if (last := one.said[field]).model is not None:
-                judged.setdefault(field, []).append(last.label == last.model)
-    for field, right in judged.items():
-        if share := wilson(sum(right), len(right)):
-            yield field, share

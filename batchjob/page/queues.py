@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -51,14 +52,16 @@ def queues(
 ) -> Iterator[Queue]:
     """Those that have rows, or had some; `field` is the answer that is looked at, of a job with several."""
     said = [one for one in standing.values() if field in one.said]
-    for name, total in _totals(snapshot, config, status, said, field).items():
-        done = sum(field in one.sampled if name == SAMPLE else one.said[field].why == name for one in said)
+    by_reason = Counter(one.said[field].why for one in said)
+    by_reason[SAMPLE] = sum(field in one.sampled for one in said)
+    for name, total in _totals(snapshot, config, status, list(by_reason), field).items():
+        done = by_reason[name]
         if total != 0 or done:
             yield Queue(name, None if total is None else max(total, done), done)
 
 
 def _totals(
-    snapshot: Snapshot, config: JobConfig, status: Status, said: list[Standing], field: str | None
+    snapshot: Snapshot, config: JobConfig, status: Status, reasons: list[str], field: str | None
 ) -> dict[str, int | None]:
     kinds = {error.kind: error.count for error in status.errors}
     totals: dict[str, int | None] = {kind: kinds.get(kind, 0) for kind in OF_PEOPLE}
@@ -69,7 +72,7 @@ def _totals(
     totals[DISAGREED] = status.verified.asked - status.verified.agreed
     totals[SECOND] = status.sources[Source.SECOND]
     beside = [f"{GOLD}gold"] if "gold" in snapshot.job.source.columns and status.rows.done else []
-    begun = [why for one in said if (why := one.said[field].why).startswith((GOLD, OTHER))]
+    begun = [why for why in reasons if why.startswith((GOLD, OTHER))]
     totals |= dict.fromkeys([*beside, *begun])
     totals[UNSURE] = None if config.confidence else 0
     totals[SAMPLE] = min(SAMPLE_ROWS, status.rows.done) if snapshot.job.ingested else 0
