@@ -10,7 +10,8 @@ BatchjobError               1   a known error: one sentence, and what to do next
 │   └── NoJobs              1   the database has no jobs yet
 └── StoreError              1   the database cannot be used
     ├── DiskFull            1   no room left; what was answered is kept
-    └── CommitUnknown       1   the disk failed in a commit: only a restart can tell its outcome
+    ├── CommitUnknown       1   the disk failed in a commit: only a restart can tell its outcome
+    └── GivenUp             1   other workers took this one for dead: it writes no more
 
 How a run ends (refused by the endpoint, out of budget, interrupted) is a result, not an error: see model.Ending. To a
 program that calls batchjob, an ending with exit code 1 or 3 is one: see batchjob.api.
@@ -80,3 +81,7 @@ class DiskFull(StoreError):
 
 class CommitUnknown(StoreError):
     """The disk reported an error in a commit, so nobody knows whether it is stored until it is read again."""
+
+
+class GivenUp(StoreError):
+    """Other workers on the job took this one for dead, so it may not write any more."""

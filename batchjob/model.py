@@ -143,9 +143,14 @@ class Parcel(Value, frozen=True):
     keys: tuple[Key, ...] = ()  # of the rows, where their labels are remembered
     twins: tuple[Key, ...] = ()  # and under these, which only rows of the same job have, where it joins texts loosely
 
+    @property
+    def texts(self) -> tuple[Key, ...]:
+        """Those by which rows of the job know each other."""
+        return self.twins or self.keys
+
 
 class Page(Value, frozen=True):
-    """Rows to work on: lost requests, which go out again as they were, and single rows."""
+    """Rows to work on: lost requests, which go out again as they were, and single rows. A page may be empty."""
 
     parcels: tuple[Parcel, ...] = ()
     rows: tuple[Row, ...] = ()
@@ -286,6 +291,7 @@ class Claim(Value, frozen=True):
     repeats: LostRequest | None = None  # the same rows went out in it before, and the answer was never seen
     cost: int | None = None  # its worst case in picodollars; None: no price is known
     purpose: Purpose = Purpose.LABEL
+    texts: tuple[Key, ...] = ()  # of its rows, one each, where other runs may ask for the same
     outlives_run: bool = False  # at a provider that answers hours later: no death of a run makes it a lost one
 
 
@@ -351,12 +357,6 @@ class Ending(Value, frozen=True):
     kind: str = ""
 
 
-class Control(Value, frozen=True):
-    """What a commit answers with: what the run is to do, for reasons that only the store knows."""
-
-    stop: Ending | None = None
-
-
 # ---------------------------------------------------------------- a job and how a run of it ends
 
 
@@ -394,5 +394,6 @@ class Run(Value, frozen=True):
 
     id: int
     first_request_id: int  # its requests count on from here; no other run's do
+    shared: bool = False  # others may be working on the job
     heard: bool = False  # whether a run of the job before was ever answered, if only by a rejection
     labelled: bool = False  # whether the job has a label that a model gave

@@ -22,7 +22,7 @@ from batchjob.stores import open_check, open_reader, open_store
 from batchjob.stores.postgres.arriving import arrive, place_of
 from batchjob.stores.sqlite.leaving import Leaving
 from tests import postgres
-from tests.stores.test_postgres_runs import Proxy
+from tests.postgres import Proxy
 from tests.stores.test_store import SOURCE, TASK, make_job
 
 pytestmark = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)

@@ -29,6 +29,8 @@ COMMANDS = {
     "start": "Ingest INPUT and label it; the same command again resumes.",
     "resume": "Continue the unfinished rows of a job.",
     "retry": "Put failed rows back and run only those.",
+    "work": "Help with a job, from one more process or machine.",
+    "stop": "Stop a job for all who work on it.",
     "status": "Progress, from any process at any time.",
     "view": "The same and every row on a local page, in a browser.",
     "errors": "Failed and unconfirmed rows by kind, and what to do.",

@@ -27,8 +27,12 @@ class Exchange(Value, frozen=True):
         """How it will be known if its reply is never seen."""
         return LostRequest(self.request_id, self.client_key, self.body_digest)
 
-    def claim(self, at: float) -> Claim:
-        """The write that takes its rows; `at` is UTC epoch seconds."""
+    def claim(self, at: float, *, asks_for_all: bool = False) -> Claim:
+        """The write that takes its rows; `at` is UTC epoch seconds.
+
+        Args:
+            asks_for_all: no other run of the job may ask for the same texts.
+        """
         parcel = self.parcel
         return Claim(
             self.request_id,
@@ -40,6 +44,7 @@ class Exchange(Value, frozen=True):
             parcel.lost,
             self.reserved,
             _purpose(parcel),
+            parcel.texts if asks_for_all and parcel.verifies is None else (),
         )
 
 

@@ -44,6 +44,10 @@ class Spending:
         self._budget.reserve(most)
         return self._questions.worst_case(parcel, by_reports=True)
 
+    def take_back(self, exchange: Exchange) -> None:
+        """A request was not let go after all."""
+        self._budget.correct(self._out.pop(exchange.request_id)[1], 0)
+
     def learn(self, exchange: Exchange, reply: Answered) -> None:
         """An answer was billed: if for more than could be, more is put aside for the others that are out."""
         if exchange.price is None and reply.cost is None and len(exchange.parcel.rows) == 1:

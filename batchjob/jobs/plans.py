@@ -49,6 +49,10 @@ ASKS_OTHERWISE = (
 """With others of these a finished job's input is likely meant to be mended, and not to be paid for again."""
 
 
+STOPPED_FOR_ALL = "stopped_for_all"
+"""The reason, as a kind, of a job that a user stopped for all its workers."""
+
+
 class NewJob(NamedTuple):
     """A job that is to be made."""
 
@@ -69,6 +73,7 @@ class Plan(NamedTuple):
     moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
     refusal: SettingError | None = None  # why it should not be carried out without the user's word
     asks_the_same: bool = True  # as the job's runs before
+    joins: bool = False  # beside others that may be working on it
 
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
@@ -251,6 +256,39 @@ def _by_hand(db: str, job: Job) -> list[int]:
     with open_reader(db) as reader:
         unlabelled = (row for state in (State.FAILED, State.UNCONFIRMED) for row in reader.export_rows(job, only=state))
         return [row[0] for row in unlabelled if row[0] in said]
+
+
+def plan_work(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
+    """Help with a job, beside others that are working on it; without a name, with the only one that is unfinished.
+    Its settings hold, but for `changes` of what concerns this machine alone.
+
+    Raises:
+        BatchjobError: there is no such job, or it was stopped.
+    """
+    with open_reader(db) as reader:
+        job = reader.job(name) if name else reader.latest(unfinished=True)
+    config = complete(merge(msgspec.to_builtins(settings_of(job)), {"output": None, **changes}))
+    if config.base_url == SANDBOX_URL:
+        raise SettingError(
+            f"job {job.name!r} asks the built-in sandbox, which is each process's own. To try several workers, start "
+            "one endpoint for all with: batchjob sandbox"
+        )
+    if job.state in (JobState.REFUSED, JobState.OVER_BUDGET):
+        raise JobError(f"job {job.name!r} was stopped for all workers: {job.reason}", then=("resume", job.name))
+    check_run(db, config, (), ())
+    return Plan(db, job, config, None, joins=True)
+
+
+def over(plan: Plan) -> str | None:
+    """In a sentence, that there is nothing to help with, if so: the job is finished, or a user stopped it."""
+    with open_reader(plan.db) as reader:
+        snapshot = reader.snapshot(plan.name)
+    rows = snapshot.tally.get("row", {})
+    if snapshot.job.ingested and not rows.get(State.PENDING, 0) and not rows.get(State.IN_FLIGHT, 0):
+        return f"job {plan.name!r} is finished: there is nothing to do"
+    if snapshot.job.reason_kind == STOPPED_FOR_ALL:
+        return f"job {plan.name!r} was stopped for all workers; it goes on with: batchjob resume {plan.name}"
+    return None
 
 
 def _asks(config: JobConfig) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from batchjob.errors import BatchjobError, JobBusy
+from batchjob.errors import BatchjobError, GivenUp, JobBusy
 from batchjob.jobs.exports import export
 from batchjob.jobs.plans import Plan
 from batchjob.logs import Logger
@@ -110,7 +110,7 @@ async def run(
     """
     config, began = plan.config, time.monotonic()
     prices = prices_of(config, told=tells_cost(config))
-    store = await open_store(plan.db, job=plan.name)
+    store = await open_store(plan.db, job=plan.name, lease=config.lease)
     try:
         await _choose_job(store, plan)
         log = log.bind(job=plan.name)
@@ -120,15 +120,36 @@ async def run(
             back = await store.retry(plan.retry_kinds, at=time.time(), but=plan.by_hand)
             log.info("rows_put_back", rows=back, **({"labelled_by_hand": len(plan.by_hand)} if plan.by_hand else {}))
         async with _endpoint(config, key, key_command, log) as endpoint:
-            await store.set_prices(await _all_prices(store, prices))
-            runner = await _runner(plan, config, store, endpoint, prices, log)
-            ending = await _attended(runner, store, attend)
+            if not plan.joins:
+                await store.set_prices(await _all_prices(store, prices))
+            runner, ending = await _work(plan, config, store, endpoint, prices, log, attend)
     finally:
         await store.close()
     if config.output:
         with open_reader(plan.db) as reader:
             export(reader, reader.job(plan.name), config.output, what="--output")
     return Ended(ending, time.monotonic() - began, runner.requests - runner.not_sent, runner.not_sent)
+
+
+async def _work(
+    plan: Plan,
+    config: JobConfig,
+    store: Store,
+    endpoint: Endpoint,
+    prices: Mapping[str, KnownPrice | None],
+    log: Logger,
+    attend: Attend,
+) -> tuple[Runner, Ending]:
+    """A run to its end; and where others took it for dead, for it was stopped or cut off, another one."""
+    while True:
+        runner = await _runner(plan, config, store, endpoint, prices, log)
+        try:
+            return runner, await _attended(runner, store, attend)
+        except GivenUp as error:
+            if not (await store.job()).ingested and not plan.joins:
+                raise
+            log.warning("worker_taken_for_dead", meaning=str(error), now="a new one begins here")
+            plan = plan._replace(chunks=None)
 
 
 async def _runner(
@@ -140,18 +161,18 @@ async def _runner(
     log: Logger,
 ) -> Runner:
     """A run, begun in the database."""
-    spent, allowance = await store.draw(None if config.budget is None else picousd(config.budget))
     fresh = plan.retry_kinds is None
     learned = learned_of(await store.learned(place_of(config)), config)
     _tell_dialects(config, learned, log)
     begun = await store.begin_run(Task.of(config).record(), fresh=fresh, up_to=config.limit, at=time.time())
+    drawn = await store.draw(None if config.budget is None else picousd(config.budget))
     return Runner(
         job=await store.job(),
         run=begun,
         config=config,
         store=store,
         endpoint=endpoint,
-        budget=Budget(prices, spent=spent, allowance=allowance),
+        budget=Budget(prices, spent=drawn.spent, allowance=drawn.allowance),
         chunks=plan.chunks,
         asks_the_same=plan.asks_the_same,
         retries=not fresh,
@@ -183,6 +204,8 @@ async def _attended(runner: Runner, store: Store, attend: Attend) -> Ending:
     try:
         async with attend(runner):
             ending = await runner.run()
+    except GivenUp:
+        raise
     except BatchjobError as error:
         with contextlib.suppress(BatchjobError):
             await store.end_run(Ending(JobState.STOPPED, str(error), error.exit_code, "error"), at=time.time())
@@ -198,6 +221,9 @@ async def _choose_job(store: Store, plan: Plan) -> None:
         JobBusy: somebody has.
     """
     settings = msgspec.json.encode(plan.config)
+    if plan.joins:
+        await store.join(plan.name)
+        return
     if isinstance(plan.job, Job):
         await store.choose(plan.job.name)
         now = await store.job()

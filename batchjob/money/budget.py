@@ -57,6 +57,16 @@ class Budget:
             return 0.0
         return max(0, self._held - self._reserved - max(0, self._allowance)) / PICO
 
+    @property
+    def held(self) -> int:
+        """What this run has spent or put aside."""
+        return self._held
+
+    def allow(self, allowance: int, *, spent: int) -> None:
+        """This run may spend so much from here on; `spent` is what all runs of the job have spent so far."""
+        self._allowance = allowance
+        self._spent_before = spent - (self._held - self._reserved)
+
     def reserve(self, cost: int) -> None:
         """Put so much aside; or, where an answer proved to be dearer, so much more."""
         self._held += cost

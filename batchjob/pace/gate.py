@@ -69,6 +69,23 @@ class Gate:
         self.counts_tokens = self._pacer.counts_tokens  # else any number of them will do
         self.in_flight = 0
 
+    def share(self, runs: int) -> None:
+        """So many runs of the job send: each has its part of the quotas."""
+        self._pacer.share(runs)
+
+    def wait_for_first(self, waits: bool) -> None:
+        """Whether the first request of another run is to be answered before any of this one goes."""
+        self._hold.wait_for_first(waits)
+
+    @property
+    def paused_until(self) -> float:
+        """When the pause is over that the endpoint asked for; -inf where it asked for none."""
+        return self._pacer.until
+
+    def pause(self, seconds: float, now: float) -> None:
+        """The endpoint asked another run to wait."""
+        self._pacer.pause(seconds, now)
+
     def look(self, now: float) -> float:
         """To be called once a second: seconds that this process stood still, which are no silence of the endpoint."""
         gap, self._looked_at = now - self._looked_at, now

@@ -32,6 +32,13 @@ class Hold:
         self.on, self._why = True, why
         self.until = max(self.until, now + seconds)
 
+    def wait_for_first(self, waits: bool) -> None:
+        """Whether nobody sends before the first request of another run is answered."""
+        if waits:
+            self.on, self.until = True, inf
+        elif self.until == inf:
+            self.on, self.until = False, -inf
+
     def answered(self, sent_at: float) -> None:
         """A request was answered."""
         if sent_at >= self.until:
@@ -61,4 +68,6 @@ class Hold:
 
     def describe(self, now: float) -> str:
         """What everybody waits for."""
+        if self.until == inf:
+            return "waiting for the first answer to another worker"
         return f"waiting {max(round(self.until - now), 1)} s: {self._why}"

@@ -130,6 +130,16 @@ class Pacer:
             exponent = min(streak - (1 if asked is None else 2), 50)
             self._wait(min(FIRST_PAUSE * PAUSE_GROWTH**exponent, LONGEST_PAUSE), now, "429s")
 
+    @property
+    def until(self) -> float:
+        """Nobody sends before."""
+        return self._until
+
+    def share(self, runs: int) -> None:
+        """So many runs send: each has its part of the quotas, the user's and those that headers teach."""
+        self._requests.share(runs)
+        self._tokens.share(runs)
+
     def pause(self, seconds: float, now: float) -> None:
         """Everybody waits, for a reason of the caller's."""
         self._wait(believable(seconds) or 0.0, now, "paused")
@@ -183,4 +193,4 @@ class Pacer:
             return f"held to {learned * 60:,.0f} requests a minute, as its 429s teach"
         clock, what = (self._requests, "requests") if self._held_by == "rpm" else (self._tokens, "tokens")
         by = ", the endpoint's limit" if clock.taught else f" by --{self._held_by}"
-        return f"held to {clock.rate * 60 / SHARE:,.0f} {what} a minute{by}"
+        return f"held to {clock.rate * clock.runs * 60 / SHARE:,.0f} {what} a minute{by}"

@@ -24,7 +24,7 @@ class Gcra:
     the virtual scheduling algorithm.
     """
 
-    __slots__ = ("cost", "known_window", "last", "next", "rate", "taught")
+    __slots__ = ("cost", "known_window", "last", "next", "rate", "runs", "taught")
 
     def __init__(self, *, per_minute: float, now: float) -> None:
         self.rate = SHARE * per_minute / 60.0
@@ -33,6 +33,12 @@ class Gcra:
         self.cost = 1.0  # of the latest request
         self.known_window = 0.0  # seconds between the resets of a fixed window; 0: none was seen
         self.last = Quota()
+        self.runs = 1  # that share the quota in equal parts; `rate` is one's part
+
+    def share(self, runs: int) -> None:
+        """So many runs share it from here on."""
+        self.rate *= self.runs / runs
+        self.runs = runs
 
     def charge(self, cost: float, now: float, rate: float) -> None:
         """Take one request of this cost at this rate (of the clock, or a lower one)."""
@@ -48,7 +54,7 @@ class Gcra:
         if limit and limit >= 1:
             self._see_window(limit, remaining, reset)
             if self.taught:
-                self.rate = SHARE * limit / (self.known_window or WINDOW)
+                self.rate = SHARE * limit / (self.known_window or WINDOW) / self.runs
         if remaining is not None and reset and remaining < max(self.cost, NEARLY_SPENT * (limit or 0.0)):
             self._stretch(remaining, reset, now)
 
@@ -77,7 +83,7 @@ class Gcra:
         full a reset too, and to wait for that would waste the quota.
         """
         slowest = self.known_window or (4 * self.cost / self.rate if self.rate else 1.0)
-        gap = reset if remaining <= 0 else reset * self.cost / remaining
+        gap = reset if remaining <= 0 else reset * self.cost * self.runs / remaining
         self.next = max(self.next, now + min(gap, reset, slowest))
 
 

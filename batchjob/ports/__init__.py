@@ -3,10 +3,22 @@
 A run is handed things of these shapes and knows nobody behind them; one test suite tests everything behind a door.
 """
 
+from batchjob.ports.control import Asking, Control, Drawn
 from batchjob.ports.corrections import CorrectionLog
 from batchjob.ports.endpoint import Bodies, Endpoint
 from batchjob.ports.input import Reader
 from batchjob.ports.reading import StoreCheck, StoreReader
 from batchjob.ports.store import Store
 
-__all__ = ["Bodies", "CorrectionLog", "Endpoint", "Reader", "Store", "StoreCheck", "StoreReader"]
+__all__ = [
+    "Asking",
+    "Bodies",
+    "Control",
+    "CorrectionLog",
+    "Drawn",
+    "Endpoint",
+    "Reader",
+    "Store",
+    "StoreCheck",
+    "StoreReader",
+]

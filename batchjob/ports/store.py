@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from batchjob.model import Control, Ending, InputSource, Job, Key, Page, Remembered, Run, TaskRecord, Unheard, Write
+from batchjob.model import Ending, InputSource, Job, Key, Page, Remembered, Run, Settle, TaskRecord, Unheard, Write
+from batchjob.ports.control import Asking, Control, Drawn
 
 
 class Store(Protocol):
@@ -25,6 +26,15 @@ class Store(Protocol):
 
     async def choose(self, name: str) -> None:
         """The job of this name, or a JobError."""
+        ...
+
+    async def join(self, name: str) -> None:
+        """The job of this name, beside others that are working on it.
+
+        Raises:
+            JobError: there is none.
+            SettingError: this store is for one process at a time.
+        """
         ...
 
     async def job(self) -> Job:
@@ -58,7 +68,11 @@ class Store(Protocol):
     async def recover(self, *, hold: bool, at: float) -> int:
         """Settle what dead runs left in flight: their requests are lost, their rows pending again, or unconfirmed
         where `hold` is set; then rows of requests lost before, which are pending, are unconfirmed too. The number of
-        those requests. A request that outlives its run is not touched.
+        those requests. A request that outlives its run is not touched. Beside other runs: what those left that are
+        certainly dead; the rest is settled while the run goes on, see Control.lost.
+
+        Raises:
+            JobBusy: another process is working on the job, and this one did not join it.
         """
         ...
 
@@ -71,6 +85,9 @@ class Store(Protocol):
             task: what it asks; requests and labels point to it.
             fresh: whether it wants rows that were never tried.
             up_to: the last row number it wants; None: all.
+
+        Raises:
+            JobError: it joined others, and the job was stopped for all of them.
         """
         ...
 
@@ -86,12 +103,14 @@ class Store(Protocol):
         Raises:
             DiskFull: there was no room; nothing of it was stored.
             CommitUnknown: the disk failed: it may be stored or not.
+            GivenUp: others took this run for dead; nothing of it was stored, and nothing will be.
             StoreError: a row was not in the state its event starts from; nothing of it was stored.
         """
         ...
 
     async def next_page(self, limit: int) -> Page | None:
-        """About `limit` rows to work on, each given out once a run; None where there are none now.
+        """About `limit` rows to work on, each given out once a run, and to no other run that is alive. Where there are
+        none now: an empty page if other runs have some that may come back, None if not.
 
         First pending rows that were out before this run or put back by the user, those of a lost request together and
         never parted; then those that were never claimed, in input order. More may come while the input is read.
@@ -116,14 +135,37 @@ class Store(Protocol):
         """What the endpoint teaches from now on, for every job; it replaces what was there."""
         ...
 
-    async def draw(self, limit: int | None) -> tuple[int, int | None]:
-        """What the job cost so far, lost requests at their worst case, and what this run may spend of `limit`; None
-        where there is none. Picodollars (1e-12 USD).
+    async def draw(self, limit: int | None, *, held: int = 0, need: int = 0, want: int = 0) -> Drawn:
+        """What this run may spend of the job's `limit`: what it has spent or put aside (`held`) and more, at least
+        `need` and about `want`, or nothing more where so much is not left. The allowances of all runs and what was
+        spent never pass the limit together. Picodollars.
+        """
+        ...
+
+    async def asking(self, texts: Sequence[Key]) -> dict[Key, Asking]:
+        """Which rows of the job ask for these texts, of those that were claimed with one (Claim.texts)."""
+        ...
+
+    def may_send(self) -> bool:
+        """Whether a request whose claim is on disk may leave now. No, where the store was silent for so long that
+        others may soon take this run for dead: a commit says more.
+        """
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """No run of the job sends for so long: see Control.pause."""
+        ...
+
+    async def hear_late(self, settles: Sequence[Settle]) -> int:
+        """After GivenUp: labels of answers that came all the same. Rows that nobody has taken up meanwhile have them;
+        how many.
         """
         ...
 
     async def end_run(self, ending: Ending, *, at: float) -> None:
-        """The run is over: the job's state is now this, for this reason. Requests still out are for `recover`."""
+        """The run is over. If it is the last of the job, or its ending is a reason for all to end (the endpoint refuses
+        the job, the budget is reached), the job's state is now this. Requests still out are for `recover`.
+        """
         ...
 
     # ------------------------------------------------------------ besides

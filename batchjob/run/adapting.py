@@ -76,6 +76,12 @@ class Adapting:
             return parcel, msgspec.structs.replace(decision, advice=f"{change.type}, or leave out --no-adapt")
         return self._learn(parcel, change, decision), msgspec.structs.replace(decision, next=Next.REPHRASE)
 
+    def remember_no_schema(self) -> None:
+        """Many rows are asked for without a response_format from here on, in later runs, too."""
+        self._log.warning("response_format_refused", now="many rows are asked for without it")
+        settings = msgspec.structs.replace(self._config, response_format=False)
+        self.aside.append(asyncio.create_task(self._store.set_settings(msgspec.json.encode(settings))))
+
     def _see_tokens(self, reply: Reply) -> None:
         """Say once that an endpoint does not tell what was asked for."""
         if isinstance(reply, Answered) and not reply.tokens:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from batchjob.exchange.decide import PAID_KINDS
 from batchjob.model import Ending
 from batchjob.numbers import counted, dollars
+from batchjob.ports import Store
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
-from batchjob.states import JobState
+from batchjob.states import JobState, State, plain_kind
 
 
 def over_budget(config: JobConfig, spent_usd: float, next_usd: float) -> Ending:
@@ -16,6 +18,21 @@ def over_budget(config: JobConfig, spent_usd: float, next_usd: float) -> Ending:
         f"cost {dollars(next_usd)}"
     )
     return Ending(JobState.OVER_BUDGET, reason, 5)
+
+
+async def put_back(store: Store, misfit: str, at: float) -> None:
+    """All rows had this kind of failure: where nothing was paid not they but the job was at fault, and they are to be
+    tried anew.
+    """
+    if misfit and plain_kind(misfit) not in PAID_KINDS:
+        await store.retry([misfit], at=at)
+
+
+async def ending_of(store: Store, config: JobConfig, *, unread: bool) -> Ending:
+    """Nothing more is to be sent; `unread`: more rows may be in the input."""
+    counts = await store.counts()
+    failures = Failures.of(config, counts, await store.failures())
+    return how_it_ended(config, failures, left=bool(counts[State.PENDING] or counts[State.IN_FLIGHT] or unread))
 
 
 def how_it_ended(config: JobConfig, failures: Failures, *, left: bool) -> Ending:

@@ -10,13 +10,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from batchjob.errors import DiskFull, StoreError
-from batchjob.model import Claim, Control, Settle, Write
-from batchjob.ports import Store
+from batchjob.errors import DiskFull, GivenUp, StoreError
+from batchjob.model import Claim, Settle, Write
+from batchjob.ports import Control, Store
 
 GROUPS_OUT = 2
 """Groups that may be with the store at once: a full one waits there for its turn, so that the store goes from one to
 the next without waiting for the event loop, which may be busy for as long as a flush takes."""
+
+
+TAKES_ANSWERS = (DiskFull, GivenUp)
+"""After these the store takes answers and nothing else."""
 
 
 class _Group:
@@ -37,8 +41,8 @@ class GroupCommit:
     other's group is flushed; without a limit all of them gather in one group, and event loop and disk take turns.
 
     What the store says with a commit goes to `told`. An error of the store goes to `failed` and to everyone who waits,
-    and nothing more is handed to the store, except after DiskFull: answers are still taken then, into the room that was
-    kept for them, because they were paid.
+    and nothing more is handed to the store, except answers, because they were paid: after DiskFull into the room that
+    was kept for them, and after GivenUp as late ones.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class GroupCommit:
 
         Writes are carried out in the order of submission, except that a group's claims come after its results.
         """
-        if self._error is not None and not (isinstance(self._error, DiskFull) and isinstance(write, Settle)):
+        if self._error is not None and not (isinstance(self._error, TAKES_ANSWERS) and isinstance(write, Settle)):
             raise self._error
         if not self._queue or self._queue[-1].claims >= self._most_claims:
             self._queue.append(_Group(self._loop.create_future()))
@@ -108,7 +112,7 @@ class GroupCommit:
                 await self._commit(group.writes, before)
             except Exception as error:
                 self._fail(error, group.done)
-                if not isinstance(error, DiskFull):
+                if not isinstance(error, TAKES_ANSWERS):
                     for later in self._queue:  # those who came while it failed
                         self._fail(error, later.done)
                     self._queue.clear()
@@ -135,9 +139,11 @@ class GroupCommit:
         reason = self._error or failed
         if reason is None or (tried and failed is None):
             return
-        if isinstance(reason, DiskFull):
+        answers = [write for write in group if isinstance(write, Settle)]
+        if isinstance(reason, GivenUp) and answers:
+            await self._store.hear_late(answers)
+        elif isinstance(reason, DiskFull):
             self._store.free_reserve()
-            answers = [write for write in group if isinstance(write, Settle)]
             if answers:  # without room even for them they are in flight, and counted, when the job resumes
                 await self._store.commit(answers)
         raise reason

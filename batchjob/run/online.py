@@ -12,35 +12,35 @@ from math import inf
 
 import msgspec
 
-from batchjob.errors import DiskFull
+from batchjob.errors import DiskFull, GivenUp
 from batchjob.exchange.conclude import Over
-from batchjob.exchange.decide import ANSWERED, PAID_KINDS, Decision, Next
+from batchjob.exchange.decide import ANSWERED, Decision, Next
 from batchjob.exchange.exchange import Exchange, client_key, digest_of
 from batchjob.exchange.question import Questions
 from batchjob.exchange.rows import Terms
 from batchjob.exchange.second import concluding
 from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
-from batchjob.model import Answered, Beat, Chunk, Control, Ending, Job, Outage, Parcel, Reply, Run
+from batchjob.model import Answered, Beat, Chunk, Ending, Job, Outage, Parcel, Reply, Run
 from batchjob.money.budget import Budget
 from batchjob.money.cost import usd
 from batchjob.pace.gate import Gate, Lesson
 from batchjob.pace.health import AlikeFailures
-from batchjob.ports import Endpoint, Store
+from batchjob.ports import Control, Endpoint, Store
 from batchjob.providers.dialect import Learned
 from batchjob.run.adapting import Adapting
-from batchjob.run.ending import how_it_ended, over_budget
+from batchjob.run.ending import ending_of, over_budget, put_back
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.ingest import ingest
 from batchjob.run.progress import Progress
 from batchjob.run.supply import Supply
 from batchjob.run.telling import Telling
+from batchjob.run.together import Together
 from batchjob.run.turnstile import Turnstile
 from batchjob.run.understanding import Understanding
 from batchjob.settings.config import JobConfig, models_of
-from batchjob.settings.failures import Failures
 from batchjob.shortcuts import walk_of
-from batchjob.states import Outcome, State, plain_kind
+from batchjob.states import Outcome
 from batchjob.task.asked import prompt_of
 
 BEAT_SECONDS = 1.0
@@ -90,14 +90,19 @@ class Runner:
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
         walk = walk_of(config)(config, job.source, prompt, job, asks_the_same=asks_the_same, learned=learned)
-        self._supply = Supply(job, config, prompt, walk, store, self._commits, wall=wall, skipped=self.progress.count)
+        self._supply = Supply(
+            job, config, prompt, walk, store, self._commits, wall=wall, skipped=self.progress.count, shared=run.shared
+        )
         self._adapting = Adapting(config, self._questions, self._supply, store, wall=wall, log=log)
         self._several_models = len(models_of(config)) > 1
         self._gate = Gate(config, heard=run.heard, fresh=not run.labelled and not retries, now=clock())
         self._alike = AlikeFailures(labelled=run.labelled)
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
+        asked = self._supply, self._gate, budget, self._spending, self.progress
+        rouse = self._turnstile.rouse
+        self._together = Together(config, store, *asked, clock=clock, log=log, rouse=rouse) if run.shared else None
+        self._asks_for_all = run.shared and config.dedupe != "off"
         self._workers: list[asyncio.Task[None]] = []
-        self._aside: list[asyncio.Task[None]] = []  # what is awaited at the end, and waited for by nobody before
         self._ending: Ending | None = None
         self._misfit = ""  # the kind of failure all rows had, where that stopped the job
         self._error: BaseException | None = None
@@ -128,21 +133,13 @@ class Runner:
             if self._supply.refilling:
                 self._refill.cancel()
             self._commits.close()
-            await asyncio.gather(committing, beating, *self._aside, *self._adapting.aside, return_exceptions=True)
-        if self._error is not None:
+            await asyncio.gather(committing, beating, *self._adapting.aside, return_exceptions=True)
+            if self._together is not None:
+                await self._together.close()
+        if self._error is not None and not (isinstance(self._error, GivenUp) and self._ending):
             raise self._error
-        return await self._how_it_ended()
-
-    async def _how_it_ended(self) -> Ending:
-        if self._misfit and plain_kind(self._misfit) not in PAID_KINDS:
-            # Nothing was paid, and not the rows but the job was at fault: they are to be tried anew.
-            await self._store.retry([self._misfit], at=self._wall())
-        if self._ending is not None:
-            return self._ending
-        counts = await self._store.counts()
-        failures = Failures.of(self._config, counts, await self._store.failures())
-        left = counts[State.PENDING] or counts[State.IN_FLIGHT] or self._chunks is not None
-        return how_it_ended(self._config, failures, left=bool(left))
+        await put_back(self._store, self._misfit, self._wall())
+        return self._ending or await ending_of(self._store, self._config, unread=self._chunks is not None)
 
     def stop(self, ending: Ending) -> None:
         """Send nothing more; what is in flight is still awaited and committed. The first reason is the one told."""
@@ -156,12 +153,14 @@ class Runner:
 
     def _store_failed(self, error: BaseException) -> None:
         self._fail(error)
-        if not isinstance(error, DiskFull):  # with a full disk the answers that are still to come can be kept
+        if not isinstance(error, DiskFull | GivenUp):  # with these the answers that are still to come can be kept
             for worker in self._workers:
                 worker.cancel()
 
     def _told(self, control: Control) -> None:
         """What the store answered to a commit."""
+        if self._together is not None:
+            self._together.told(control)
         if control.stop is not None:
             self.stop(control.stop)
 
@@ -225,7 +224,8 @@ class Runner:
         if self._several_models and self._adapting.waits(parcel.model):
             return inf
         if self._budget.limited and not self._spending.affords(parcel):
-            if gate.in_flight:
+            need = self._questions.worst_case(parcel) or 0
+            if (self._together is not None and self._together.draws(need)) or gate.in_flight:
                 return inf  # what they do not cost is free again
             parcel = supply.shrink(parcel, self._spending.affords)
             if not self._spending.affords(parcel):
@@ -246,7 +246,10 @@ class Runner:
         while (parcel := await self._turnstile.next()) is not None:
             try:
                 exchange = self._open(parcel)
-                await self._commits.submit(exchange.claim(self._wall()))
+                await self._commits.submit(exchange.claim(self._wall(), asks_for_all=self._asks_for_all))
+                if self._together is not None and not await self._together.allows(exchange):
+                    self.not_sent += 1
+                    continue
                 self.progress.sent(exchange.request_id, exchange.sent_at)
                 reply = await self._endpoint.send(exchange.body, exchange.client_key)
                 self._conclude(exchange, reply)
@@ -290,6 +293,8 @@ class Runner:
                 exchange = self._spending.as_known_now(exchange)
             elif decision.outcome is Outcome.NOT_SENT:
                 self.not_sent += 1
+            if self._together is not None:
+                self._together.paused()
         conclusion = self._concluded(
             exchange, reply, decision, self._terms, counts=lesson.counts, at=self._wall(), chance=self._chance
         )
@@ -318,7 +323,7 @@ class Runner:
         decision = self._gate.judge(decision, reply, parcel, sent_at=exchange.sent_at, now=now)
         if decision.next is not Next.REPHRASE and self._questions.gives_up_schema(parcel, decision):
             decision = msgspec.structs.replace(decision, next=Next.REPHRASE)
-            self._remember_no_schema()
+            self._adapting.remember_no_schema()
         return (exchange if parcel is exchange.parcel else msgspec.structs.replace(exchange, parcel=parcel)), decision
 
     def _learn(self, exchange: Exchange, reply: Reply, decision: Decision, now: float) -> Lesson:
@@ -351,11 +356,6 @@ class Runner:
             self._misfit = result.error_kind or ""
             self.stop(ending)
 
-    def _remember_no_schema(self) -> None:
-        self._config = msgspec.structs.replace(self._config, response_format=False)
-        self._log.warning("response_format_refused", now="many rows are asked for without it")
-        self._aside.append(asyncio.create_task(self._store.set_settings(msgspec.json.encode(self._config))))
-
     # ------------------------------------------------------------ what others see
 
     async def _beat(self) -> None:
@@ -369,6 +369,8 @@ class Runner:
             if not self.stopping:
                 rate, unwanted = self.progress.rows_per_second, self.progress.unwanted
                 self._commits.submit(Beat(rate, self.pacing, self._wall(), self.outage, unwanted))
+                if self._together is not None:
+                    await self._together.beat()
             await asyncio.sleep(BEAT_SECONDS)
 
     @property

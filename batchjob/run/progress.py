@@ -37,6 +37,12 @@ class Progress:
         self._skipped = failures.get(BLANK, 0) if self._skips_blank else 0
         self.unwanted = self.counts[State.PENDING] - wanted
 
+    def refresh(self, counts: Mapping[str, int], failures: Mapping[str, int]) -> None:
+        """How the job stands by the work of all its runs."""
+        self.counts = Counter(counts)
+        self.counts[State.PENDING] += self.counts.pop(State.IN_FLIGHT, 0)
+        self._skipped = failures.get(BLANK, 0) if self._skips_blank else 0
+
     def arrived(self, chunk: Chunk) -> None:
         """A chunk of the input is in the work table."""
         self.counts[State.PENDING] += len(chunk.rows)

@@ -24,6 +24,8 @@ from batchjob.shortcuts.case import Case
 from batchjob.task.prompt import Prompt
 
 PAGE_ROWS = 512
+AHEAD = 4
+"""Rows that a run takes of a job that it shares: so many times those that may be in flight."""
 UNHEARD_AT_ONCE = 64 * PAGE_ROWS
 """Rows whose answer was never seen, as they are read."""
 
@@ -31,7 +33,7 @@ UNHEARD_AT_ONCE = 64 * PAGE_ROWS
 class Supply:
     """The parcels of a run. `more_input`: rows are still being read into the work table.
 
-    `skipped` is told of each row that is settled without a request.
+    `skipped` is told of each row that is settled without a request. `shared`: other runs may be working on the job.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class Supply:
         *,
         wall: Callable[[], float],
         skipped: Callable[[RowResult], None],
+        shared: bool = False,
     ) -> None:
         self._rows_per_request, self._request_tokens = config.rows_per_request, config.max_request_tokens
-        self._page_rows = max(PAGE_ROWS, 2 * config.rows_per_request)
+        soon = AHEAD * config.concurrency * config.rows_per_request if shared else PAGE_ROWS  # others want some, too
+        self._page_rows = max(min(PAGE_ROWS, soon), 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
         self._prompt, self._walk = prompt, walk
         hold = config.on_unconfirmed == "hold"
@@ -60,6 +64,9 @@ class Supply:
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap of (due, serial, parcel)
         self._serial = 0
         self._next: Parcel | None = None
+        self._elsewhere: list[Parcel] = []  # another run asks for their texts, or for some of them
+        self._looks = False  # whether to look there
+        self._others_have_more = False
         self._arrivals = 0  # chunks stored so far
         self._dry_at = -1  # how many there were when there was no page
         self.more_input = False
@@ -124,8 +131,8 @@ class Supply:
     @property
     def exhausted(self) -> bool:
         """Nothing is there and nothing will come, but what is in flight and may be put back."""
-        there = self._next or self._whole or self._waiting or any(self._ready.values())
-        return not (there or self.refilling or self._may_have_more or self.more_input)
+        there = self._next or self._whole or self._waiting or self._elsewhere or any(self._ready.values())
+        return not (there or self.refilling or self._may_have_more or self.more_input or self._others_have_more)
 
     # ------------------------------------------------------------ back
 
@@ -164,6 +171,17 @@ class Supply:
         cases = [self._asking(row, parcel.model, key, renamed) for row, key in pairs]
         return msgspec.structs.replace(parcel, keys=tuple([case.key for case in cases if case.key is not None]))
 
+    def refused(self, parcel: Parcel) -> None:
+        """Another run asks for one of its texts."""
+        self._elsewhere.append(parcel)
+        self._looks = True
+
+    def ask_again(self) -> None:
+        """Other runs may have left rows, or have an answer to what this one waits for."""
+        self._looks = bool(self._elsewhere)
+        if self._others_have_more:
+            self._dry_at = -1
+
     def concluded(self, key: Key, result: RowResult) -> None:
         """A row has its end: the rows with the same text have it too."""
         if followers := self._twins.concluded(key, result):
@@ -182,7 +200,11 @@ class Supply:
     @property
     def wants_refill(self) -> bool:
         """A page should be read, and none is being read."""
-        if self.refilling or not self._may_have_more:
+        if self.refilling:
+            return False
+        if self._looks:
+            return True
+        if not self._may_have_more:
             return False
         ready = sum(map(len, self._ready.values())) + len(self._whole)
         return ready < self._page_rows // 2 and not self._twins.full
@@ -194,15 +216,40 @@ class Supply:
             self._twins.forget(over)
         if not self._knows_unheard:
             await self._learn_unheard()
+        if self._looks:
+            await self._look_elsewhere()
+            return
         arrivals = self._arrivals
         page = await self._store.next_page(self._page_rows)
-        if page is None:
+        self._others_have_more = page is not None and not (page.rows or page.parcels)
+        if page is None or self._others_have_more:
             self._dry_at = arrivals
             return
         await self._ask_again(page.parcels)
         done, cases = self._walk.by_row(page.rows)
         self._skip(done)
         await self._admit(cases)
+
+    async def _look_elsewhere(self) -> None:
+        """What became of texts that other runs ask for: rows with them have the same, or ask now."""
+        self._looks = False
+        parcels, self._elsewhere = self._elsewhere, []
+        asking = await self._store.asking([text for parcel in parcels for text in parcel.texts])
+        for parcel in parcels:
+            open_, free = list[int](), list[int]()
+            for place, (row, text) in enumerate(zip(parcel.rows, parcel.texts, strict=True)):
+                other = asking.get(text)
+                if other is None or other.number == row.number:
+                    free.append(place)
+                elif other.result is not None:
+                    result = self._twins.answered_elsewhere(row, other.result, other.number)
+                    self._skip([result, *self._twins.concluded(text, result)])
+                else:
+                    (free if other.free else open_).append(place)
+            if parcel.lost is not None and open_:
+                open_, free = sorted(open_ + free), []  # it goes out as it was as far as it can
+            self._whole += [_parts(parcel, free)] if free else []
+            self._elsewhere += [_parts(parcel, open_)] if open_ else []
 
     async def _learn_unheard(self) -> None:
         """Which texts are to be held, for they may have been paid for already."""
@@ -262,6 +309,15 @@ _NONE: deque[Case] = deque()
 
 def _cut(parcel: Parcel, first: int, end: int | None) -> Parcel:
     rows, keys, twins = parcel.rows[first:end], parcel.keys[first:end], parcel.twins[first:end]
+    return msgspec.structs.replace(parcel, rows=rows, keys=keys, twins=twins)
+
+
+def _parts(parcel: Parcel, places: Sequence[int]) -> Parcel:
+    """The parcel with these of its rows alone."""
+    if len(places) == len(parcel.rows):
+        return parcel
+    rows = tuple([parcel.rows[place] for place in places])
+    keys, twins = (tuple([one[place] for place in places]) if one else () for one in (parcel.keys, parcel.twins))
     return msgspec.structs.replace(parcel, rows=rows, keys=keys, twins=twins)
 
 

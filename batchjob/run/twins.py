@@ -84,6 +84,10 @@ class Twins:
         self._over.append(twin)
         return [like(row, result, leader.number, self._job) for row in leader.followers]
 
+    def answered_elsewhere(self, row: Row, result: RowResult, number: int) -> RowResult:
+        """What became of the row with this number, which another run asked for, said of one with the same text."""
+        return like(row, result, number, self._job)
+
     def take_over(self) -> list[Key]:
         """The texts whose leader has its end, told once: to be forgotten when the cache knows their labels."""
         over, self._over = self._over, []

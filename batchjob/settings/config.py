@@ -204,6 +204,17 @@ class JobConfig(TaskSettings, msgspec.Struct, frozen=True, forbid_unknown_fields
         About("run", "A request whose answer was never seen: send it again, or wait for you."),
         Because("the same is asked again"),
     ] = "resend"
+    lease: Annotated[
+        float,
+        Meta(ge=1, le=3600),
+        About(
+            "run",
+            "With several workers: seconds without a sign of life after which one is taken for dead.",
+            "SECONDS",
+            commands=RUNS,
+        ),
+        Because("it says who works, not what is asked"),
+    ] = 60.0
     unpaid_status: Annotated[
         tuple[Status, ...],
         About(

@@ -2,10 +2,11 @@
 
 Each is a module with these functions, imported when it is asked for:
 
-    open_store(url, job) -> ports.Store           for writing
+    open_store(url, job, lease) -> ports.Store           for writing
     open_reader(url) -> ports.StoreReader         for reading
     open_check(url) -> ports.StoreCheck           for doctor
     writer_of(url) -> dict | None                 who is writing
+    stop(url, job, ending) -> int                 end a job for all who work on it
     exists(url) -> bool                           whether there is anything at all, also an empty file
     files_of(url) -> list[str]                    the files it lies in
     correction_table(url) -> ports.CorrectionLog  what people say of rows, of a store that lies in no files
@@ -18,6 +19,7 @@ from typing import Any
 
 from batchjob.errors import NoJobs, SettingError
 from batchjob.files import real_path
+from batchjob.model import Ending
 from batchjob.ports import CorrectionLog, Store, StoreCheck, StoreReader
 
 STORES = {
@@ -36,17 +38,20 @@ def _module(url: str) -> Any:
     return importlib.import_module(STORES[name])
 
 
-async def open_store(url: str, *, job: str) -> Store:
+async def open_store(url: str, *, job: str, lease: float = 60.0) -> Store:
     """The work table at this URL, opened for writing, made or migrated where needed.
 
-    `job` is what other processes are told that ask for it meanwhile.
+    Args:
+        job: what other processes are told that ask for it meanwhile.
+        lease: seconds without a sign of life after which another run of the job is taken for dead, where it is on
+            another machine.
 
     Raises:
         JobBusy: another process is writing to it.
         SettingError: one of its files is a link, has a second name or is not batchjob's.
         StoreError: it cannot be used.
     """
-    store: Store = await _module(url).open_store(url, job=job)
+    store: Store = await _module(url).open_store(url, job=job, lease=lease)
     return store
 
 
@@ -71,6 +76,12 @@ def writer_of(url: str) -> dict[str, Any] | None:
     """Who is writing to it now ({"pid", "job", "since"}, as far as known), or None where nobody is."""
     writer: dict[str, Any] | None = _module(url).writer_of(url)
     return writer
+
+
+def stop(url: str, job: str, ending: Ending) -> int:
+    """Tell all who work on a job to stop, and that it ends so; how many they are."""
+    told: int = _module(url).stop(url, job, ending)
+    return told
 
 
 def files_of(url: str) -> list[str]:

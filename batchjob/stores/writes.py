@@ -92,6 +92,10 @@ class Sorted:
         if claim.purpose is Purpose.VERIFY:
             return
         self.given["claim_rows"] += [(self._base + number, request) for number in rows]
+        if claim.texts:
+            owners = zip(claim.texts, rows, strict=True)
+            owned = self.given.setdefault("own_texts", [])  # of a store that several runs share
+            owned += [(*text, self._base + number, request) for text, number in owners]
         if repeats is not None:
             self._tally["request", "resent"] += 1
             self._tally["request", "resent_as_new"] += repeats.client_key != key

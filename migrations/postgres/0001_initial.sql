@@ -37,6 +37,10 @@ CREATE TABLE job (
     position bigint NOT NULL DEFAULT 0 CHECK (position >= 0),
     digest text NOT NULL DEFAULT '',
     ingested boolean NOT NULL DEFAULT false,
+    frontier bigint NOT NULL DEFAULT 0 CHECK (frontier >= 0),  -- rows up to this number were given out to runs
+    stop text,                   -- JSON: how the job ends for all its runs, as one of them or a user said
+    prober int,                  -- the run whose first request is to be answered before others send
+    paused_until timestamptz,    -- for a quota that all runs share, by the server's clock
     created_at float8 NOT NULL,
     updated_at float8 NOT NULL
 ) WITH (fillfactor = 50);
@@ -63,10 +67,24 @@ CREATE TABLE run (
     rows_per_second float8,
     pacing text NOT NULL DEFAULT '',
     outage text,
-    rows_unwanted bigint NOT NULL DEFAULT 0
+    rows_unwanted bigint NOT NULL DEFAULT 0,
+    ingests boolean NOT NULL DEFAULT false,  -- it reads the input
+    allowance bigint NOT NULL DEFAULT 0      -- picodollars of the job's budget that it may spend
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 
 CREATE INDEX run_by_job ON run (job_id);
+CREATE INDEX run_alive ON run (job_id) WHERE ended_at IS NULL;
+
+-- Rows that only one run may take up: numbers from first to last. An id is run << 40 | how often the run took, so that
+-- one whose answer was lost is known when it is asked for again. It is free when its run is over.
+CREATE TABLE lease (
+    id bigint PRIMARY KEY,
+    job_id int NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+
+CREATE INDEX lease_by_job ON lease (job_id);
 
 CREATE TABLE input (
     id bigint PRIMARY KEY,
@@ -100,6 +118,7 @@ CREATE TABLE row (
     origin text,
     first text,
     put_back boolean NOT NULL DEFAULT false,
+    owner bigint,                -- of a pending row: which run has it, as run << 40 | how often it took; see lease
     error_kind text,
     error text,
     CHECK ((state = 'done') = (label IS NOT NULL)),
@@ -117,6 +136,15 @@ CREATE TABLE flight (
     row_id bigint PRIMARY KEY,
     request_id bigint NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+
+-- Which row of a job asks for a text, for all with that text.
+CREATE TABLE asked (
+    job_id int NOT NULL,
+    id bigint NOT NULL,          -- with code: digests of the question, as in label_cache
+    code bigint NOT NULL,
+    row_id bigint NOT NULL,
+    PRIMARY KEY (job_id, id)
+);
 
 CREATE TABLE intent (
     id bigint PRIMARY KEY,
@@ -231,6 +259,12 @@ BEGIN
     END IF;
 END $$;
 
+-- A run that may still write. Others say that one is dead by ending it.
+CREATE FUNCTION is_alive(one int) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = batchjob AS $$
+    SELECT EXISTS (SELECT 1 FROM run WHERE id = one AND ended_at IS NULL)
+$$;
+
 CREATE FUNCTION count_up(job int, by_run int, given jsonb) RETURNS void LANGUAGE sql
 SET search_path = batchjob AS $$
     INSERT INTO tally (job_id, run_id, kind, name, n)
@@ -268,16 +302,17 @@ END $$;
 
 -- in_flight -> pending, failed or unconfirmed: [row, request, attempts, paid, answer, error_kind, error, known_by,
 -- first].
-CREATE FUNCTION unanswered(given jsonb, to_state text) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION unanswered(own int, given jsonb, to_state text) RETURNS void LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 DECLARE n bigint;
 BEGIN
     PERFORM expect(land(given), given, to_state);
-    INSERT INTO row (id, state, request_id, attempts, paid, answer, error_kind, error, first)
+    INSERT INTO row (id, state, request_id, attempts, paid, answer, error_kind, error, first, owner)
     SELECT (value ->> 0)::bigint, to_state, coalesce((value ->> 7)::bigint, (value ->> 1)::bigint),
-        (value ->> 2)::int, (value ->> 3)::int, value ->> 4, value ->> 5, value ->> 6, CASE to_state WHEN 'pending' THEN value ->> 8 END
+        (value ->> 2)::int, (value ->> 3)::int, value ->> 4, value ->> 5, value ->> 6, CASE to_state WHEN 'pending' THEN value ->> 8 END,
+        CASE to_state WHEN 'pending' THEN own::bigint << 40 END
     FROM jsonb_array_elements(given)
-    ON CONFLICT (id) DO UPDATE SET state = excluded.state, request_id = excluded.request_id,
+    ON CONFLICT (id) DO UPDATE SET state = excluded.state, request_id = excluded.request_id, owner = excluded.owner,
         first = coalesce(excluded.first, row.first), attempts = excluded.attempts, paid = excluded.paid,
         answer = CASE to_state WHEN 'unconfirmed' THEN row.answer ELSE excluded.answer END,
         put_back = row.put_back AND to_state = 'pending', error_kind = excluded.error_kind, error = excluded.error
@@ -359,30 +394,94 @@ BEGIN
     PERFORM expect(n, given, 'assign');
 END $$;
 
--- Requests about to be sent: [id, client_key, body_digest, rows, purpose, model, sent_at, outlives_run, cost, repeats];
--- their rows, pending -> in_flight: [row, request].
-CREATE FUNCTION claim(own int, task int, intents jsonb, claimed jsonb) RETURNS void LANGUAGE plpgsql
+-- Whether a row that asked for a text does so no more: it failed, or is pending and nobody has it in hand.
+CREATE FUNCTION may_take_over(asking bigint) RETURNS boolean LANGUAGE sql STABLE
 SET search_path = batchjob AS $$
-DECLARE n bigint;
+    SELECT NOT EXISTS (SELECT 1 FROM flight WHERE row_id = asking) AND coalesce((
+        SELECT state = 'failed' OR (state = 'pending' AND NOT coalesce(is_alive((owner >> 40)::int), false))
+        FROM row WHERE id = asking), true)
+$$;
+
+-- Texts that requests are to ask for: [id, code, row, request]. The requests that may not, because another row asks for
+-- one of their texts. A row takes over from one that failed, or that nobody has in hand.
+CREATE FUNCTION own_texts(job int, given jsonb) RETURNS bigint[] LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE refused bigint[];
 BEGIN
+    INSERT INTO asked (job_id, id, code, row_id)
+    SELECT DISTINCT ON (1, 2) job, (value ->> 0)::bigint, (value ->> 1)::bigint, (value ->> 2)::bigint
+    FROM jsonb_array_elements(given) ORDER BY 1, 2, 4
+    ON CONFLICT (job_id, id) DO NOTHING;
+    -- Asked behind the insert, which waited for whoever had the text: what that one made of it is seen now.
+    SELECT array_agg(DISTINCT (value ->> 3)::bigint) INTO refused
+    FROM jsonb_array_elements(given) JOIN asked ON asked.job_id = job AND asked.id = (value ->> 0)::bigint
+    WHERE asked.code = (value ->> 1)::bigint AND asked.row_id <> (value ->> 2)::bigint;
+    IF refused IS NULL THEN
+        RETURN '{}';
+    END IF;
+    UPDATE asked SET row_id = (one ->> 2)::bigint FROM jsonb_array_elements(given) AS one
+    WHERE asked.job_id = job AND asked.id = (one ->> 0)::bigint AND asked.code = (one ->> 1)::bigint
+        AND asked.row_id <> (one ->> 2)::bigint AND may_take_over(asked.row_id);
+    SELECT coalesce(array_agg(DISTINCT (value ->> 3)::bigint), '{}') INTO refused
+    FROM jsonb_array_elements(given) JOIN asked ON asked.job_id = job AND asked.id = (value ->> 0)::bigint
+    WHERE asked.code = (value ->> 1)::bigint AND asked.row_id <> (value ->> 2)::bigint;
+    DELETE FROM asked USING jsonb_array_elements(given) AS one
+    WHERE (one ->> 3)::bigint = ANY (refused) AND asked.job_id = job AND asked.id = (one ->> 0)::bigint
+        AND asked.row_id = (one ->> 2)::bigint;
+    RETURN refused;
+END $$;
+
+-- Requests about to be sent: [id, client_key, body_digest, rows, purpose, model, sent_at, outlives_run, cost, repeats];
+-- their rows, pending -> in_flight: [row, request]; their texts: see own_texts. Those that must not be sent: the job is
+-- stopped, or another row asks for the text.
+CREATE FUNCTION claim(own int, job int, task int, intents jsonb, claimed jsonb, texts jsonb) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = batchjob AS $$
+DECLARE n bigint; refused bigint[] := '{}'; kept jsonb := claimed;
+BEGIN
+    IF EXISTS (SELECT 1 FROM job AS j WHERE j.id = claim.job AND j.stop IS NOT NULL) THEN
+        refused := ARRAY(SELECT (value ->> 0)::bigint FROM jsonb_array_elements(intents));
+    ELSIF texts IS NOT NULL THEN
+        refused := own_texts(job, texts);
+    END IF;
     INSERT INTO intent (id, task_id, client_key, body_digest, rows, purpose, model, sent_at, outlives_run,
         cost_picousd, repeats)
     SELECT (value ->> 0)::bigint, task, value ->> 1, (value ->> 2)::bigint, value ->> 3, value ->> 4, value ->> 5,
         (value ->> 6)::float8, (value ->> 7)::int = 1, (value ->> 8)::bigint, (value ->> 9)::bigint
-    FROM jsonb_array_elements(intents) WHERE (value ->> 0)::bigint >> 40 = own;
+    FROM jsonb_array_elements(intents)
+    WHERE (value ->> 0)::bigint >> 40 = own AND (value ->> 0)::bigint <> ALL (refused);
     GET DIAGNOSTICS n = ROW_COUNT;
-    PERFORM expect(n, intents, 'add_intents');
+    PERFORM expect(n + cardinality(refused), intents, 'add_intents');
+    IF cardinality(refused) > 0 THEN
+        PERFORM uncount(own, job, intents, claimed, refused);
+        SELECT coalesce(jsonb_agg(value), '[]') INTO kept
+        FROM jsonb_array_elements(claimed) WHERE (value ->> 1)::bigint <> ALL (refused);
+    END IF;
     INSERT INTO flight (row_id, request_id)
-    SELECT input.id, (value ->> 1)::bigint FROM jsonb_array_elements(claimed)
+    SELECT input.id, (value ->> 1)::bigint FROM jsonb_array_elements(kept)
     JOIN input ON input.id = (value ->> 0)::bigint;
     GET DIAGNOSTICS n = ROW_COUNT;
-    PERFORM expect(n, claimed, 'claim_rows');
+    PERFORM expect(n, kept, 'claim_rows');
     -- Asked behind the insert, which waited for whoever had the row: what that one made of it is seen now.
-    PERFORM 1 FROM jsonb_array_elements(claimed) JOIN row ON row.id = (value ->> 0)::bigint
+    PERFORM 1 FROM jsonb_array_elements(kept) JOIN row ON row.id = (value ->> 0)::bigint
     WHERE row.state <> 'pending';
     IF FOUND THEN
         RAISE EXCEPTION 'batchjob: claim_rows' USING ERRCODE = 'BJ002';
     END IF;
+    RETURN refused;
+END $$;
+
+-- What a group counts for requests that are refused in the same group.
+CREATE FUNCTION uncount(own int, job int, intents jsonb, claimed jsonb, refused bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = batchjob AS $$
+DECLARE n bigint; again bigint; anew bigint;
+BEGIN
+    SELECT count(*) INTO n FROM jsonb_array_elements(claimed) WHERE (value ->> 1)::bigint = ANY (refused);
+    SELECT count(*), count(*) FILTER (WHERE request.client_key <> value ->> 1) INTO again, anew
+    FROM jsonb_array_elements(intents) JOIN request ON request.id = (value ->> 9)::bigint
+    WHERE (value ->> 0)::bigint = ANY (refused);
+    PERFORM count_up(job, own, jsonb_build_array(
+        jsonb_build_array('row', 'pending', n), jsonb_build_array('row', 'in_flight', -n),
+        jsonb_build_array('request', 'resent', -again), jsonb_build_array('request', 'resent_as_new', -anew)));
 END $$;
 
 -- How far the input is in the work table: [rows before, rows, position, digest, ingested]; what was noticed: [kind, what].
@@ -404,38 +503,233 @@ BEGIN
     FROM jsonb_array_elements(coalesce(notices, '[]')) WITH ORDINALITY ON CONFLICT DO NOTHING;
 END $$;
 
--- A group of writes in one transaction: results before claims. True: it was carried out before.
-CREATE FUNCTION commit_group(own int, at_seq bigint, job int, task int, g jsonb) RETURNS boolean LANGUAGE plpgsql
+-- Labels for the cache: [id, code, label, off_list, at, loose].
+CREATE FUNCTION remember(job int, given jsonb) RETURNS void LANGUAGE sql
 SET search_path = batchjob AS $$
+    INSERT INTO label_cache (id, code, label, off_list, job_id, at, loose)
+    SELECT DISTINCT ON (1) (value ->> 0)::bigint, (value ->> 1)::bigint, value ->> 2, (value ->> 3)::int = 1, job,
+        (value ->> 4)::bigint, coalesce((value ->> 5)::int, 0) = 1
+    FROM jsonb_array_elements(given) WITH ORDINALITY ORDER BY 1, ordinality DESC
+    ON CONFLICT (id) DO UPDATE SET code = excluded.code, label = excluded.label, off_list = excluded.off_list,
+        job_id = excluded.job_id, at = excluded.at, loose = excluded.loose
+$$;
+
+-- A group of writes in one transaction: results before claims. What the run is told: `again`, it was carried out
+-- before; `refused`, requests that must not be sent; and see told.
+CREATE FUNCTION commit_group(own int, at_seq bigint, job int, task int, g jsonb) RETURNS jsonb LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE refused bigint[] := '{}';
 BEGIN
     IF step(own, at_seq) THEN
-        RETURN true;
+        refused := ARRAY(SELECT (value ->> 0)::bigint FROM jsonb_array_elements(g -> 'add_intents')
+            WHERE NOT EXISTS (SELECT 1 FROM intent WHERE intent.id = (value ->> 0)::bigint));
+        RETURN told(own, job) || jsonb_build_object('again', true, 'refused', refused);
     END IF;
     IF g ? 'advance_input' THEN PERFORM advance(job, g -> 'advance_input', g -> 'add_notices'); END IF;
     IF g ? 'settle_requests' THEN PERFORM settle(g -> 'settle_requests'); END IF;
     IF g ? 'complete' THEN PERFORM complete(g -> 'complete', task); END IF;
-    IF g ? 'release' THEN PERFORM unanswered(g -> 'release', 'pending'); END IF;
-    IF g ? 'fail' THEN PERFORM unanswered(g -> 'fail', 'failed'); END IF;
-    IF g ? 'lose' THEN PERFORM unanswered(g -> 'lose', 'unconfirmed'); END IF;
+    IF g ? 'release' THEN PERFORM unanswered(own, g -> 'release', 'pending'); END IF;
+    IF g ? 'fail' THEN PERFORM unanswered(own, g -> 'fail', 'failed'); END IF;
+    IF g ? 'lose' THEN PERFORM unanswered(own, g -> 'lose', 'unconfirmed'); END IF;
     IF g ? 'assign' THEN PERFORM assign(g -> 'assign', task); END IF;
     IF g ? 'reject' THEN PERFORM unsent(g -> 'reject', 'failed', NULL); END IF;
     IF g ? 'hold' THEN PERFORM unsent(g -> 'hold', 'unconfirmed', 0); END IF;
-    IF g ? 'add_intents' THEN PERFORM claim(own, task, g -> 'add_intents', coalesce(g -> 'claim_rows', '[]')); END IF;
-    IF g ? 'remember' THEN
-        INSERT INTO label_cache (id, code, label, off_list, job_id, at, loose)
-        SELECT DISTINCT ON (1) (value ->> 0)::bigint, (value ->> 1)::bigint, value ->> 2, (value ->> 3)::int = 1, job,
-            (value ->> 4)::bigint, coalesce((value ->> 5)::int, 0) = 1
-        FROM jsonb_array_elements(g -> 'remember') WITH ORDINALITY ORDER BY 1, ordinality DESC
-        ON CONFLICT (id) DO UPDATE SET code = excluded.code, label = excluded.label, off_list = excluded.off_list,
-            job_id = excluded.job_id, at = excluded.at, loose = excluded.loose;
+    IF g ? 'add_intents' THEN
+        refused := claim(own, job, task, g -> 'add_intents', coalesce(g -> 'claim_rows', '[]'), g -> 'own_texts');
     END IF;
+    IF g ? 'remember' THEN PERFORM remember(job, g -> 'remember'); END IF;
     IF g ? 'beat' THEN
         UPDATE run SET updated_at = (one ->> 0)::float8, rows_per_second = (one ->> 1)::float8, pacing = one ->> 2,
             outage = one ->> 3, rows_unwanted = (one ->> 4)::bigint
         FROM (SELECT g -> 'beat' -> 0 AS one) AS given WHERE run.id = own;
     END IF;
     IF g ? 'count_up' THEN PERFORM count_up(job, own, g -> 'count_up'); END IF;
-    RETURN false;
+    RETURN told(own, job) || jsonb_build_object('again', false, 'refused', refused);
+END $$;
+
+-- What all runs of a job are to know: how it ends (JSON) if it does, how many they are, for how many seconds nobody
+-- sends, and whether this one may send before anything was answered.
+CREATE FUNCTION told(own int, job int) RETURNS jsonb LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE one job; heard boolean;
+BEGIN
+    SELECT * INTO one FROM job AS j WHERE j.id = told.job;
+    IF one.prober IS NOT NULL AND one.prober <> own THEN
+        heard := EXISTS (SELECT 1 FROM tally WHERE tally.job_id = told.job AND kind = 'request'
+            AND name IN ('answered', 'rejected') AND n > 0);
+        IF NOT heard AND NOT is_alive(one.prober) THEN
+            UPDATE job AS j SET prober = own WHERE j.id = told.job AND j.prober = one.prober;
+            heard := FOUND;
+        END IF;
+    END IF;
+    RETURN jsonb_build_object('stop', one.stop,
+        'runs', (SELECT count(*) FROM run WHERE job_id = told.job AND ended_at IS NULL),
+        'pause', greatest(extract(epoch FROM one.paused_until - clock_timestamp()), 0), 'may_send', coalesce(heard, true));
+END $$;
+
+-- ---------------------------------------------------------------- what runs of one job share out
+
+-- To share out: one after the other, and only to a run that is not over. Nothing of it has to outlive a power cut.
+CREATE FUNCTION share_out(own int, job int) RETURNS void LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true), set_config('idle_in_transaction_session_timeout', '10s', true);
+    PERFORM 1 FROM job AS j WHERE j.id = share_out.job FOR UPDATE;
+    PERFORM 1 FROM run WHERE id = own AND ended_at IS NULL FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'batchjob: fenced' USING ERRCODE = 'BJ001';
+    END IF;
+END $$;
+
+-- Pending rows that were out before or put back, which nobody has; those of one request together. Their ids.
+CREATE FUNCTION take_returned(own int, job int, mine bigint, most int) RETURNS SETOF bigint
+LANGUAGE plpgsql SET search_path = batchjob AS $$
+BEGIN
+    PERFORM share_out(own, job);
+    RETURN QUERY SELECT id FROM row WHERE state = 'pending' AND request_id IS NOT NULL AND owner = mine;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH free AS (
+        SELECT row.id, row.request_id FROM row
+        WHERE state = 'pending' AND request_id IS NOT NULL AND id > job::bigint << 40
+            AND id < (job::bigint + 1) << 40 AND NOT coalesce(is_alive((owner >> 40)::int), false)
+            AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = row.id)
+        ORDER BY nullif(request_id, 0) NULLS LAST, id
+    ), first AS (SELECT * FROM free LIMIT most)
+    UPDATE row SET owner = mine
+    WHERE row.id IN (SELECT id FROM first UNION SELECT id FROM free WHERE request_id > 0
+        AND request_id = (SELECT max(request_id) FROM first))
+    RETURNING row.id;
+END $$;
+
+-- Rows that were never claimed: numbers from first to last, no more than `size` and none above `up_to`.
+CREATE FUNCTION take_range(own int, job int, mine bigint, up_to bigint, size bigint, OUT first bigint, OUT last bigint)
+LANGUAGE plpgsql SET search_path = batchjob AS $$
+DECLARE base bigint := job::bigint << 40;
+BEGIN
+    PERFORM share_out(own, job);
+    SELECT lease.first, lease.last INTO first, last FROM lease WHERE id = mine;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    -- Those of its own of which every row has been claimed or settled are over.
+    DELETE FROM lease WHERE job_id = job AND id >> 40 = own AND NOT EXISTS (
+        SELECT 1 FROM input WHERE input.id BETWEEN base + lease.first AND base + lease.last
+            AND NOT EXISTS (SELECT 1 FROM row WHERE row.id = input.id)
+            AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = input.id));
+    UPDATE lease SET id = mine WHERE id = (
+        SELECT id FROM lease AS free WHERE free.job_id = job AND NOT is_alive((free.id >> 40)::int)
+            AND free.first <= up_to ORDER BY free.first LIMIT 1
+    ) RETURNING lease.first, lease.last INTO first, last;
+    IF NOT FOUND THEN
+        -- Rows behind the frontier may have been settled all the same: by those who worked before the job moved here.
+        SELECT input.id - base INTO first FROM job AS j JOIN input ON input.id > base + j.frontier
+        WHERE j.id = job AND input.id <= base + least(j.rows, up_to)
+            AND NOT EXISTS (SELECT 1 FROM row WHERE row.id = input.id)
+            AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = input.id) ORDER BY input.id LIMIT 1;
+        SELECT least(first - 1 + size, rows, up_to) INTO last FROM job AS j WHERE j.id = job;
+        IF first IS NOT NULL THEN
+            UPDATE job AS j SET frontier = take_range.last WHERE j.id = take_range.job;
+            INSERT INTO lease (id, job_id, first, last) VALUES (mine, job, first, last);
+        ELSE
+            last := NULL;
+        END IF;
+    END IF;
+END $$;
+
+-- Whether another run has rows in hand, or reads some, that may still come to this one.
+CREATE FUNCTION elsewhere(own int, job int) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = batchjob AS $$
+    SELECT EXISTS (SELECT 1 FROM run JOIN job AS j ON j.id = run.job_id
+            WHERE j.id = job AND NOT j.ingested AND run.ingests AND run.id <> own AND run.ended_at IS NULL)
+        OR EXISTS (SELECT 1 FROM lease WHERE job_id = job AND id >> 40 <> own AND is_alive((id >> 40)::int))
+        OR EXISTS (SELECT 1 FROM flight WHERE row_id >> 40 = job AND request_id >> 40 <> own
+            AND is_alive((request_id >> 40)::int))
+        OR EXISTS (SELECT 1 FROM row WHERE state = 'pending' AND request_id IS NOT NULL AND id >> 40 = job
+            AND owner >> 40 <> own AND is_alive((owner >> 40)::int))
+$$;
+
+-- What a run may spend in all, of the job's `most` (picodollars), where it has spent or put aside `held` and needs so
+-- much more: with what others may spend and what all have spent it never passes `most`. `more`: others may have some left.
+CREATE FUNCTION draw(own int, job int, most bigint, held bigint, need bigint, want bigint, OUT allowance bigint,
+    OUT more boolean) LANGUAGE plpgsql SET search_path = batchjob AS $$
+DECLARE
+    rest numeric; spent numeric; spent_here numeric; others numeric; runs bigint;
+BEGIN
+    PERFORM share_out(own, job);
+    PERFORM set_config('synchronous_commit', 'on', true);
+    SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE run_id = own), 0) INTO spent, spent_here
+    FROM tally WHERE job_id = job AND kind = 'cost' AND name IN ('answered', 'lost');
+    SELECT count(*), coalesce(sum(greatest(run.allowance - (
+            SELECT coalesce(sum(n), 0) FROM tally WHERE tally.job_id = draw.job AND run_id = run.id AND kind = 'cost'
+                AND name IN ('answered', 'lost')), 0)) FILTER (WHERE id <> own), 0)
+    INTO runs, others FROM run WHERE job_id = job AND ended_at IS NULL;
+    SELECT others + coalesce(sum(cost_picousd), 0) INTO others FROM intent JOIN run ON run.id = intent.id >> 40
+    WHERE run.job_id = job AND run.ended_at IS NOT NULL;  -- to be counted as lost
+    rest := most - spent - greatest(held - spent_here, 0) - others;
+    allowance := held;
+    IF rest >= need THEN
+        allowance := held + least(rest, greatest(need, least(want, rest / (2 * runs))))::bigint;
+    END IF;
+    more := others > 0;
+    UPDATE run SET allowance = draw.allowance WHERE id = own;
+END $$;
+
+-- ---------------------------------------------------------------- a run begins and ends
+
+-- A run of a job begins; `joins`: others may be working on it, and it does not begin what was stopped for all.
+CREATE FUNCTION begin_run(own int, job int, joins boolean, at float8) RETURNS text LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE one job; heard boolean;
+BEGIN
+    SELECT * INTO one FROM job AS j WHERE j.id = begin_run.job FOR UPDATE;
+    IF joins AND one.stop IS NOT NULL THEN
+        UPDATE run SET ended_at = at WHERE id = own;
+        RETURN one.stop;
+    END IF;
+    heard := EXISTS (SELECT 1 FROM tally WHERE tally.job_id = begin_run.job AND kind = 'request'
+        AND name IN ('answered', 'rejected') AND n > 0);
+    UPDATE job AS j SET state = CASE WHEN j.ingested THEN 'running' ELSE 'ingesting' END, reason = '', reason_kind = '',
+        updated_at = at, stop = NULL,
+        prober = CASE WHEN heard THEN NULL WHEN joins AND is_alive(j.prober) THEN j.prober ELSE own END
+    WHERE j.id = begin_run.job;
+    UPDATE run SET ingests = NOT joins AND NOT one.ingested WHERE id = own;
+    RETURN NULL;
+END $$;
+
+-- A run is over. Its ending is the job's if it is the last one, or if all are to end by it (`stop`, as JSON).
+CREATE FUNCTION end_run(own int, job int, to_state text, why text, kind text, stop text, at float8) RETURNS void
+LANGUAGE plpgsql SET search_path = batchjob AS $$
+DECLARE last boolean;
+BEGIN
+    PERFORM 1 FROM job AS j WHERE j.id = end_run.job FOR UPDATE;
+    UPDATE run SET updated_at = at, pacing = '', outage = NULL, rows_per_second = NULL, ended_at = at
+    WHERE id = own AND ended_at IS NULL;
+    last := NOT EXISTS (SELECT 1 FROM run WHERE job_id = job AND ended_at IS NULL);
+    IF end_run.stop IS NOT NULL OR last THEN
+        UPDATE job AS j SET state = to_state, reason = why, reason_kind = kind, updated_at = at,
+            stop = coalesce(end_run.stop, j.stop)
+        WHERE j.id = end_run.job AND (end_run.stop IS NOT NULL OR j.stop IS NULL);
+    END IF;
+    IF last AND to_state = 'finished' THEN
+        DELETE FROM asked WHERE job_id = job;
+        DELETE FROM lease WHERE job_id = job;
+    END IF;
+END $$;
+
+-- A user stops a job for all its runs; how many there are.
+CREATE FUNCTION stop(named text, to_state text, why text, kind text, ending text) RETURNS bigint LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE runs bigint; stopped int;
+BEGIN
+    SELECT id INTO stopped FROM job WHERE name = named FOR UPDATE;
+    SELECT count(*) INTO runs FROM run WHERE job_id = stopped AND ended_at IS NULL;
+    IF runs > 0 THEN
+        UPDATE job SET state = to_state, reason = why, reason_kind = kind, stop = ending WHERE id = stopped;
+    END IF;
+    RETURN runs;
 END $$;
 
 -- ---------------------------------------------------------------- a run that is dead
@@ -451,7 +745,7 @@ END $$;
 
 -- What runs that are over left out is lost, at its worst case; its rows are pending again, or unconfirmed under `hold`.
 -- How many requests.
-CREATE FUNCTION lose_left(job int, by_run int, hold boolean, at float8, why text) RETURNS bigint LANGUAGE plpgsql
+CREATE FUNCTION lose_left(job int, hold boolean, at float8, why text) RETURNS bigint LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 DECLARE
     n bigint; landed bigint; cost numeric; lost_ids bigint[];
@@ -479,34 +773,61 @@ BEGIN
         error_kind = excluded.error_kind, error = excluded.error;
     GET DIAGNOSTICS landed = ROW_COUNT;
     IF n > 0 THEN
-        PERFORM count_up(job, by_run, jsonb_build_array(
+        PERFORM count_up(job, 0, jsonb_build_array(
             jsonb_build_array('row', 'in_flight', -landed), jsonb_build_array('row', state_now, landed),
             jsonb_build_array('request', 'sent', n), jsonb_build_array('request', 'lost', n),
             jsonb_build_array('cost', 'lost', cost),
             jsonb_build_array('error', 'unconfirmed', CASE WHEN hold THEN landed ELSE 0 END)));
     END IF;
-    IF hold THEN
-        UPDATE row SET state = 'unconfirmed', put_back = false, error_kind = 'unconfirmed'
-        FROM request WHERE request.id = row.request_id AND request.outcome = 'lost' AND row.state = 'pending'
-            AND row.request_id > 0 AND row.id > job::bigint << 40 AND row.id < (job::bigint + 1) << 40
-            AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = row.id);
-        GET DIAGNOSTICS landed = ROW_COUNT;
-        IF landed > 0 THEN
-            PERFORM count_up(job, by_run, jsonb_build_array(jsonb_build_array('row', 'pending', -landed),
-                jsonb_build_array('row', 'unconfirmed', landed), jsonb_build_array('error', 'unconfirmed', landed)));
-        END IF;
-    END IF;
     RETURN n;
 END $$;
 
+-- Pending rows of requests lost before are unconfirmed: no run is at work, and the next one holds.
+CREATE FUNCTION hold_lost(job int) RETURNS void LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE held bigint;
+BEGIN
+    UPDATE row SET state = 'unconfirmed', put_back = false, error_kind = 'unconfirmed'
+    FROM request WHERE request.id = row.request_id AND request.outcome = 'lost' AND row.state = 'pending'
+        AND row.request_id > 0 AND row.id > job::bigint << 40 AND row.id < (job::bigint + 1) << 40
+        AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = row.id);
+    GET DIAGNOSTICS held = ROW_COUNT;
+    IF held > 0 THEN
+        PERFORM count_up(job, 0, jsonb_build_array(jsonb_build_array('row', 'pending', -held),
+            jsonb_build_array('row', 'unconfirmed', held), jsonb_build_array('error', 'unconfirmed', held)));
+    END IF;
+END $$;
+
+-- Answers that a run has in hand which others gave up: [row, request, attempts, paid, label, source, matched, answer,
+-- confidence], [request, provider_id]. Rows that nobody took up meanwhile have their labels: [row, state before].
+CREATE FUNCTION hear_late(job int, task int, given jsonb, requests jsonb, why text) RETURNS TABLE (row_id bigint, before text)
+LANGUAGE plpgsql SET search_path = batchjob AS $$
+BEGIN
+    PERFORM 1 FROM job AS j WHERE j.id = hear_late.job FOR UPDATE;
+    UPDATE request SET provider_id = one ->> 1, error = why FROM jsonb_array_elements(requests) AS one
+    WHERE request.id = (one ->> 0)::bigint AND outcome = 'lost';
+    RETURN QUERY
+    UPDATE row SET state = 'done', task_id = task, attempts = (one ->> 2)::int, paid = (one ->> 3)::int,
+        label = one ->> 4, source = one ->> 5, matched = one ->> 6, answer = one ->> 7,
+        confidence = (one ->> 8)::float8, put_back = false, error_kind = NULL, error = NULL
+    FROM jsonb_array_elements(given) AS one JOIN (
+        SELECT id, state FROM row WHERE id = ANY (ARRAY(SELECT (value ->> 0)::bigint FROM jsonb_array_elements(given)))
+        FOR UPDATE
+    ) AS was ON was.id = (one ->> 0)::bigint
+    WHERE row.id = was.id AND row.request_id = (one ->> 1)::bigint AND was.state IN ('pending', 'unconfirmed')
+        AND NOT coalesce(is_alive((row.owner >> 40)::int), false)
+        AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = row.id)
+    RETURNING row.id, was.state;
+END $$;
+
 -- failed, unconfirmed -> pending: one error kind of a job. How many.
-CREATE FUNCTION put_back(job int, by_run int, kind text, but bigint[]) RETURNS bigint LANGUAGE plpgsql
+CREATE FUNCTION put_back(job int, kind text, but bigint[]) RETURNS bigint LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 DECLARE failed bigint; held bigint;
 BEGIN
     WITH back AS (
         UPDATE row SET state = 'pending', request_id = coalesce(row.request_id, 0), attempts = 0, paid = 0,
-            put_back = true, error_kind = NULL, error = NULL
+            put_back = true, owner = NULL, error_kind = NULL, error = NULL
         FROM (
             SELECT id, state FROM row WHERE error_kind = kind AND state IN ('failed', 'unconfirmed')
                 AND id > job::bigint << 40 AND id < (job::bigint + 1) << 40
@@ -517,7 +838,7 @@ BEGIN
     SELECT count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'unconfirmed')
     INTO failed, held FROM back;
     IF failed + held > 0 THEN
-        PERFORM count_up(job, by_run, jsonb_build_array(jsonb_build_array('row', 'failed', -failed),
+        PERFORM count_up(job, 0, jsonb_build_array(jsonb_build_array('row', 'failed', -failed),
             jsonb_build_array('row', 'unconfirmed', -held), jsonb_build_array('row', 'pending', failed + held),
             jsonb_build_array('error', kind, -failed - held)));
     END IF;

@@ -102,45 +102,8 @@ async def make_job_as_second(store: Any) -> Any:
 # ---------------------------------------------------------------- lines that are cut
 
 
-class Proxy:
-    """Before the server: it cuts the line behind the next COMMIT, whose answer nobody gets, as often as it is told."""
-
-    def __init__(self, url: str) -> None:
-        self._socket = url.split("host=")[1] + "/.s.PGSQL.5432"
-        self._name = url.split("/")[3].split("?")[0]
-        self.cuts = self.cut = 0
-
-    async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._line, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"postgresql://postgres@127.0.0.1:{port}/{self._name}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(self._socket)
-        dropped = False
-
-        async def answers() -> None:
-            while data := await there.read(65536):
-                if dropped:
-                    break
-                writer.write(data)
-            writer.close()
-
-        answering = asyncio.create_task(answers())
-        while data := await reader.read(65536):
-            if b"COMMIT" in data and self.cuts:
-                self.cuts, self.cut, dropped = self.cuts - 1, self.cut + 1, True
-            back.write(data)
-        back.close()
-        await answering
-
-
 async def test_a_commit_whose_answer_is_lost_is_known_when_it_is_sent_again(url: str) -> None:
-    async with Proxy(url) as proxy, opened(proxy.url) as store:
+    async with postgres.Proxy(url) as proxy, opened(proxy.url) as store:
         run = await make_job(store)
         for row in (1, 2, 3):
             request = run.first_request_id + row

@@ -217,8 +217,8 @@ async def test_the_counters_are_true_and_a_reader_sees_them(bench: Bench) -> Non
         assert tally["cost"] == {"answered": 40, "reported": 1}
         (problem,) = check.problems(check.job("job"), "bad", 5)
         assert (problem.number, problem.request_id) == (2, "id-1")
-    assert await bench.store.draw(100) == (40, 60)
-    assert await bench.store.draw(None) == (40, None)
+    assert await bench.store.draw(100, held=0, need=60, want=60) == (40, 60, False)
+    assert await bench.store.draw(None) == (40, None, False)
 
 
 async def test_what_is_in_flight_is_in_the_ledger_and_so_is_what_is_over(bench: Bench) -> None:
@@ -282,7 +282,7 @@ async def test_what_a_dead_run_had_out_is_lost_at_its_worst_case(bench: Bench, h
     assert await bench.again(hold=hold) == 2
     state = State.UNCONFIRMED if hold else State.PENDING
     assert [bench.rows()[n] for n in (1, 2, 3)] == [state, state, State.PENDING]
-    assert await bench.store.draw(None) == (50, None)
+    assert await bench.store.draw(None) == (50, None, False)
     assert await bench.store.recover(hold=hold, at=7.0) == 0
     with open_check(bench.url) as check:
         assert check.differences() == []

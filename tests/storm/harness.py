@@ -941,6 +941,11 @@ def storm(world: World) -> Told:
             finish(world)
             world.at = first
     finish(world)
+    return told_of(world)
+
+
+def told_of(world: World) -> Told:
+    """What a storm came to that is over."""
     oracle = world.oracle
     retried = world.retried
     return Told(

@@ -49,6 +49,7 @@ OTHER: dict[str, Any] = {
     "price": [1.0, 2.0],
     "base_url": "https://other/v1",
     "max_attempts": 7,
+    "lease": 30.0,
     "max_paid": 7,
     "thinking": "high",
     "params": {"seed": 7},

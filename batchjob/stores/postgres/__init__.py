@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchjob.errors import SettingError
+from batchjob.model import Ending
 from batchjob.ports import CorrectionLog, Store, StoreCheck, StoreReader
 
 
@@ -16,12 +17,12 @@ def check_installed() -> None:
         raise SettingError("a database postgresql:// needs asyncpg: pip install 'batchjob[postgres]'") from None
 
 
-async def open_store(url: str, *, job: str) -> Store:
+async def open_store(url: str, *, job: str, lease: float) -> Store:
     """See stores.open_store."""
     check_installed()
     from batchjob.stores.postgres import store
 
-    return await store.open_store(url, job=job)
+    return await store.open_store(url, lease=lease)
 
 
 def open_reader(url: str) -> StoreReader:
@@ -51,6 +52,14 @@ def correction_table(url: str) -> CorrectionLog:
 def writer_of(url: str) -> dict[str, Any] | None:
     """See stores.writer_of. Any number of processes may write at once, each job's own runs say who."""
     return None
+
+
+def stop(url: str, job: str, ending: Ending) -> int:
+    """See stores.stop."""
+    check_installed()
+    from batchjob.stores.postgres import reader, shared
+
+    return reader.wait_for(shared.stop(url, job, ending))
 
 
 def exists(url: str) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from asyncpg import exceptions as pg
 
-from batchjob.errors import DiskFull, StoreError
+from batchjob.errors import DiskFull, GivenUp, StoreError
 from batchjob.printable import without_passwords
 
 T = TypeVar("T")
@@ -42,10 +42,6 @@ AWAY = (
 )
 """The server, or the way to it, is not there now, or asks to try again. A reader that was the writer before a
 fail-over is among them."""
-
-
-class Fenced(StoreError):
-    """Others gave this run up, so it may not write any more."""
 
 
 def shown(url: str) -> str:
@@ -96,7 +92,7 @@ def translate(error: BaseException, url: str) -> StoreError:
     """What an error of PostgreSQL means to a user. Every one is translated here and nowhere else."""
     place, state, words = shown(url), getattr(error, "sqlstate", "") or "", _said(error, url)
     if state == "BJ001":
-        return Fenced(f"{place}: other workers gave this one up, for it was silent too long. Nothing was written")
+        return GivenUp(f"{place}: other workers gave this one up, for it was silent too long. Nothing was written")
     if isinstance(error, pg.DiskFullError):
         return DiskFull(f"the disk of {place} is full. Make room and resume: every committed label is kept")
     if state == "BJ002" or isinstance(error, pg.IntegrityConstraintViolationError):

@@ -1,10 +1,14 @@
-"""The rows a run works on, a page at a time: those that were out before or put back, then those never claimed."""
+"""The rows a run works on, a page at a time: those that were out before or put back, then those never claimed.
+
+Each is taken before it is read, and no other run takes it while this one is alive. A take has a number: where its
+answer is lost, the same is taken when it is asked for again.
+"""
 
 from __future__ import annotations
 
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchjob.model import LostRequest, Page, Parcel, Row
 from batchjob.stores import ids
@@ -20,10 +24,7 @@ RETURNED = (
     " request.error_kind IS NOT DISTINCT FROM 'broken_off_answer', row.first, input.key"
     " FROM batchjob.row AS row JOIN batchjob.input ON input.id = row.id"
     " LEFT JOIN batchjob.request ON request.id = row.request_id"
-    " WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > $1 AND row.id <= $2"
-    " AND (row.request_id, row.id) > ($3, $4) AND row.request_id <= $5"
-    " AND NOT EXISTS (SELECT 1 FROM batchjob.flight WHERE flight.row_id = row.id)"
-    " ORDER BY row.request_id, row.id LIMIT $6"
+    " WHERE row.id = ANY ($1) ORDER BY nullif(row.request_id, 0) NULLS LAST, row.id"
 )
 FRESH = (
     "SELECT input.id, input.text, input.defect, input.rest, input.key FROM batchjob.input"
@@ -63,64 +64,83 @@ UNHEARD = (
 )
 
 
-class Pages:
-    """Where a run stands in the rows of its job.
+class Pages(NamedTuple):
+    """Where a run stands in the rows of its job. Another one follows each page, once that is sure to be the run's."""
 
-    Args:
-        before: requests with ids from here on are the run's own.
-        fresh: whether rows that were never tried are wanted, too.
-        up_to: the last row number that is wanted; None: all.
-    """
+    job: int
+    run: int
+    fresh: bool  # whether rows that were never tried are wanted, too
+    up_to: int | None  # the last row number that is wanted; None: all
+    takes: int = 0
+    taken: tuple[int, ...] = ()  # rows that were returned and are to be read
+    rest: tuple[int, int] = (0, 0)  # of the last range: the id behind which to read, and the last one
 
-    def __init__(self, job_id: int, *, before: int, fresh: bool, up_to: int | None) -> None:
-        self._first, self._last = ids.row_range(job_id)
-        self._before = before
-        self._returned: tuple[int, int] | None = (1, 0)  # (request, row id) behind which to go on; None: all were read
-        self._without_request = True  # rows put back or held without a request are still to come, as the last of them
-        self._fresh = self._first if fresh else None
-        self.wants_all = fresh and up_to is None
-        self._end = self._last if up_to is None else min(self._last, ids.row_id(job_id, up_to))
+    @property
+    def wants_all(self) -> bool:
+        """Whether every pending row is wanted."""
+        return self.fresh and self.up_to is None
+
+    @property
+    def _end(self) -> int:
+        """The id of the last row that is wanted."""
+        last = ids.row_range(self.job)[1]
+        return last if self.up_to is None else min(last, ids.row_id(self.job, self.up_to))
 
     async def wanted(self, db: Connection) -> int:
         """How many pending rows they will be, of those that are there."""
-        query = WANTED_RETURNED if self._fresh is None else WANTED
-        found: int = await db.fetchval(query, self._first, self._end)
+        query = WANTED if self.fresh else WANTED_RETURNED
+        found: int = await db.fetchval(query, ids.row_range(self.job)[0], self._end)
         return found
 
-    async def next(self, db: Connection, limit: int) -> Page | None:
-        """About `limit` rows; None where there are none now."""
-        while self._returned is not None:
-            if page := await self._next_returned(db, limit):
-                return page
-        return await self._next_fresh(db, limit)
+    async def next(self, db: Connection, limit: int) -> tuple[Page | None, Pages]:
+        """About `limit` rows: see ports.Store.next_page; and where the run stands behind them."""
+        here = self
+        while True:
+            if here.taken:
+                return await here._read_returned(db)
+            if here.rest[0] < here.rest[1]:
+                page, here = await here._read_range(db, limit)
+                if page.rows:
+                    return page, here
+                continue
+            found = await here._take(db, limit)
+            if found is None:
+                others = await db.fetchval("SELECT batchjob.elsewhere($1, $2)", self.run, self.job)
+                return (Page() if others else None), here
+            here = found
 
-    async def _next_returned(self, db: Connection, limit: int) -> Page | None:
-        """The next of them; None, and on to what comes behind, where a part of them is read to its end."""
-        assert self._returned is not None
-        last_request = self._before - 1 if self._returned[0] else 0
-        job = self._first, self._last
-        records = _bounded(await db.fetch(RETURNED, *job, *self._returned, last_request, limit), 2)
-        if not records:
-            self._returned = (0, 0) if self._without_request else None
-            self._without_request = False
+    async def _take(self, db: Connection, limit: int) -> Pages | None:
+        """Rows for this run; None where there are none now."""
+        takes = self.takes + 1
+        mine = self.run, self.job, ids.request_range(self.run)[0] + takes
+        rows = await db.fetch("SELECT batchjob.take_returned($1, $2, $3, $4)", *mine, limit)
+        if rows:
+            return self._replace(takes=takes, taken=tuple(one[0] for one in rows))
+        if not self.fresh:
             return None
-        request, id_ = records[-1][:2]
-        if records[-1][10]:  # a page's end must not part what goes out whole, under its key
-            records += map(restored, await db.fetch(RETURNED, *job, request, id_, request, None))
-        self._returned = request, records[-1][1]
-        return _page_of(records)
+        number = ids.number_of(self._end)
+        first, last = await db.fetchrow("SELECT * FROM batchjob.take_range($1, $2, $3, $4, $5)", *mine, number, limit)
+        if last is None:
+            return None
+        rest = ids.row_id(self.job, first) - 1, min(ids.row_id(self.job, last), self._end)
+        return self._replace(takes=takes, rest=rest)
 
-    async def _next_fresh(self, db: Connection, limit: int) -> Page | None:
-        if self._fresh is None:
-            return None
-        records = _bounded(await db.fetch(FRESH, self._fresh, self._end, limit), 1)
-        if not records:
-            return None
-        self._fresh = records[-1][0]
+    async def _read_returned(self, db: Connection) -> tuple[Page, Pages]:
+        given = await db.fetch(RETURNED, list(self.taken))
+        count = len(_bounded(given, 2))
+        while count < len(given) and given[count][0] == given[count - 1][0] > 0:
+            count += 1  # what goes out whole, under its key, is not parted
+        records = [restored(one) for one in given[:count]]
+        return _page_of(records), self._replace(taken=tuple(one[1] for one in given[count:]))
+
+    async def _read_range(self, db: Connection, limit: int) -> tuple[Page, Pages]:
+        first, last = self.rest
+        given = await db.fetch(FRESH, first, last, limit)
+        records = _bounded(given, 1)
+        behind = records[-1][0] if len(records) < len(given) or len(given) == limit else last
         number_of = ids.number_of
-        return Page(
-            rows=tuple([Row(number_of(id_), text, 0, 0, defect, rest, key) for id_, text, defect, rest, key in records])
-        )
+        rows = [Row(number_of(id_), text, 0, 0, defect, rest, key) for id_, text, defect, rest, key in records]
+        return Page(rows=tuple(rows)), self._replace(rest=(behind, last))
 
 
 def _bounded(records: list[Any], text_at: int) -> list[tuple[Any, ...]]:

@@ -32,12 +32,13 @@ from batchjob.stores.postgres.finding import ASKED, EXPORT_ROWS, OF_KIND, ONLY, 
 from batchjob.stores.postgres.line import AWAY, Connection, connect, shown, translate
 from batchjob.stores.postgres.nul import restored, without
 from batchjob.stores.postgres.records import find_job, select_jobs
-from batchjob.stores.postgres.watch import LEASE_SECONDS
 from batchjob.stores.records import BEGIN, as_written, counters, job_from_record, moment
 
 T = TypeVar("T")
 PAGE_ROWS = 5000
 """Rows of one read: a transaction that lasts keeps the server from clearing up behind the workers."""
+SILENT_SECONDS = 60.0
+"""Of a run that is not shown as alive any more."""
 
 _loop: asyncio.AbstractEventLoop | None = None
 _starting = threading.Lock()
@@ -338,7 +339,7 @@ class _Run(NamedTuple):
     def alive(self) -> bool:
         """Whether it has not ended and took a step lately: to be shown, and for nothing else."""
         gone = process.is_gone(self.place, self.pid, self.started)
-        return self.ended_at is None and not gone and self.silent < LEASE_SECONDS
+        return self.ended_at is None and not gone and self.silent < SILENT_SECONDS
 
 
 WHOLE = f"strpos(job.input_path, chr({ord(OF_SAMPLE)})) = 0"

@@ -8,6 +8,8 @@ from batchjob.stores.postgres.line import Connection
 OF_JOB = (
     "DELETE FROM batchjob.notice WHERE job_id = $1",
     "DELETE FROM batchjob.tally WHERE job_id = $1",
+    "DELETE FROM batchjob.asked WHERE job_id = $1",
+    "DELETE FROM batchjob.lease WHERE job_id = $1",
     "DELETE FROM batchjob.run WHERE job_id = $1",
     # Its number is given to no other job, but nobody knows its name any more.
     "UPDATE batchjob.label_cache SET job_id = 0 WHERE job_id = $1",

@@ -12,9 +12,6 @@ from typing import NamedTuple
 
 from batchjob.stores.postgres import process
 
-LEASE_SECONDS = 60.0
-"""How long a run is watched that takes no step, before others give it up."""
-
 
 class Peer(NamedTuple):
     """A run that has not ended."""

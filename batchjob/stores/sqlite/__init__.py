@@ -6,8 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from batchjob.errors import StoreError
+from batchjob.errors import JobError, StoreError
 from batchjob.files import is_file, real_path
+from batchjob.model import Ending
 from batchjob.ports import Store, StoreCheck, StoreReader
 
 NEEDED = (3, 38, 0)
@@ -20,8 +21,8 @@ def _check_version() -> None:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: batchjob needs {needed}. Use a newer Python")
 
 
-async def open_store(url: str, *, job: str) -> Store:
-    """See stores.open_store."""
+async def open_store(url: str, *, job: str, lease: float) -> Store:
+    """See stores.open_store. A lock says who is alive."""
     from batchjob.stores.sqlite import store
 
     _check_version()
@@ -49,6 +50,19 @@ def writer_of(url: str) -> dict[str, Any] | None:
     from batchjob.stores.sqlite import lock
 
     return lock.writer_of(Path(real_path(url)))
+
+
+def stop(url: str, job: str, ending: Ending) -> int:
+    """See stores.stop. Its one process is on this machine, and the user's own to end.
+
+    Raises:
+        JobError: which process that is.
+    """
+    writer = writer_of(url)
+    if writer is None or writer.get("job") != job:
+        return 0
+    pid = writer["pid"]
+    raise JobError(f"job {job!r} is run by process {pid} of this machine: stop it with Ctrl-C, or: kill {pid}")
 
 
 def exists(url: str) -> bool:

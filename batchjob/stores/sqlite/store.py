@@ -17,7 +17,6 @@ import msgspec
 
 from batchjob import failpoints
 from batchjob.model import (
-    Control,
     Ending,
     InputSource,
     Job,
@@ -30,8 +29,10 @@ from batchjob.model import (
     Unheard,
     Write,
 )
+from batchjob.ports import Control, Drawn
 from batchjob.states import JobState, Outcome, Source, State
 from batchjob.stores import ids
+from batchjob.stores.alone import Alone
 from batchjob.stores.counting import counted_of
 from batchjob.stores.records import job_from_record, select_jobs
 from batchjob.stores.sqlite import connections, files, removal, schema
@@ -43,15 +44,14 @@ from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
 from batchjob.stores.writes import Counted, Tally
 
 T = TypeVar("T")
-GO_ON = Control()
+GO_ON = Control()  # only one process works on a database, so there is never anybody who could stop it
 BEATS_A_CHECKPOINT = 30
 """Seconds: who copies the file without its log misses no more than is labelled in them."""
-"""Only one process works on a database, so there is never anybody who could stop it."""
 
 _encode = msgspec.json.encode
 
 
-class SqliteStore:
+class SqliteStore(Alone):
     """See ports.Store. `create_job` or `choose` sets the job, `begin_run` the run."""
 
     def __init__(self, connection: connections.Writer, path: Path, lock: WriterLock) -> None:
@@ -201,7 +201,7 @@ class SqliteStore:
         requests = await self._tally("request")
         heard = requests.get(Outcome.ANSWERED, 0) + requests.get(Outcome.REJECTED, 0) > 0
         labelled = bool((await self._tally("source")).get(Source.MODEL))
-        run = Run(self._run_id, ids.first_request_id(self._run_id), heard, labelled)
+        run = Run(self._run_id, ids.first_request_id(self._run_id), heard=heard, labelled=labelled)
         self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
         return run
 
@@ -216,11 +216,11 @@ class SqliteStore:
         await self._write(work)
         await self._connection.call(self._memory.rest)
 
-    async def draw(self, limit: int | None) -> tuple[int, int | None]:
+    async def draw(self, limit: int | None, *, held: int = 0, need: int = 0, want: int = 0) -> Drawn:
         """See ports.Store.draw. Nobody else draws, so it is all that is left."""
         query = "SELECT total(n) FROM tally WHERE job_id = ? AND kind = 'cost' AND name IN ('answered', 'lost')"
         spent = await self._read(lambda db: int(db.execute(query, (self._job_id,)).fetchone()[0]))
-        return spent, None if limit is None else limit - spent
+        return Drawn(spent, None if limit is None else limit - spent)
 
     async def wanted(self) -> int:
         """See ports.Store.wanted."""

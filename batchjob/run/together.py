@@ -1,0 +1,135 @@
+"""A run beside others of its job: what the store says of them, and what is asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from batchjob.exchange.exchange import Exchange
+from batchjob.exchange.spending import Spending
+from batchjob.logs import Logger
+from batchjob.model import NotSent
+from batchjob.money.budget import Budget
+from batchjob.money.cost import picousd
+from batchjob.pace.gate import Gate
+from batchjob.ports import Control, Store
+from batchjob.run.progress import Progress
+from batchjob.run.supply import Supply
+from batchjob.settings.config import JobConfig
+
+AGAIN_SECONDS = 1.0
+"""Until others are asked again for what they may leave."""
+AHEAD = 2
+"""Money is drawn for so many times the requests that may be in flight, if there is so much."""
+REFUSED = NotSent("asked_elsewhere", "another worker asks for this text")
+
+
+class Together:
+    """What a run of a shared store does that one alone has no need of. `rouse` is called when more may go out."""
+
+    def __init__(
+        self,
+        config: JobConfig,
+        store: Store,
+        supply: Supply,
+        gate: Gate,
+        budget: Budget,
+        spending: Spending,
+        progress: Progress,
+        *,
+        clock: Callable[[], float],
+        log: Logger,
+        rouse: Callable[[], None],
+    ) -> None:
+        self._config, self._store, self._supply = config, store, supply
+        self._gate, self._budget, self._spending, self._progress = gate, budget, spending, progress
+        self._clock, self._log, self._rouse = clock, log, rouse
+        self._refused: set[int] = set()
+        self._runs = 1
+        self._told_until = 0.0  # when the pause is over that others began
+        self._drawing: asyncio.Task[None] | None = None
+        self._drawn_dry = False
+        self._aside: list[asyncio.Task[None]] = []
+
+    def told(self, control: Control) -> None:
+        """What the store answered to a commit."""
+        now = self._clock()
+        if control.runs != self._runs:
+            self._runs = control.runs
+            self._gate.share(control.runs)
+        self._gate.wait_for_first(not control.may_send)
+        if control.pause > 0.0:
+            self._told_until = now + control.pause
+            self._gate.pause(control.pause, now)
+        if control.lost:
+            self._log.warning("requests_of_dead_workers", requests=control.lost, meaning="counted as lost")
+        self._refused.update(control.refused)
+        self._rouse()
+
+    # ------------------------------------------------------------ may it leave?
+
+    async def allows(self, exchange: Exchange) -> bool:
+        """Whether a request may leave whose claim was committed. If not, its rows wait for who asks for their texts."""
+        if exchange.request_id in self._refused:
+            self._refused.discard(exchange.request_id)
+            self._spending.take_back(exchange)
+            self._gate.correct_tokens(exchange.tokens, REFUSED, self._clock())
+            self._supply.refused(exchange.parcel)
+            return False
+        while not self._store.may_send():
+            self.told(await self._store.commit(()))
+        return True
+
+    def paused(self) -> None:
+        """A request was not answered well: if all are to wait for it here, so they do elsewhere."""
+        until = self._gate.paused_until
+        if until > self._told_until + 0.1 and (seconds := until - self._clock()) > 0.0:
+            self._told_until = until
+            self._aside.append(asyncio.create_task(self._store.pause(seconds)))
+
+    # ------------------------------------------------------------ money
+
+    def draws(self, need: int) -> bool:
+        """Whether more of the budget is being asked for; if not, there is not so much left."""
+        if self._drawing is None and not self._drawn_dry:
+            self._drawing = asyncio.create_task(self._draw(need))
+        self._drawn_dry = False
+        return self._drawing is not None
+
+    async def _draw(self, need: int) -> None:
+        try:
+            more = await self._ask_for(need)
+            if self._budget.affords(need):
+                return
+            if more:
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                self._drawn_dry = True
+        finally:
+            self._drawing = None
+            self._rouse()
+
+    async def _ask_for(self, need: int) -> bool:
+        """Draw; whether others may leave more."""
+        limit = picousd(self._config.budget or 0)
+        want = AHEAD * need * self._config.concurrency
+        drawn = await self._store.draw(limit, held=self._budget.held, need=need, want=want)
+        self._budget.allow(drawn.allowance or 0, spent=drawn.spent)
+        return drawn.more
+
+    # ------------------------------------------------------------ each second
+
+    async def beat(self) -> None:
+        """Others may have left rows or money, or settled rows; and this run may have some to leave."""
+        self._supply.ask_again()
+        if self._budget.limited and not self._gate.in_flight and self._drawing is None:
+            await self._ask_for(0)
+        if self._runs > 1:
+            self._progress.refresh(await self._store.counts(), await self._store.failures())
+        self._rouse()
+
+    async def close(self) -> None:
+        """Wait for what is still on its way to the store."""
+        if self._drawing is not None:
+            self._drawing.cancel()
+        await asyncio.gather(*self._aside, return_exceptions=True)
