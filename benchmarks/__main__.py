@@ -1,8 +1,9 @@
 """python -m benchmarks: all of them, one after the other."""
 
-from benchmarks import pacing, peers, scale, throughput
+from benchmarks import pacing, page, peers, scale, throughput
 
 throughput.main()
 scale.main()
+page.main()
 pacing.main()
 peers.main()

@@ -167,7 +167,7 @@ function useKeys(act) {
 
 function Finished({ queue, page, rows, to, back }) {
   const other = page.queues.find(one => one !== queue && left(one)), sample = sampleOf(page), skipped = rows.filter(row => !row.done).length;
-  return html`<div class="empty"><p>${queue.name === "sample" && sample ? `The random sample is finished: accuracy ${accuracy(sample)}` : "This queue is finished"}</p>
+  return html`<div class="empty"><p>${queue.name === "sample" && sample ? `The random sample is finished: accuracy ${accuracy(sample)}` : BESIDE[base(queue.name)] && !queue.done && !skipped ? "No labelled row differs" : "This queue is finished"}</p>
     ${skipped > 0 && html`<p class="mid">${counted(skipped, "text")} in it ${skipped === 1 ? "is" : "are"} left. <button class="btn" type="button" onClick=${back}>Go back</button></p>`}
     ${other && html`<p><a class="btn main" href=${to({ queue: other.name })}>Review: ${title(other.name)}</a></p>`}</div>`;
 }
