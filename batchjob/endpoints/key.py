@@ -142,3 +142,11 @@ def _nearby(base_url: str) -> bool:
         return ipaddress.ip_address(host).is_private
     except ValueError:
         return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+
+
+def variables_of(config: JobConfig) -> dict[str, str]:
+    """The variables of this process that the key and the headers of a job are read from, with what they hold."""
+    read = [value for value in config.headers.values() if value.startswith(FROM_ENVIRONMENT)]
+    headers = [value.removeprefix(FROM_ENVIRONMENT).strip() for value in read]
+    named = [config.api_key_env or "", *KEY_VARIABLES, *headers]
+    return {name: os.environ[name] for name in named if name in os.environ}
