@@ -132,8 +132,9 @@ def large(folder: Path, url: str, rows: int) -> list[str]:
     running.append(job.poll() is None)
     page.first("/download", job="in", format="csv")
     last = page.megabytes
-    job.send_signal(signal.SIGINT)
-    _ended(job)
+    if job.poll() is None:
+        job.send_signal(signal.SIGINT)
+        job.wait()
     page.close()
     forget(db)
     lines = [f"a job of {rows:,} rows that runs ({done:,} labelled; running at the end of the looks: {running[0]})"]
