@@ -61,10 +61,16 @@ def label(
         BatchjobError: any other known error; all of these are kinds of it, with the command's `exit_code`.
         KeyboardInterrupt: Ctrl-C stopped it.
     """
-    place = absolute(os.fspath(db))
+    settings |= {"labels": _in_order(labels), "model": model, "base_url": base_url}
+    return _labelled(data, settings, absolute(os.fspath(db)), api_key, progress, new=new, append=append)
+
+
+def _labelled(
+    data: Any, settings: dict[str, Any], place: str, api_key: str | None, progress: bool, *, new: bool, append: bool
+) -> Job:
+    """The job of this data and these settings, run to its end."""
     with errors_in_python(place):
-        named = {"labels": _in_order(labels), "model": model, "base_url": base_url, **settings}
-        config, files, key_command = asked(named)
+        config, files, key_command = asked(settings)
         config, input = plans.complete(config), input_of(data)
         if config.output == "-":
             raise SettingError("output is '-': name a file, or read the labels of the job")

@@ -75,17 +75,23 @@ def command(
         return show_plan(plan, _what_changed(plan))
     if plan.refusal:
         raise plan.refusal
+    return run(_told(plan, new=new), key_command, on_end=on_end, as_json=as_json)
+
+
+def _told(plan: Plan, *, new: bool) -> Plan:
+    """The plan, when a person has been told what of it they may not expect."""
+    quiet = plan.config.quiet
     if prompt_of(plan.config, plan.source).appends_labels:
-        say(LIST_APPENDED, quiet=settings.quiet)
+        say(LIST_APPENDED, quiet=quiet)
     if isinstance(plan.job, Job):
-        say(f"going on with job {plan.name}", quiet=settings.quiet)
+        say(f"going on with job {plan.name}", quiet=quiet)
     elif moved := None if new else plans.moved_from(plan):
         say(_moved(moved, plan))
     elif plan.changed and plan.before is not None:
         before = plan.before.rows
         first, plan = first_chunk(plan)
         say(*_what_changed(plan), f"  {paid_again(plan, first, before)}")
-    return run(plan, key_command, on_end=on_end, as_json=as_json)
+    return plan
 
 
 class Gathered(NamedTuple):

@@ -111,10 +111,7 @@ def command(
         variants=tuple(map(_variant, ways, works, found)),
         rows=tuple(_rows(drawn, [one.tried for one in found])),
     )
-    if as_json:
-        show_document(trial)
-    else:
-        show_lines(trial_lines(trial, columns()))
+    show_document(trial) if as_json else show_lines(trial_lines(trial, columns()))
     return min((one.code for one in found), key=WORST_FIRST.index)
 
 

@@ -76,13 +76,17 @@ def export(
     overlay = overlay_of(reader, job) or None
     table = RowTable(job, later, overlay=overlay, details=details, chosen=columns, safe=safe)
     writer = open_output(output, format, spreadsheet=spreadsheet)
-    if columns is None and len(table.header) > MOST_KEYS:
-        raise SettingError(f"job {job.name!r} has more than {MOST_KEYS:,} columns: name those you want with --columns")
+    _check_width(job, table, columns)
     asked = None if everything else msgspec.json.decode(job.settings, type=JobConfig).limit
     records = _chosen(reader, job, only, asked, overlay)
     total = writer.write(table.header, table.rows(records), table.kinds)
     left_out = 0 if only or asked is None else max(reader.job(job.name).rows - total, 0)
     return Exported(total, table.labelled, left_out)
+
+
+def _check_width(job: Job, table: RowTable, columns: Sequence[str] | None) -> None:
+    if columns is None and len(table.header) > MOST_KEYS:
+        raise SettingError(f"job {job.name!r} has more than {MOST_KEYS:,} columns: name those you want with --columns")
 
 
 def _chosen(

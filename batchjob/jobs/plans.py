@@ -147,12 +147,16 @@ def plan_start(
         refuse_moved(job)
         rest = rest_of(reader, job, append=append)
         return Plan(db, job, config, rest.chunks, moved=rest.source)
+    source = msgspec.structs.replace(reader.source, beside=tuple(map(real_path, beside)))
+    return _plan_new(reader, source, config, db, known[0] if known and not new else None)
+
+
+def _plan_new(reader: Reader, source: InputSource, config: JobConfig, db: str, before: Job | None) -> Plan:
+    """Make a job; `before` is the latest of the same input, with another task."""
     # The first chunk is read before anything is made, so that a bad input leaves nothing.
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     first = next(chunks)
-    source = msgspec.structs.replace(reader.source, beside=tuple(map(real_path, beside)))
     made = NewJob(config.name or free_name(db, stem_of(source)), source)
-    before = known[0] if known and not new else None
     if before is not None:
         refuse_moved(before)
     plan = Plan(db, made, config, chain((first,), chunks), before=before)

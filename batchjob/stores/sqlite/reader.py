@@ -46,6 +46,10 @@ STEPS = 100_000
 """Of SQLite's, between two looks at the clock."""
 PAGE_ROWS = 5000
 """Rows of one read: a longer one would keep the write-ahead log from being reset."""
+_LATEST_RUN = """
+SELECT started_at, updated_at, ended_at, rows_per_second, pacing, outage, rows_unwanted FROM run
+WHERE job_id = ? ORDER BY id DESC LIMIT 1
+"""
 
 
 def _is_on(writer: dict[str, Any] | None, job: str) -> bool:
@@ -192,11 +196,7 @@ class SqliteReader(finding.Finder):
             query = "SELECT kind, name, n FROM tally WHERE job_id = ? AND n <> 0 ORDER BY n DESC, name"
             for kind, what, n in self._all(query, (job.id,)):
                 tally.setdefault(kind, {})[what] = n
-            runs = self._all(
-                "SELECT started_at, updated_at, ended_at, rows_per_second, pacing, outage, rows_unwanted FROM run"
-                " WHERE job_id = ? ORDER BY id DESC LIMIT 1",
-                (job.id,),
-            )
+            runs = self._all(_LATEST_RUN, (job.id,))
             updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
             warnings = tuple(notice.what for notice in self._noticed(job.id) if notice.kind == "warning")
             learned = self.learned(place_of(msgspec.json.decode(job.settings, type=JobConfig)))
