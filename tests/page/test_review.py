@@ -288,3 +288,6 @@ def test_the_answers_of_a_job_with_several_are_reviewed_one_by_one(batchjob: Bat
         assert story["values"] == {"a": "x", "b": '["p"]', "c": "3"}
         assert page.get("/api/review", job="in", field="no").status == 400
     assert "accuracy of b 86 % (49 to 97), n=7" in batchjob("status").out
+    assert batchjob("report", "-o", "r.md").code == 0
+    report = (batchjob.folder / "r.md").read_text()
+    assert "Of b, 85.7 % were right, between 48.7 and 97.4 %: a person judged 7 rows drawn by chance." in report

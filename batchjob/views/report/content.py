@@ -188,6 +188,9 @@ def _labels(status: Status) -> Section:
         others = [f"{name} ({one.done:,} rows have it)" for name, one in status.fields.items() if not one.values]
         said = f"{counted(len(status.fields), 'answer')} about each text."
         said += f" Without a table, because no values are counted: {', '.join(others)}." if others else ""
+        for name, found in (status.by_hand.fields if status.by_hand else {}).items():
+            said += f" Of {name}, {percent(found.hits, found.n)} were right, between {interval(found, ' and ')} %:"
+            said += f" a person judged {counted(found.n, 'row')} drawn by chance."
         return Section("labels", "Answers", said, tuple(tables))
     left = len(status.labels) - MOST_LABELS
     said = f"{counted(len(status.labels), 'label')} on {counted(done, 'row')}."
