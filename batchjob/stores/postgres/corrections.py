@@ -24,7 +24,12 @@ class CorrectionTable:
 
     def add(self, corrections: Sequence[Correction]) -> None:
         """See ports.CorrectionLog.add."""
-        self._do(lambda db: add(db, corrections))
+
+        async def added(db: Connection) -> None:
+            await db.execute("SET LOCAL lock_timeout = '30s'")
+            await add(db, corrections)
+
+        self._do(added)
 
     def news(self) -> News:
         """See ports.CorrectionLog.news."""
