@@ -28,6 +28,8 @@ PROGRAMMERS = {"RuntimeError", "LookupError", "NotImplementedError", "TypeError"
 """Errors that only somebody who changes the program can meet."""
 HELP = {"help", "description", "metavar"}
 MATCHED = {
+    "fullmatch",
+    "match",
     "startswith",
     "endswith",
     "find",
@@ -101,6 +103,8 @@ def _printed(node: ast.AST) -> Iterator[ast.expr]:
             yield child
         elif isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
             continue  # a docstring
+        elif isinstance(child, ast.Assert):
+            continue  # for who changes the program
         elif (
             _is_matched(child)
             or (isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call) and _called(child.exc) in PROGRAMMERS)

@@ -126,6 +126,7 @@ FIELD = '[[fields]]\nname = "x"\n'
             "headers: Authorization is named like a secret",
         ),
         ("budgets = 5", "job.toml: unknown key 'budgets'. Did you mean 'budget'?"),
+        ('confidence = "x"', "setting confidence: expected true or false, got a text"),
         ("zzz = 5", "job.toml: unknown key 'zzz'. Known keys: "),
         ('labels_file = "l.txt"', "job.toml: give labels or labels_file, not both"),
         ('[[examples]]\ntext = "x"\nlabel = "zz"', "example number 1: 'zz' is not a label of this job"),
@@ -143,6 +144,10 @@ def test_a_table_of_job_toml_that_is_wrong_is_named(capsys: pytest.CaptureFixtur
     [
         (FIELD, 'field \'x\': kind one needs labels = ["...", "..."]'),
         (FIELD + 'kind = "number"\nmin = 5\nmax = 1', "field 'x': a number needs min and max, the smaller first"),
+        (
+            f'{FIELD}kind = "text"\n[[examples]]\ntext = "x"\nlabel = "a"',
+            "examples cannot be given with [[fields]]: they",
+        ),
         (FIELD + 'kind = "nope"', "setting fields[0].kind: 'nope' is none of those it may be"),
         (FIELD + 'kind = "yes_no"\nlabels = ["a"]', "labels is for kind one and several, and this is yes_no"),
         (FIELD + 'kind = "text"\nmax = 3', "max is for kind number, and this is text"),

@@ -25,6 +25,23 @@ if TYPE_CHECKING:
 
 TASK = ("--labels", "refund,invoice", "--rpm", "0", "--quiet")
 JOB = (*TASK, "--sandbox")
+OURS = (*TASK, "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
+
+
+WIDE = ",".join(f"label {n}" for n in range(30))
+FIELDS = """
+[[fields]]
+name = "topics"
+kind = "several"
+labels = ["a", "b"]
+
+[[fields]]
+name = "much"
+kind = "number"
+min = 0
+max = 1
+decimals = 2
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +50,20 @@ def made(tmp_path_factory: pytest.TempPathFactory, batchjob_in: type[BatchJob]) 
     folder = tmp_path_factory.mktemp("made")
     (folder / "t.csv").write_text("id,text,gold\n1,a refund,refund\n2,my invoice,\n")
     (folder / "u.csv").write_text("id,text\n9,another text\n8,\n")
+    (folder / "wide.csv").write_text("id,text,gold\n" + "".join(f"{n},text {n},gold {n}\n" for n in range(30)))
+    (folder / "gold.csv").write_text("id,gold\n77,refund\n")
+    (folder / "head.csv").write_text("id,text\n")
+    (folder / "empty.db").touch()
+    (folder / "semi.csv").write_text("id;text\n1;a refund\n2;b\n")
+    (folder / "back.csv").write_text('id,text\n1,"a \\"b\\" c"\n2,"d"\n')
+    (folder / "quoted.tsv").write_text('id\ttext\n1\t"a ""b"""\n2\t"c\td"\n')
+    (folder / "tabs.tsv").write_text("id\ttext\n1\ta\tb\n2\tc\n")
+    (folder / "fields.toml").write_text(FIELDS)
     command = batchjob_in(folder)
     assert command("start", "t.csv", *JOB, "--name", "one").code == 0
     assert command("start", "u.csv", *JOB, "--name", "two").code == 4
+    assert command("start", "wide.csv", *TASK[2:], "--sandbox", "--labels", WIDE, "--name", "wide").code == 0
+    assert command("start", "t.csv", "--config", "fields.toml", *JOB[2:], "--name", "fields", "--new").code == 0
     piped = "id,text\n" + "".join(f"{n},text {n}\n" for n in range(3000))
     assert command("start", "t.csv", *JOB, "--name", "three", "--new", "--limit", "1").code == 0
     assert command("start", "-", *JOB, "--name", "piped", "--limit", "1", input=piped).code == 0
@@ -71,6 +99,39 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("score one --field mood --gold gold", "--field 'mood': the job has one label for each row, and no fields"),
         ("compare one two --gold gold", "agree     no row has a label from both"),
         ("compare one two --gold gold", "gold      no row that both have labelled has any in column gold"),
+        ("errors wide", "job wide: no failed rows"),
+        ("score one --gold-file gold.csv", "job one: no finished row has gold"),
+        ("score one --gold-file gold.csv", "no row    1 id of the gold file: no row of the job has them"),
+        ("score wide --gold gold", " more values: --json has them"),
+        (
+            "score fields --field nope --gold gold",
+            "the job has no field 'nope': name one of them with --field: topics, much",
+        ),
+        (
+            "export one -o x.csv --only zzzz",
+            "--only 'zzzz' is no state of a row and no kind of error: of this job there are",
+        ),
+        ("profile t.csv --limit 1", "; only the first 1 row"),
+        (
+            f"start t.csv {' '.join(OURS)} --dry-run --second-model large",
+            "second    rows that are left to large are not",
+        ),
+        (
+            f"start wide.csv {' '.join(OURS)} --examples 2 --gold gold",
+            " more values. Mend them, or give these labels too",
+        ),
+        (f"try head.csv {' '.join(JOB[:-1])} --sandbox", "the input has no rows"),
+        (f"try t.csv {' '.join(JOB[:-1])} --sandbox -n 1 --limit 2", "1 rows at random, seed 1, within the first 2"),
+        (f"start t.csv {' '.join(OURS)} --rows-per-request 2 --show-prompt", "not one text but a JSON object of texts"),
+        (
+            "start t.csv --config fields.toml --sandbox --rows-per-request 2 --show-prompt",
+            "Give each number its answer in",
+        ),
+        ("start t.csv --config fields.toml --sandbox --show-prompt", "with at most 2 decimals"),
+        ("start semi.csv --labels a,b --sandbox", "semi.csv: its fields are separated by semicolons"),
+        ("start back.csv --labels a,b --sandbox", "back.csv: a quote inside of quotes is written with a backslash"),
+        ("start quoted.tsv --labels a,b --sandbox", "quoted.tsv: its fields are quoted as in CSV"),
+        ("doctor --db empty.db", "empty.db is empty: batchjob start fills it"),
         ("compare one two", "paired    by text, for they have two inputs"),
         ("compare one two", "left out  4 rows in one of the two alone"),
         ('export one -o x.csv --columns "x', "--columns '\"x' is no list of names"),
@@ -206,6 +267,11 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
+def test_doctor_says_by_what_a_provider_is_known(capsys: pytest.CaptureFixture[str], endpoint: str) -> None:
+    told = said(capsys, "doctor", "--base-url", f"{endpoint}/none", "--model", "m", "--provider", "vllm")
+    assert "by --provider" in told
+
+
 @pytest.mark.parametrize("word", MODELS)
 def test_doctor_says_what_an_endpoint_answered_instead_of_its_models(
     capsys: pytest.CaptureFixture[str], endpoint: str, word: str
@@ -258,6 +324,13 @@ def _elsewhere() -> bj.Job:
     return bj.open("elsewhere.db").job("one")
 
 
+def test_rows_that_a_program_held_go_on_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(bj.label([f"text {n}" for n in range(3000)], labels=["a"], sandbox=True, limit=1, progress=False).labels)
+    assert "rows of a list or frame that a program held: it goes on where that calls" in said(capsys, "resume", "data")
+    told = said(capsys, "resume", "data", "--input", "t.csv")
+    assert "the rows of job 'data' come from a program and no file: leave --input out" in told
+
+
 def test_what_python_shows_of_a_job_and_a_database_names_them() -> None:
     assert repr(bj.open()).startswith("<batchjob database ")
     assert repr(bj.open().job("two")).startswith("<batchjob job 'two' in ")
@@ -271,6 +344,8 @@ def test_a_server_that_cannot_be_used_is_told_with_what_to_do(capsys: pytest.Cap
     url = postgres.new_database()
     beginning, _, query = url.partition("?")
     none = f"{beginning.rpartition('/')[0]}/nowhere{'?' + query if query else ''}"
+    nobody = url.replace("postgres:@", "nobody:@", 1)
+    assert "the server refuses this user (" in said(capsys, "status", "--db", nobody)
     assert "Make it first: createdb nowhere" in said(capsys, "status", "--db", none)
     postgres.execute(url, "CREATE SCHEMA batchjob")
     assert "has a schema `batchjob` of another program" in said(capsys, "start", "t.csv", *JOB, "--db", url)

@@ -143,7 +143,7 @@ def share_words(found: Share) -> str:
 
 def _headline(report: ScoreReport) -> str:
     if report.accuracy is None:
-        return "no row has both its end and gold"
+        return "no finished row has gold"
     return f"accuracy {share_words(report.accuracy)}"
 
 
