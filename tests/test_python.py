@@ -291,7 +291,7 @@ def test_any_job_is_read_also_while_a_run_writes(
     assert job.requests()[0]["rows"] == [1]
     with pytest.raises(JobBusy, match=f"process {program.pid} is working on job 'data'.* with db") as busy:
         labelled(TEXTS)
-    assert "batchjob status data --watch" in busy.value.__notes__[0]
+    assert busy.value.__notes__[0].startswith("on the command line: batchjob status data --watch")
 
 
 def test_scores_comparisons_and_reports_are_those_of_the_commands(batchjob: BatchJob) -> None:

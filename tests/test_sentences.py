@@ -85,6 +85,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("--format", "xml"), "format 'xml' is not known; these are: csv, tsv, jsonl, parquet, xlsx"),
         (("--delimiter", "ab"), "--delimiter 'ab' is no separator: give one character such as ; or |, or tab"),
         (("--text-column", "none"), "t.csv has no column 'none'; its columns are: id, text, gold. Name one with"),
+        (("--prompt-file", "."), "cannot read the prompt_file .: Is a directory"),
         (("t.csv",), "t.csv is named twice: each file is labelled once"),
         (("-",), "stdin cannot be read beside other files: save it to one"),
     ],

@@ -7,16 +7,18 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
 import batchjob as bj
-from batchjob.cli import _run
+from batchjob.cli import _run, main
 from batchjob.exchange.decide import ADVICE
 from tests import postgres
 
@@ -99,6 +101,10 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("score one --field mood --gold gold", "--field 'mood': the job has one label for each row, and no fields"),
         ("compare one two --gold gold", "agree     no row has a label from both"),
         ("compare one two --gold gold", "gold      no row that both have labelled has any in column gold"),
+        ("compare one three", "no row went out in a request"),
+        ("compare one three", "1 row not labelled yet by both"),
+        (f"start - {' '.join(JOB)} --format xlsx", "a spreadsheet cannot be read from stdin; save it to a file"),
+        ("doctor --base-url http://127.0.0.1:1234/v1 --model m", "by its address"),
         ("errors wide", "job wide: no failed rows"),
         ("score one --gold-file gold.csv", "job one: no finished row has gold"),
         ("score one --gold-file gold.csv", "no row    1 id of the gold file: no row of the job has them"),
@@ -165,6 +171,39 @@ def test_every_kind_of_error_has_its_advice(capsys: pytest.CaptureFixture[str]) 
         change("UPDATE row SET error_kind = ?, error = 'as it was heard' WHERE state = 'failed'", kind)
         change("UPDATE tally SET name = ? WHERE kind = 'error'", kind)
         assert advice in said(capsys, "errors", "two"), kind
+
+
+def test_a_kind_of_a_later_version_is_shown_with_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    change("UPDATE row SET error_kind = 'later', error = 'as it was heard' WHERE state = 'failed'")
+    change("UPDATE tally SET name = 'later' WHERE kind = 'error'")
+    assert "1 later: see its message" in said(capsys, "errors", "two")
+
+
+def test_a_tab_in_a_text_is_told_where_no_quotes_are(capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "start", "tabs.tsv", *JOB)
+    assert "a text must hold no tab and no line break" in said(capsys, "errors", "tabs")
+
+
+def test_a_command_that_is_broken_off_or_broken_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, told in (
+        (KeyboardInterrupt(), "batchjob: interrupted"),
+        (KeyError("x"), "defect: KeyError: 'x'. Please"),
+    ):
+        monkeypatch.setattr("batchjob.cli.jobs.open_reader", Mock(side_effect=error))
+        assert told in said(capsys, "jobs")
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(SystemExit, match="Windows is not supported; WSL is"):
+        main(["jobs"])
+
+
+def test_what_is_not_installed_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("t.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    assert "spreadsheets need python-calamine; install it with: pip" in said(capsys, "start", "t.xls", *JOB)
+    monkeypatch.setattr("importlib.util.find_spec", Mock(return_value=None))
+    assert "not installed: jobs run a little slower without. pip install uvloop" in said(capsys, "doctor")
 
 
 def test_a_job_that_is_not_the_only_one_unfinished_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,6 +344,7 @@ def test_a_row_says_what_was_wrong_with_its_answer(batchjob: BatchJob, endpoint:
             lambda: bj.label([{1: "x"}], labels=["a"], sandbox=True),
             "data has a key 1 that is no text: name its columns",
         ),
+        (lambda: bj.label(["a"], labels=["a"], labels_file="x", sandbox=True), "the arguments: give labels or labels_"),
         (lambda: bj.open().job("one").export("-"), "path is '-': name a file"),
         (lambda: bj.open().job("one").compare(_elsewhere()), "job 'one' is in another database: jobs can be compared"),
         (
