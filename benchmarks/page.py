@@ -6,6 +6,7 @@ python -m benchmarks.page [ROWS] [PAIRS] [ROWS_OF_A_PAIR]
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -70,8 +71,12 @@ def open_page(db: Path) -> Iterator[Page]:
     page, over = Page(db), threading.Event()
 
     def look() -> None:
-        while not over.wait(EVERY):
+        for look in itertools.count():
+            if over.wait(EVERY):
+                return
             page.first("/api/job", job="in")
+            if look % 5 == 0:
+                page.first("/api/pace", job="in")
 
     looking = threading.Thread(target=look)
     looking.start()
