@@ -15,11 +15,14 @@ _NO_NUMBER = re.compile(r"[+-]?0\d[\d.]*|\d{16,}|\d+[eE]\d+", re.ASCII)
 
 _PASSWORD = re.compile(r"(:/{1,2}[^\s/:@]*):\S*@")
 """Of an address, also of one that was taken for a path."""
+_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&\s'\"]+", re.IGNORECASE)
+"""The same as a parameter of an address."""
 
 
 def without_passwords(text: str) -> str:
-    """Text whose addresses (https://user:password@host) have none."""
-    return _PASSWORD.sub(r"\1@", text)
+    """Text whose addresses (https://user:password@host, or ?password=...) have none."""
+    text = _PASSWORD.sub(r"\1@", text)
+    return _PARAMETER.sub(r"\1PASSWORD", text) if "password=" in text.lower() else text
 
 
 def printable(text: str) -> str:

@@ -172,6 +172,10 @@ def test_each_key_that_was_renewed_is_blotted() -> None:
     [
         ("status", "--db", "postgresql://me:pa/ss@w0rd@host/jobs"),
         ("jobs", "--db", "sqlite:/me:pa/ss@w0rd@host/jobs"),
+        ("jobs", "--db", "postgresql:me:pass@w0rd@host/jobs"),
+        ("start", "in.csv", "--labels", "a,b", "--sandbox", "--db", "host=127.0.0.1 user=me password=pass@w0rd"),
+        ("move", "j", "--to", "host=127.0.0.1 user=me password=pass@w0rd"),
+        ("status", "--db", "postgresql://me@127.0.0.1:1/jobs?sslmode=disable&password=pass@w0rd"),
         ("start", "https://me:pa/ss@w0rd@host/in.csv", "--labels", "a,b"),
         ("start", "in.csv", "--labels-file", "https://me:pa/ss@w0rd@host/x"),
         ("start", "in.csv", "--config", "https://me:pa/ss@w0rd@host/x"),
@@ -194,6 +198,8 @@ def test_the_next_command_names_an_address_without_its_password() -> None:
     with click.Context(command):
         database("postgresql://me:pass@host:5432/jobs")
         assert db_flag() == "--db postgresql://me@host:5432/jobs"
+        database("postgresql://me@host/jobs?password=pass&sslmode=disable")
+        assert db_flag() == "--db 'postgresql://me@host/jobs?password=PASSWORD&sslmode=disable'"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ Each is a module with these functions, imported when it is asked for:
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 from batchjob.errors import NoJobs, SettingError
@@ -28,6 +29,8 @@ STORES = {
     "postgres": "batchjob.stores.postgres",
 }
 """The scheme of a URL and the module behind it; what has no scheme is the path of a SQLite file."""
+
+_NO_FILE = re.compile(r"\A\s*postgres(?:ql)?(?:\+\w+)?:|\bpassword\s*=", re.IGNORECASE)
 
 
 def _module(url: str) -> Any:
@@ -99,8 +102,18 @@ def correction_table(url: str) -> CorrectionLog:
 def absolute(named: str) -> str:
     """A store as it is opened: a URL as it is, a path absolute, with links resolved: the lock lies beside it, and one
     database must not have two.
+
+    Raises:
+        SettingError: it is PostgreSQL's, in another form than a URL's.
     """
-    return named if "://" in named else real_path(named)
+    if "://" in named:
+        return named
+    if _NO_FILE.search(named):
+        raise SettingError(
+            "db is no path of a file, and is not shown, for it may hold a password: the address of a database in"
+            " PostgreSQL is postgresql://user@host:5432/name"
+        )
+    return real_path(named)
 
 
 def holds_jobs(url: str) -> bool:

@@ -313,7 +313,8 @@ class Oracle:
             for text, label in bill.labels.items()
             if label is None
         }
-        asked = {self.question(text) for bill in ledger if bill.model == model for text in bill.labels}
+        answered = (bill for bill in ledger if bill.model == model and bill.answered)
+        asked = {self.question(text) for bill in answered for text in bill.labels}
         if asked - unlabelled:
             self.object(
                 f"second: it was asked {min(asked - unlabelled)!r}, for which the first gave a label or nothing"
