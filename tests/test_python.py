@@ -607,7 +607,7 @@ def test_a_notebook_whose_kernel_was_killed_is_run_again_and_pays_for_no_row_twi
     with ThreadPoolExecutor(1) as pool:
         first = notebook()
         running = pool.submit(first.execute)
-        until(lambda: len(done()) >= 8 or running.done())
+        until(lambda: len(done()) >= 8 or running.done(), seconds=60)  # a kernel takes its time to begin
         os.kill(first.km.provisioner.pid, signal.SIGKILL)
         with pytest.raises(nbclient.exceptions.DeadKernelError):
             running.result()
