@@ -1,7 +1,7 @@
 """Every sentence that batchjob can print, collected from its code: `python tests/sentences.py`.
 
-With files named behind it, only those that stand in none of them, and how many do: a transcript (see transcript.py), or a
-test's source. Of 966, tests and their sources had 847 on 2026-11-26. What is a help text, a docstring, SQL or a key is no sentence.
+With files named behind it, only those that stand in none of them, and how many do: transcripts (see transcript.py), or
+the sources of tests. On 2026-11-26 they had 847 of 966. What is a help text, a docstring, SQL or a key is no sentence.
 """
 
 from __future__ import annotations
