@@ -185,6 +185,17 @@ class RequestRecord(NamedTuple):
 NOTHING: Mapping[str, bytes] = {}
 
 
+class Worker(Value, frozen=True):
+    """A process that works on a job, where several may. Times are UTC epoch seconds."""
+
+    host: str
+    pid: int
+    since: float
+    rows_per_second: float | None
+    doing: str  # what holds it back; "" if nothing does
+    silent_seconds: float  # since its last sign of life
+
+
 class Snapshot(Value, frozen=True):
     """A job as it stands at one instant."""
 
@@ -201,3 +212,4 @@ class Snapshot(Value, frozen=True):
     outage: Outage | None = None  # nothing is answered
     rows_unwanted: int = 0  # pending rows that the run does not want: behind its limit, or not put back for it
     learned: Mapping[str, bytes] = NOTHING  # what its endpoint taught, by model (JSON)
+    workers: tuple[Worker, ...] = ()  # where several may work on it: the first to begin first

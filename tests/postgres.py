@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -109,17 +110,19 @@ class Proxy:
         dropped = False
 
         async def answers() -> None:
-            while data := await there.read(65536):
-                if dropped:
-                    break
-                writer.write(data)
+            with contextlib.suppress(ConnectionError):
+                while data := await there.read(65536):
+                    if dropped:
+                        break
+                    writer.write(data)
             writer.close()
 
         answering = asyncio.create_task(answers())
-        while data := await reader.read(65536):
-            if b"COMMIT" in data and self.cuts:
-                self.cuts, self.cut, dropped = self.cuts - 1, self.cut + 1, True
-            back.write(data)
+        with contextlib.suppress(ConnectionError):  # who was killed
+            while data := await reader.read(65536):
+                if b"COMMIT" in data and self.cuts:
+                    self.cuts, self.cut, dropped = self.cuts - 1, self.cut + 1, True
+                back.write(data)
         back.close()
         await answering
 

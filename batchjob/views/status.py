@@ -10,7 +10,7 @@ from batchjob.model import InputSource, Outage, Usage, Value
 from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.providers.dialect import dialect_of, differences, learned_of
-from batchjob.records import Problem, Snapshot
+from batchjob.records import Problem, Snapshot, Worker
 from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.failures import Failures
 from batchjob.states import JobState, Matched, Outcome, Source, State, fields_of
@@ -157,6 +157,7 @@ class Status(Value, frozen=True):
     pid: int | None
     by_hand: ByHand | None = None  # what people said of its rows
     moved_to: str | None = None  # the database it goes on in
+    workers: tuple[Worker, ...] = ()  # those at work, where several may be
 
     @property
     def busy(self) -> bool:
@@ -237,6 +238,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         pid=snapshot.writer_pid,
         by_hand=by_hand,
         moved_to=job.moved_to,
+        workers=snapshot.workers,
     )
 
 

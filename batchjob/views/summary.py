@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from batchjob.numbers import about, counted, day, dollars, duration, share
 from batchjob.printable import printable
+from batchjob.records import Worker
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import Outcome, Source
 from batchjob.views.by_hand import hand_words
@@ -17,6 +18,8 @@ from batchjob.views.status import Cost, Status
 
 MOST_VALUES = 5
 """Values listed of each field."""
+SILENT_SECONDS = 5.0
+"""A worker gives a sign of life each second; after so many without one that is told."""
 MOST_LABELS = 12
 """Labels listed for a person; a program gets all."""
 
@@ -48,7 +51,7 @@ def summary_lines(
         sent, not_sent = requests
         told = counted(sent, "request") if sent else "no requests"
         lines.append(f"this run  {duration(seconds)}, {told}{_unsent(sent, not_sent)}")
-    lines += [*_cost_lines(status), *_saved_lines(status), *_pace_lines(status)]
+    lines += [*_cost_lines(status), *_saved_lines(status), *_pace_lines(status), *_worker_lines(status)]
     if next_command:
         lines.append(f"next      {next_command}")
     return lines
@@ -70,6 +73,7 @@ def watch_lines(status: Status, *, columns: int, lines: int) -> list[str]:
         *((3, [line]) for line in _cost_lines(status)),
         *((6, [line]) for line in _saved_lines(status)),
         *((5, [line]) for line in _field_lines(status)),
+        *((5, [line]) for line in _worker_lines(status)),
     ]
     shown = _fitting([(rank, folded(block, columns, whole=False)) for rank, block in blocks], columns, lines)
     for most in range(min(MOST_LABELS, len(status.labels)), 0, -1):
@@ -239,3 +243,17 @@ def _pace_lines(status: Status) -> Iterator[str]:
         eta = status.rate.eta_seconds
         left = f", about {duration(eta)} left" if eta is not None else ""
         yield f"rate      {status.rate.rows_per_second:,.1f} rows/s{left}"
+
+
+def _worker_lines(status: Status) -> Iterator[str]:
+    """Who works on the job, where they are several."""
+    if len(status.workers) > 1:
+        yield f"workers   {len(status.workers)}"
+        yield from map(_worker_line, status.workers)
+
+
+def _worker_line(worker: Worker) -> str:
+    rate = "" if worker.rows_per_second is None else f", {worker.rows_per_second:,.1f} rows/s"
+    silent = f", silent for {duration(worker.silent_seconds)}" if worker.silent_seconds > SILENT_SECONDS else ""
+    doing = f", {worker.doing}" if worker.doing else ""
+    return f"  {printable(worker.host)} {worker.pid}: since {day(worker.since)}{rate}{doing}{silent}"

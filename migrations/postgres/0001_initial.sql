@@ -671,7 +671,9 @@ BEGIN
     rest := most - spent - greatest(held - spent_here, 0) - others;
     allowance := held;
     IF rest >= need THEN
-        allowance := held + least(rest, greatest(need, least(want, rest / (2 * runs))))::bigint;
+        allowance := held + floor(least(rest, greatest(need, least(want, rest / (2 * runs)))))::bigint;
+    ELSIF others = 0 THEN
+        allowance := held + greatest(rest, 0)::bigint;  -- all that there is: something smaller may go
     END IF;
     more := others > 0;
     UPDATE run SET allowance = draw.allowance WHERE id = own;

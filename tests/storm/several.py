@@ -17,6 +17,8 @@ from tests import postgres
 LEASE_SECONDS = 1.5
 BLOWS = ("kill",) * 6 + ("stop",) * 2 + ("term", "cut", "cut", "restart")
 """stop: SIGSTOP for longer than the lease. cut: a COMMIT whose answer is lost. restart: of the server."""
+LEFT = ("is away", "cannot be reached", "was stopped for all workers")
+"""What a worker says that came when the server was restarting, or the budget was reached."""
 ENDS = frozenset({0, 4, 5, 130, -signal.SIGKILL, -signal.SIGTERM})
 
 
@@ -61,13 +63,16 @@ class Workers:
     def left(self) -> bool:
         """Whether the job has rows to do."""
         status = self._world.status()
-        return status is None or not status["ingested"] or status["rows"]["pending"] + status["rows"]["in_flight"] > 0
+        if status is None or not status["ingested"]:
+            return True
+        return status["state"] != "over_budget" and status["rows"]["pending"] + status["rows"]["in_flight"] > 0
 
     def end(self) -> None:
         """Wait until each has ended, and see how."""
         for one in self._all:
             self._world.ended(one)
-            self._world.see_exit(one, ENDS)
+            said = self._world.said_by(one)
+            self._world.see_exit(one, ENDS | {1} if any(part in said for part in LEFT) else ENDS)
 
 
 def storm_of_workers(world: World, *, workers: int, blows: int) -> Told:

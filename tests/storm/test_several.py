@@ -48,13 +48,12 @@ def world_of(folder: Path, seed: int, mode: str, rows: int) -> World:
     return World(folder, plan, url=postgres.new_database())
 
 
-@pytest.mark.storm
-@pytest.mark.parametrize("mode", ["duplicates", "duplicates, hold"])
+@pytest.mark.parametrize("mode", ["resend, faults", "duplicates, hold"])
 def test_a_storm_over_four_workers_loses_no_label_and_pays_no_row_twice(tmp_path: Path, mode: str) -> None:
-    with world_of(tmp_path, SEED, mode, 1200) as world:
-        told = storm_of_workers(world, workers=WORKERS, blows=8)
+    with world_of(tmp_path, SEED, mode, 500) as world:
+        told = storm_of_workers(world, workers=WORKERS, blows=6)
     assert objections([told]) == []
-    assert told.blows.total() >= 3
+    assert told.blows.total() > 0
 
 
 @pytest.mark.storm

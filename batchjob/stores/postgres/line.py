@@ -108,10 +108,17 @@ def translate(error: BaseException, url: str) -> StoreError:
 
 
 class Line:
-    """A connection that is made anew where it was lost; one piece of work at a time, in the order they came."""
+    """A connection that is made anew where it was lost; one piece of work at a time, in the order they came.
 
-    def __init__(self, url: str, connection: Connection) -> None:
-        self.url = url
+    Args:
+        patience: seconds for which a server may be away in the middle of work.
+        transaction: of what kind each is, where not of the usual.
+    """
+
+    def __init__(
+        self, url: str, connection: Connection, *, patience: float = PATIENCE_SECONDS, **transaction: Any
+    ) -> None:
+        self.url, self._patience, self._transaction = url, patience, transaction
         self._connection: Connection | None = connection
         self._turn = asyncio.Lock()
 
@@ -124,7 +131,7 @@ class Line:
             StoreError: it was not done. Where the server stayed away, the last try may have been.
         """
         async with self._turn:
-            until, wait = time.monotonic() + PATIENCE_SECONDS, 0.05
+            until, wait = time.monotonic() + self._patience, 0.05
             while True:
                 try:
                     return await self._once(work)
@@ -145,7 +152,7 @@ class Line:
                 server_settings={"application_name": "batchjob"},
             )
         try:
-            async with self._connection.transaction():
+            async with self._connection.transaction(**self._transaction):
                 return await work(self._connection)
         except (*AWAY, asyncio.CancelledError):
             self._connection.terminate()  # what is still on its way there belongs to nobody

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
-from asyncpg import exceptions as pg
 
 from batchjob.errors import JobError, NoJobs
 from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Remembered
@@ -24,12 +23,13 @@ from batchjob.records import (
     RowFilter,
     Sent,
     Snapshot,
+    Worker,
 )
 from batchjob.settings.config import JobConfig
 from batchjob.stores import ids
 from batchjob.stores.postgres import finding, process, records, schema
 from batchjob.stores.postgres.finding import ASKED, EXPORT_ROWS, OF_KIND, ONLY, REQUESTS
-from batchjob.stores.postgres.line import AWAY, Connection, connect, shown, translate
+from batchjob.stores.postgres.line import Connection, Line, connect, shown
 from batchjob.stores.postgres.nul import restored, without
 from batchjob.stores.postgres.records import find_job, select_jobs
 from batchjob.stores.records import BEGIN, as_written, counters, job_from_record, moment
@@ -37,6 +37,8 @@ from batchjob.stores.records import BEGIN, as_written, counters, job_from_record
 T = TypeVar("T")
 PAGE_ROWS = 5000
 """Rows of one read: a transaction that lasts keeps the server from clearing up behind the workers."""
+PATIENCE_SECONDS = 10.0
+"""A server that restarts is back by then."""
 SILENT_SECONDS = 60.0
 """Of a run that is not shown as alive any more."""
 
@@ -64,7 +66,8 @@ class PgReader:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._db = wait_for(connect(url))
+        reading: dict[str, Any] = {"isolation": "repeatable_read", "readonly": True}  # all of one instant
+        self._line = Line(url, wait_for(connect(url)), patience=PATIENCE_SECONDS, **reading)
         try:
             if self._ask(lambda db: schema.version_of(db, url)) == 0:
                 raise NoJobs(f"{shown(url)} holds no jobs yet", then=BEGIN)
@@ -79,10 +82,7 @@ class PgReader:
 
     def close(self) -> None:
         """Close the connection."""
-        wait_for(self._close())
-
-    async def _close(self) -> None:
-        self._db.terminate()
+        wait_for(self._line.close())
 
     def __enter__(self) -> Self:
         return self
@@ -94,15 +94,7 @@ class PgReader:
 
     def _ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What some queries give, all of one instant."""
-
-        async def asked() -> T:
-            try:
-                async with self._db.transaction(isolation="repeatable_read", readonly=True):
-                    return await work(self._db)
-            except (*AWAY, pg.PostgresError) as error:
-                raise translate(error, self._url) from error
-
-        return wait_for(asked())
+        return wait_for(self._line.call(work))
 
     def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._ask(lambda db: _fetch(db, query, *values))
@@ -184,6 +176,7 @@ class PgReader:
             rows_unwanted=min((run.rows_unwanted for run in alive), default=0),
             outage=outages[0] if outages else None,
             writer_pid=alive[0].pid if alive else None,
+            workers=tuple(run.worker for run in reversed(alive)),
         )
 
     def overview(self) -> list[Snapshot]:
@@ -334,6 +327,12 @@ class _Run(NamedTuple):
     pacing: str
     outage: str | None
     rows_unwanted: int
+
+    @property
+    def worker(self) -> Worker:
+        """It, as it is shown."""
+        doing = "nothing is answered" if self.outage else self.pacing
+        return Worker(self.host, self.pid, self.started_at, self.rows_per_second, doing, max(self.silent, 0.0))
 
     @property
     def alive(self) -> bool:

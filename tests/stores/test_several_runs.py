@@ -1,0 +1,288 @@
+"""Several runs on one job in PostgreSQL: what each has, no other has; what they are told; what becomes of the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from batchjob.errors import GivenUp, JobError, SettingError
+from batchjob.model import AddRows, Chunk, Claim, Ending, RowResult, Run, Settle
+from batchjob.states import Event, JobState, Outcome, Source
+from batchjob.stores import open_check, open_store, stop
+from batchjob.stores.postgres import shared
+from batchjob.stores.postgres.watch import Peer
+from tests import postgres
+from tests.stores.test_store import SOURCE, TASK, make_job
+
+pytestmark = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)
+
+TEXT, OTHER = (11, 12), (21, 22)
+
+
+@pytest.fixture
+def url() -> str:
+    return postgres.clean_database()
+
+
+class Worker:
+    """A store in a run of the job."""
+
+    def __init__(self, url: str, store: Any, run: Run) -> None:
+        self.url, self.store, self.run, self.sent = url, store, run, 0
+
+    async def rows(self, limit: int = 2) -> list[int]:
+        page = await self.store.next_page(limit)
+        return [] if page is None else [row.number for row in (*page.rows, *[r for p in page.parcels for r in p.rows])]
+
+    async def claim(self, *rows: int, **more: Any) -> tuple[int, Any]:
+        request = self.run.first_request_id + self.sent
+        self.sent += 1
+        return request, await self.store.commit([Claim(request, f"key-{request}", rows, "m", 2.0, 77, **more)])
+
+    async def answer(self, request: int, row: int, **more: Any) -> Any:
+        return await self.store.commit([answered(request, row, **more)])
+
+
+def answered(request: int, row: int, label: str = "yes", **more: Any) -> Settle:
+    return Settle(request, Outcome.ANSWERED, (RowResult(row, Event.COMPLETE, 1, 1, label, Source.MODEL),), 3.0, **more)
+
+
+def failed(request: int, row: int) -> Settle:
+    return Settle(request, Outcome.REJECTED, (RowResult(row, Event.FAIL, 1, 0, error_kind="bad", error="?"),), 3.0)
+
+
+@contextlib.asynccontextmanager
+async def workers(url: str, count: int, *, rows: int = 6, lease: float = 60.0) -> AsyncIterator[list[Worker]]:
+    """The one that made the job, and those that joined it."""
+    async with contextlib.AsyncExitStack() as stack:
+        found = []
+        for number in range(count):
+            store: Any = await open_store(url, job="job", lease=lease)
+            stack.push_async_callback(store.close)
+            if number == 0:
+                run = await make_job(store, rows=rows)
+            else:
+                await store.join("job")
+                await store.recover(hold=False, at=2.0)
+                run = await store.begin_run(TASK, fresh=True, up_to=None, at=2.0)
+            found.append(Worker(url, store, run))
+        yield found
+
+
+def states(url: str) -> list[str]:
+    with open_check(url) as check:
+        assert check.differences() == []
+        return [record[6] for record in check.export_rows(check.job("job"))]
+
+
+async def test_no_two_runs_are_given_the_same_rows(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        given = [await one.rows(), await two.rows(), await one.rows()]
+        assert given == [[1, 2], [3, 4], [5, 6]]
+        page = await two.store.next_page(2)
+        assert page is not None
+        assert page.rows == ()  # none now, but those of the other may come back
+        for row in (1, 2, 5, 6):
+            request, _ = await one.claim(row)
+            await one.answer(request, row)
+        assert await one.rows() == []
+        for row in (3, 4):
+            request, _ = await two.claim(row)
+            await two.answer(request, row)
+        assert await two.store.next_page(2) is None
+        assert await one.store.next_page(2) is None
+        assert states(url) == ["done"] * 6
+
+
+async def test_what_a_run_leaves_when_it_ends_others_take_up(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        assert await one.rows(4) == [1, 2, 3, 4]
+        request, _ = await one.claim(1)
+        release = RowResult(1, Event.RELEASE, 1, 0, error_kind="server_error", error="?")
+        await one.store.commit([Settle(request, Outcome.REJECTED, (release,), 3.0)])
+        await one.claim(2)  # and nobody hears what became of it
+        assert await two.rows(9) == [5, 6]
+        await one.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        await two.store._bury_dead()
+        assert sorted(await two.rows(9)) == [1, 2]
+        assert await two.rows(9) == [3, 4]
+
+
+async def test_a_take_whose_answer_was_lost_is_given_again(url: str) -> None:
+    async with postgres.Proxy(url) as proxy, workers(url, 1) as (one,):
+        request, _ = await one.claim(1)
+        await one.store.commit([failed(request, 1)])
+        await one.store.retry(["bad"], at=3.0)
+        store: Any = await open_store(proxy.url, job="job", lease=60.0)
+        await store.join("job")
+        run = await store.begin_run(TASK, fresh=True, up_to=None, at=2.0)
+        two = Worker(proxy.url, store, run)
+        for expected in ([1], [2, 3], [4, 5]):
+            proxy.cuts = 1
+            assert await two.rows(2) == expected
+        assert proxy.cut >= 3
+        await store.close()
+
+
+async def test_a_text_is_asked_for_by_one_row_of_all_runs(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        first, told = await one.claim(1, texts=(TEXT,))
+        assert told.refused == ()
+        second, told = await two.claim(2, texts=(TEXT,))
+        assert told.refused == (second,)
+        assert states(url)[:2] == ["in_flight", "pending"]
+        asking = (await two.store.asking([TEXT, OTHER]))[TEXT]
+        assert (asking.number, asking.result, asking.free) == (1, None, False)
+        await one.answer(first, 1)
+        asking = (await two.store.asking([TEXT]))[TEXT]
+        assert asking.result.label == "yes"
+        _, told = await two.claim(3, texts=(OTHER,))
+        assert told.refused == ()
+
+
+async def test_a_text_whose_row_failed_or_was_left_may_be_asked_for_by_another(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        request, _ = await one.claim(1, texts=(TEXT,))
+        left, _ = await one.claim(3, texts=(OTHER,))
+        await one.store.commit([failed(request, 1)])
+        _, told = await two.claim(2, texts=(TEXT,))
+        assert told.refused == ()
+        release = RowResult(3, Event.RELEASE, 1, 0, error_kind="server_error", error="?")
+        await one.store.commit([Settle(left, Outcome.REJECTED, (release,), 3.0)])
+        other, told = await two.claim(4, texts=(OTHER,))
+        assert told.refused == (other,)  # it waits for another try, in who had it
+        await one.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        _, told = await two.claim(4, texts=(OTHER,))
+        assert told.refused == ()
+        assert states(url) == ["failed", "in_flight", "pending", "in_flight", "pending", "pending"]
+
+
+async def test_of_a_request_with_several_texts_none_is_taken_where_one_is_asked_for_elsewhere(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        await one.claim(1, texts=(TEXT,))
+        refused, told = await two.claim(2, 3, texts=(OTHER, TEXT))
+        assert told.refused == (refused,)
+        _, told = await one.claim(4, texts=(OTHER,))
+        assert told.refused == ()
+        assert states(url)[:4] == ["in_flight", "pending", "pending", "in_flight"]
+
+
+async def test_a_job_that_is_stopped_for_all_sends_nothing_more(url: str) -> None:
+    async with workers(url, 3) as (one, two, three):
+        kept, _ = await one.claim(1)
+        await two.store.end_run(Ending(JobState.REFUSED, "the key is refused", 3, "no_key"), at=4.0)
+        refused, told = await three.claim(2)
+        assert (told.refused, told.stop.exit_code, told.stop.reason) == ((refused,), 3, "the key is refused")
+        told = await one.answer(kept, 1)  # what is out is still heard
+        assert told.stop.kind == "no_key"
+        await one.store.end_run(told.stop, at=5.0)
+        await three.store.end_run(told.stop, at=5.0)
+        assert states(url) == ["done", *["pending"] * 5]
+        late: Any = await open_store(url, job="job", lease=60.0)
+        await late.join("job")
+        with pytest.raises(JobError, match="stopped for all workers: the key is refused"):
+            await late.begin_run(TASK, fresh=True, up_to=None, at=6.0)
+        await late.close()
+
+
+async def test_a_user_stops_a_job_for_all(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        ending = Ending(JobState.STOPPED, "stopped by batchjob stop", 130, "stopped_for_all")
+        assert await asyncio.to_thread(stop, url, "job", ending) == 2
+        for worker in (one, two):
+            _, told = await worker.claim(1)
+            assert told.stop == ending
+
+
+async def test_the_allowances_of_all_runs_never_pass_the_budget(url: str) -> None:
+    async with workers(url, 3) as (one, two, three):
+        assert await one.store.draw(100) == (0, 0, False)
+        assert await one.store.draw(100, need=10, want=1000) == (0, 16, False)  # of what is left a part for each
+        assert await two.store.draw(100, need=60, want=60) == (0, 60, True)
+        assert await three.store.draw(100, need=30, want=30) == (0, 0, True)  # 24 are left, and others have some
+        request, _ = await two.claim(1, cost=60)
+        await two.answer(request, 1, cost=20)
+        assert await two.store.draw(100, held=20) == (20, 20, True)  # it hands the rest back
+        assert await three.store.draw(100, need=30, want=30) == (20, 30, True)
+        assert await one.store.draw(100, held=0) == (20, 0, True)
+        assert await two.store.draw(100, held=20, need=60) == (20, 20, True)
+        await three.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        assert await two.store.draw(100, held=20, need=90) == (20, 100, False)  # all that there is
+
+
+async def test_the_worst_case_of_what_a_dead_run_had_out_is_spent(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        await one.store.draw(100, need=70, want=70)
+        await one.claim(1, cost=70)
+        await one.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        assert await two.store.draw(100, need=40) == (0, 0, True)
+        assert await two.store._bury_dead() == 1
+        assert await two.store.draw(100, need=40) == (70, 30, False)
+
+
+async def test_a_run_that_was_given_up_has_its_late_answers_kept(url: str) -> None:
+    async with workers(url, 2, lease=1.0) as (one, two):
+        (first, _), (second, _) = await one.claim(1), await one.claim(2)
+        one.store._silence()  # as SIGSTOP does
+        two.store._silence()
+        while not await two.store._bury(await dead(two)):
+            await asyncio.sleep(0.2)
+        assert not one.store.may_send()
+        with pytest.raises(GivenUp, match="other workers gave this one up"):
+            await one.answer(second, 2)
+        assert await two.rows(1) == [1]  # it asks again
+        assert await one.store.hear_late([answered(first, 1), answered(second, 2)]) == 1
+        assert states(url)[:2] == ["pending", "done"]
+        again, _ = await two.claim(1)
+        assert await one.store.hear_late([answered(first, 1), answered(second, 2)]) == 0
+        await two.answer(again, 1, label="no")
+        assert states(url)[:2] == ["done", "done"]
+
+
+async def dead(worker: Worker) -> list[Peer]:
+    """What one look of a worker finds, on another machine than that of the others."""
+    fetch = worker.store._read
+    running = await fetch(lambda db: db.fetch(shared.RUNNING, worker.store._job_id, worker.run.id))
+    return list(worker.store._watch.look([Peer(*one)._replace(place="") for one in running])[0])
+
+
+async def test_the_first_request_of_a_job_is_one_runs_alone(url: str) -> None:
+    async with workers(url, 3) as (one, two, three):
+        assert (await two.store.commit([])).may_send is False
+        await one.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        assert [(await worker.store.commit([])).may_send for worker in (two, three)] == [True, False]
+        request, _ = await two.claim(1)
+        await two.answer(request, 1)
+        assert (await three.store.commit([])).may_send is True
+
+
+async def test_a_pause_is_one_for_all(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        await one.store.pause(30.0)
+        told = await two.store.commit([])
+        assert 20 < told.pause <= 30
+        assert told.runs == 2
+
+
+async def test_an_input_that_another_run_reads_is_waited_for(url: str) -> None:
+    async with workers(url, 1, rows=2) as (one,):
+        store: Any = await open_store(url, job="more", lease=60.0)
+        await store.create_job(uid="m", name="more", source=SOURCE, settings=b'{"model":"m"}', task=TASK, at=1.0)
+        await store.begin_run(TASK, fresh=True, up_to=None, at=1.5)
+        await one.store.join("more")
+        await one.store.begin_run(TASK, fresh=True, up_to=None, at=1.5)
+        assert (await one.store.next_page(2)).rows == ()
+        await store.commit([AddRows(2, Chunk(1, [(2, "R-1", "text", None, None)], 10, "d", True))])
+        assert [row.number for row in (await one.store.next_page(2)).rows] == [1]
+        await store.close()
+
+
+async def test_a_file_is_for_one_process(tmp_path: Any) -> None:
+    store = await open_store(str(tmp_path / "job.db"), job="job")
+    with pytest.raises(SettingError, match="several workers on job 'job' need a database"):
+        await store.join("job")
+    await store.close()
