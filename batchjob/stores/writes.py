@@ -104,7 +104,9 @@ class Sorted:
         usage, cost = settle.usage, settle.cost
         over = [settle.request_id, settle.at, settle.outcome, settle.status, settle.provider_id]
         over += _NO_TOKENS if usage is None else (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
-        if settle.odd_usage is not None or (usage is not None and usage.reasoning_tokens):
+        if settle.untaken is not None:
+            over += cost, settle.cost_source, settle.error_kind, settle.error, None, None, 1
+        elif settle.odd_usage is not None or (usage is not None and usage.reasoning_tokens):
             thought = usage.reasoning_tokens if usage else None
             over += cost, settle.cost_source, settle.error_kind, settle.error, thought, settle.odd_usage
         elif settle.error_kind is not None:

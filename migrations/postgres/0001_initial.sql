@@ -338,7 +338,8 @@ BEGIN
 END $$;
 
 -- What became of requests, which are over now: [id, ended_at, outcome, status, provider_id, input, cached, output,
--- cost, cost_source, error_kind, error, reasoning, odd_usage].
+-- cost, cost_source, error_kind, error, reasoning, odd_usage, untaken]. One that was turned away, and goes again for the
+-- lost one, repeats nothing.
 CREATE FUNCTION settle(given jsonb) RETURNS void LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 DECLARE n bigint;
@@ -350,7 +351,8 @@ BEGIN
     INSERT INTO request (id, task_id, client_key, body_digest, rows, purpose, model, sent_at, repeats, ended_at,
         outcome, status, provider_id, input_tokens, cached_input_tokens, output_tokens, cost_picousd, cost_source,
         error_kind, error, reasoning_tokens, odd_usage)
-    SELECT id, task_id, client_key, body_digest, rows, purpose, model, sent_at, repeats, (one ->> 1)::float8,
+    SELECT id, task_id, client_key, body_digest, rows, purpose, model, sent_at,
+        CASE WHEN one ->> 14 IS NULL THEN repeats END, (one ->> 1)::float8,
         one ->> 2, (one ->> 3)::int, one ->> 4, (one ->> 5)::bigint, (one ->> 6)::bigint, (one ->> 7)::bigint,
         (one ->> 8)::bigint, one ->> 9, one ->> 10, one ->> 11, (one ->> 12)::bigint, one ->> 13
     FROM gone;

@@ -333,6 +333,12 @@ async def test_what_was_sent_again_is_counted_and_apart_where_its_key_is_new(ben
         assert check.differences() == []
         tally = check.snapshot("job").tally["request"]
     assert (tally.get("resent", 0), tally.get("resent_as_new", 0)) == (0, 0)  # it was not paid
+    again = await bench.claim(1, repeats=parcel.lost)
+    released = RowResult(1, Event.RELEASE, 0, 0, error_kind="server_error", error="?")
+    await bench.store.commit([Settle(again, Outcome.REJECTED, (released,), 8.0, 500)])
+    with open_check(bench.url) as check:
+        assert check.differences() == []
+        assert check.snapshot("job").tally["request"]["resent"] == 1  # what goes next is no repeat, and may be paid
 
 
 # ---------------------------------------------------------------- over jobs

@@ -16,9 +16,6 @@ _REQUESTS = (
 _WORK = "SELECT (id >> 40)::int, {name}, count(*) FROM batchjob.work WHERE {which} GROUP BY 1, 2"
 _ONE = "SELECT job_id, {name}, {n} FROM " + _REQUESTS + " WHERE {which} GROUP BY 1, 2"
 
-_TAKEN = "one.repeats IS NOT NULL AND coalesce(one.outcome, 'lost') NOT IN ('rejected', 'not_sent')"
-"""A lost request was sent again, and not turned away."""
-
 _WITH_FIELDS = "(SELECT id FROM batchjob.job WHERE jsonb_typeof(settings::jsonb -> 'fields') IS NOT NULL)"
 
 COUNTED = {
@@ -41,10 +38,9 @@ COUNTED = {
     "request": [
         _ONE.format(name="outcome", n="count(*)", which="outcome IS NOT NULL"),
         _ONE.format(name="'sent'", n="count(*)", which="outcome <> 'not_sent'"),
-        _ONE.format(name="'resent'", n="count(*)", which=_TAKEN),
+        _ONE.format(name="'resent'", n="count(*)", which="repeats IS NOT NULL"),
         f"SELECT one.job_id, 'resent_as_new', count(*) FROM {_REQUESTS}"
-        " JOIN batchjob.request AS lost ON lost.id = one.repeats WHERE one.client_key <> lost.client_key"
-        f" AND {_TAKEN} GROUP BY 1",
+        " JOIN batchjob.request AS lost ON lost.id = one.repeats WHERE one.client_key <> lost.client_key GROUP BY 1",
     ],
     "second": [
         _ONE.format(name="'answered'", n="count(*)", which="purpose = 'second' AND outcome = 'answered'"),

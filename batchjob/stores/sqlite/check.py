@@ -20,9 +20,6 @@ _REQUESTS = (
     ") AS one LEFT JOIN run ON run.id = run_of(one.id))"
 )
 
-_TAKEN = "{0}repeats IS NOT NULL AND {0}outcome IS NOT 'rejected' AND {0}outcome IS NOT 'not_sent'"
-"""A lost request was sent again, and not turned away."""
-
 _PLAIN = "job_of(id) NOT IN (SELECT id FROM job WHERE json_type(settings, '$.fields') IS NOT NULL)"
 
 COUNTED = {
@@ -43,10 +40,9 @@ COUNTED = {
     "request": (
         f"SELECT job_id, outcome, count(*) FROM {_REQUESTS} WHERE outcome IS NOT NULL GROUP BY 1, 2"
         f" UNION ALL SELECT job_id, 'sent', count(*) FROM {_REQUESTS} WHERE outcome <> 'not_sent' GROUP BY 1"
-        f" UNION ALL SELECT job_id, 'resent', count(*) FROM {_REQUESTS} WHERE {_TAKEN.format('')} GROUP BY 1"
+        f" UNION ALL SELECT job_id, 'resent', count(*) FROM {_REQUESTS} WHERE repeats IS NOT NULL GROUP BY 1"
         f" UNION ALL SELECT again.job_id, 'resent_as_new', count(*) FROM {_REQUESTS} AS again"
-        f" JOIN request AS lost ON lost.id = again.repeats WHERE again.client_key <> lost.client_key"
-        f" AND {_TAKEN.format('again.')} GROUP BY 1"
+        f" JOIN request AS lost ON lost.id = again.repeats WHERE again.client_key <> lost.client_key GROUP BY 1"
     ),
     "second": (
         f"SELECT job_id, 'answered', count(*) FROM {_REQUESTS} WHERE purpose = 'second' AND outcome = 'answered'"

@@ -35,13 +35,14 @@ ON CONFLICT DO NOTHING;
 
 -- name: settle_requests
 -- What became of requests, which are over now: [id, ended_at, outcome, status, provider_id, input, cached, output,
--- cost, cost_source, error_kind, error, reasoning, odd_usage].
+-- cost, cost_source, error_kind, error, reasoning, odd_usage, untaken]. One that was turned away, and goes again for
+-- the lost one, repeats nothing.
 INSERT INTO request (id, task_id, client_key, body_digest, rows, purpose, model, sent_at, repeats, ended_at, outcome,
     status, provider_id, input_tokens, cached_input_tokens, output_tokens, cost_picousd, cost_source, error_kind, error,
     reasoning_tokens, odd_usage)
 SELECT intent.id, intent.task_id, intent.client_key, intent.body_digest, intent.rows, intent.purpose, intent.model,
-    intent.sent_at, intent.repeats, given.value ->> 1, given.value ->> 2, given.value ->> 3, given.value ->> 4,
-    given.value ->> 5, given.value ->> 6, given.value ->> 7, given.value ->> 8, given.value ->> 9, given.value ->> 10,
+    intent.sent_at, CASE WHEN given.value ->> 14 IS NULL THEN intent.repeats END, given.value ->> 1,
+    given.value ->> 2, given.value ->> 3, given.value ->> 4, given.value ->> 5, given.value ->> 6, given.value ->> 7, given.value ->> 8, given.value ->> 9, given.value ->> 10,
     given.value ->> 11, given.value ->> 12, given.value ->> 13
 FROM json_each(:rows) AS given CROSS JOIN intent ON intent.id = given.value ->> 0;
 DELETE FROM intent WHERE id IN (SELECT value ->> 0 FROM json_each(:rows));
