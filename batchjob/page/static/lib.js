@@ -16,7 +16,7 @@ export async function ask(path, query = {}, options = {}) {
   const said = await response.text();
   let document;
   try { document = JSON.parse(said); } catch { throw new Trouble(said.trim()); }
-  if (!response.ok) throw new Trouble(document.error);
+  if (!response.ok) throw Object.assign(new Trouble(document.error), { gone: response.status === 404 });
   return document;
 }
 
@@ -159,7 +159,7 @@ export function Note({ bad, children }) {
   return html`<div class=${"note " + (bad ? "bad" : "warn")} role=${bad ? "alert" : "status"}>${children}</div>`;
 }
 export const Lost = ({ trouble, at }) => trouble && html`<div class="notes"><${Note} bad=${!at}><p><b>${trouble.message}</b>
-  ${at && ` What you see is from ${clock(at / 1000, true)}. The job itself is not touched by this. It is tried again by itself.`}</p></${Note}></div>`;
+  ${at && ` What you see is from ${clock(at / 1000, true)}.${trouble.gone ? "" : " The job itself is not touched by this. It is tried again by itself."}`}</p></${Note}></div>`;
 
 // Grey lines, but only where it takes long.
 export function Waiting() {
