@@ -15,6 +15,7 @@ from batchjob.model import Answered, Ending, Parcel, Settle
 from batchjob.money.budget import Budget
 from batchjob.states import JobState, Outcome
 
+UNPAID = frozenset({Outcome.REJECTED, Outcome.NOT_SENT})
 UNTOLD = "cost_untold"
 """The error kind of a job whose budget cannot be kept."""
 
@@ -70,7 +71,7 @@ class Spending:
             how the job ends where a budget rests on the word of an endpoint that says nothing.
         """
         _, aside = self._out.pop(exchange.request_id)
-        unpaid = settle.outcome in (Outcome.REJECTED, Outcome.NOT_SENT)
+        unpaid = settle.outcome in UNPAID
         self._budget.correct(aside, 0 if unpaid else settle.cost)
         told = unpaid or settle.cost is not None or aside is not None
         return None if told or not self._budget.limited else _untold(exchange.parcel.model)

@@ -288,7 +288,7 @@ class Runner:
         else:
             exchange, decision = self._reconsider(exchange, reply, decision, now)
         lesson = self._learn(exchange, reply, decision, now)
-        if decision.outcome is not Outcome.ANSWERED:
+        if decision is not ANSWERED:
             if decision.outcome is Outcome.LOST:
                 exchange = self._spending.as_known_now(exchange)
             elif decision.outcome is Outcome.NOT_SENT:

@@ -73,8 +73,7 @@ class Twins:
 
     def concluded(self, twin: Key, result: RowResult) -> list[RowResult]:
         """A row has its end: what the rows with the same text have by that."""
-        lost = result.event is Event.LOSE or (result.event is Event.FAIL and result.known_by is not None)
-        if lost and self.holds and self._dedupe:
+        if result.label is None and self.holds and self._dedupe and _is_lost(result):
             self._unheard[twin] = result.number, ""
         leader = self._leaders.get(twin)
         if leader is None or leader.number != result.number:
@@ -123,3 +122,8 @@ class Twins:
             return None
         where = f"row {number} of job {job}" if job else f"row {number}"
         return held(case.row, f"the same text as {where}, whose answer was never seen")
+
+
+def _is_lost(result: RowResult) -> bool:
+    """Whether the text of a row may have been paid for without an answer."""
+    return result.event is Event.LOSE or (result.event is Event.FAIL and result.known_by is not None)

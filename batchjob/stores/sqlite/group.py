@@ -37,6 +37,9 @@ then. Even a query without records takes time, and so does a field that is not t
 UNGUARDED = frozenset({"add_rows", "add_notices", "remember", "count_up"})
 """They do not change one record for each one given."""
 
+RECORDS = "(SELECT key, value FROM json_each(:rows) LIMIT -1 OFFSET 0)"
+"""json_each, but SQLite makes the text of a record once, and not anew for each field that is read."""
+
 _encode = msgspec.json.encode
 _NUL = b"\\u0000"
 _FIELD = re.compile(r"((?:given\.)?value) ->> ([0-9]+)")
@@ -57,7 +60,7 @@ def _step(name: str, most: float) -> str:
     Of the fields of a record only the first `most` are read; the others are NULL.
     """
     query = _FIELD.sub(lambda field: _read(field[1], int(field[2]), most), QUERIES[name])
-    query = query.replace(":rows", f"NEW.{name}")
+    query = query.replace("json_each(:rows)", RECORDS).replace(":rows", f"NEW.{name}")
     for constant in ("job", "task", "run"):
         query = query.replace(f":{constant}", f"NEW.{constant}")
     guard = f"SELECT RAISE(ROLLBACK, '{name}') WHERE changes() <> json_array_length(NEW.{name});"
