@@ -163,6 +163,9 @@ def _tokens(given: _Tokens) -> tuple[tuple[str, float], ...]:
 
 def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Any) -> Reply:
     """A 2xx that is not the completion one expects: an error in disguise, an answer in another shape, or garbage."""
+    if status == 202:  # as of NVIDIA's functions
+        said = "HTTP 202: the endpoint is still at work and wants to be asked again elsewhere, which is not supported"
+        return Lost("garbled_answer", said, status, provider_id)
     try:
         reply = _parse(body)
     except ValueError:

@@ -27,7 +27,7 @@ class FirstLabel:
             return None
         if any(result.event is Event.COMPLETE and result.source is not Source.FALLBACK for result in results):
             self.waiting = False
-        elif decision.kind in IN_VAIN and (decision.paid or (isinstance(reply, Lost) and reply.status == 200)):
+        elif decision.kind in IN_VAIN and (decision.paid or (isinstance(reply, Lost) and reply.status in (200, 202))):
             self._in_vain[decision.kind] += 1
             if self._in_vain[decision.kind] >= ENOUGH:
                 return _ending(decision)

@@ -956,11 +956,12 @@ lost("503, a proxy's HTML", raw(html(503)), "garbled_answer")
 lost("504 without a body", raw(http(b"", 504)), "garbled_answer")
 lost("200, a proxy's HTML", raw(html(200)), "garbled_answer")
 lost("200 without a body", raw(http(b"")), "garbled_answer")
-CASES.append(
+STILL_AT_WORK = raw(http(b'{"status":"pending-evaluation"}', 202))
+CASES.extend(
     Case(
         group="lost",
-        fault="200, a proxy's HTML, for every row",
-        act=raw(html(200)),
+        fault=f"{fault}, for every row",
+        act=act,
         outcome=LOST,
         does="stops the job after two, while it has no label: they may have been paid",
         state=PENDING,
@@ -971,7 +972,9 @@ CASES.append(
         rows=30,
         says="check what answers at --base-url",
     )
+    for fault, act in {"200, a proxy's HTML": raw(html(200)), "202, still at work": STILL_AT_WORK}.items()
 )
+lost("202, still at work", STILL_AT_WORK, "garbled_answer")
 lost("200, JSON null", raw(http(b"null")), "garbled_answer")
 lost("200, nested 100,000 deep", raw(http(b'{"choices":' + b"[" * 100_000)), "garbled_answer")
 lost(
