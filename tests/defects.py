@@ -416,7 +416,10 @@ def _(group: Any) -> None:
 def _(exchange: Any) -> None:
     from msgspec.structs import replace
 
-    claim = put(exchange, "Exchange.claim", lambda self, at: replace(claim(self, at), repeats=None))
+    def alone(self: Any, at: float, *, asks_for_all: bool = False) -> Any:
+        return replace(claim(self, at, asks_for_all=asks_for_all), repeats=None)
+
+    claim = put(exchange, "Exchange.claim", alone)
 
 
 @defect(
