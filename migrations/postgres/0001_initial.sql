@@ -609,7 +609,7 @@ END $$;
 -- Rows that were never claimed: numbers from first to last, no more than `size` and none above `up_to`.
 CREATE FUNCTION take_range(own int, job int, mine bigint, up_to bigint, size bigint, OUT first bigint, OUT last bigint)
 LANGUAGE plpgsql SET search_path = batchjob AS $$
-DECLARE base bigint := job::bigint << 40;
+DECLARE base bigint := job::bigint << 40; behind bigint; until bigint;
 BEGIN
     PERFORM share_out(own, job);
     SELECT lease.first, lease.last INTO first, last FROM lease WHERE id = mine;
@@ -619,17 +619,19 @@ BEGIN
     -- Those of its own of which every row has been claimed or settled are over.
     DELETE FROM lease WHERE job_id = job AND id >> 40 = own AND NOT EXISTS (
         SELECT 1 FROM input WHERE input.id BETWEEN base + lease.first AND base + lease.last
-            AND NOT EXISTS (SELECT 1 FROM row WHERE row.id = input.id)
+            AND NOT EXISTS (SELECT 1 FROM row
+                WHERE row.id = input.id AND row.id BETWEEN base + lease.first AND base + lease.last)
             AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = input.id));
     UPDATE lease SET id = mine WHERE id = (
         SELECT id FROM lease AS free WHERE free.job_id = job AND NOT is_alive((free.id >> 40)::int)
             AND free.first <= up_to ORDER BY free.first LIMIT 1
     ) RETURNING lease.first, lease.last INTO first, last;
     IF NOT FOUND THEN
+        SELECT base + frontier, base + least(rows, up_to) INTO behind, until FROM job AS j WHERE j.id = job;
         -- Rows behind the frontier may have been settled all the same: by those who worked before the job moved here.
-        SELECT input.id - base INTO first FROM job AS j JOIN input ON input.id > base + j.frontier
-        WHERE j.id = job AND input.id <= base + least(j.rows, up_to)
-            AND NOT EXISTS (SELECT 1 FROM row WHERE row.id = input.id)
+        -- Both tables are bounded: else each take looks at all rows that are done.
+        SELECT input.id - base INTO first FROM input WHERE input.id > behind AND input.id <= until
+            AND NOT EXISTS (SELECT 1 FROM row WHERE row.id = input.id AND row.id > behind AND row.id <= until)
             AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = input.id) ORDER BY input.id LIMIT 1;
         SELECT least(first - 1 + size, rows, up_to) INTO last FROM job AS j WHERE j.id = job;
         IF first IS NOT NULL THEN

@@ -124,3 +124,33 @@ async def test_a_server_that_is_restarted_is_waited_for(url: str) -> None:
         await store.commit([answer(request, 1)])
         assert len((await store.next_page(9)).rows) == 5
         assert states(url)[0] == "done"
+
+
+async def test_a_take_does_not_look_at_the_rows_that_are_done(url: str) -> None:
+    import asyncpg
+
+    done, rows, size = 20_000, 22_000, 64
+    async with opened(url) as store:
+        run = (await make_job(store, rows=1)).id
+        db = await asyncpg.connect(url)
+        base = (await store.job()).id << 40
+        await db.execute(f"""
+            DELETE FROM batchjob.input;
+            INSERT INTO batchjob.input (id, line, key, text)
+            SELECT {base} + n, n, n, 'a text' FROM generate_series(1, {rows}) n;
+            INSERT INTO batchjob.row (id, state, request_id, task_id, attempts, paid, label, source)
+            SELECT {base} + n, 'done', 1, 1, 1, 1, 'a', 'model' FROM generate_series(1, {done}) n;
+            UPDATE batchjob.job SET rows = {rows}, frontier = {done};
+            ANALYZE batchjob.input; ANALYZE batchjob.row;
+        """)
+        looked_at = "SELECT sum(pg_stat_get_xact_tuples_returned(format('batchjob.%s_pkey', name)::regclass)) FROM"
+        async with db.transaction():
+            for take in range(1, 9):  # from the sixth on with a plan that is kept
+                taken = await db.fetchrow(TAKE, run, base >> 40, (run << 40) + take, rows, size)
+                assert tuple(taken) == (done + 1 + (take - 1) * size, done + take * size)
+            looked = await db.fetchval(f"{looked_at} unnest('{{input,row}}'::text[]) AS name")
+        await db.close()
+        assert looked < 8 * 10 * size
+
+
+TAKE = "SELECT * FROM batchjob.take_range($1, $2, $3, $4, $5)"
