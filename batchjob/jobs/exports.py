@@ -105,7 +105,7 @@ def _chosen(
 def _check_only(reader: StoreReader, job: Job, only: str) -> None:
     known = [*ONLY, *reader.snapshot(job.name).tally.get("error", {})]
     if only not in known:
-        near = difflib.get_close_matches(only.replace("-", "_"), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(only.replace("-", "_"), known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"of this job there are: {', '.join(known)}"
         raise SettingError(f"--only {only!r} is no state of a row and no kind of error: {hint}")
 

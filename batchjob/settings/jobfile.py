@@ -181,7 +181,7 @@ def read_job_toml(path: Path) -> Read:
 
 def nearest_of(key: str, known: Sequence[str]) -> str:
     """What a key may have been meant to be, as a sentence behind a space."""
-    nearest = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.6)
     return f" Did you mean {nearest[0]!r}?" if nearest else f" Known keys: {', '.join(sorted(known))}."
 
 
