@@ -618,8 +618,8 @@ def _(group: Any) -> None:
 
 @defect("every run has the whole budget", "stores.sqlite.store", BUDGET, storm=("budget", "over the budget"))
 def _(store: Any) -> None:
-    async def all_of_it(self: Any, limit: int | None) -> tuple[int, int | None]:
-        return 0, limit
+    async def all_of_it(self: Any, limit: int | None, *, held: int = 0, need: int = 0, want: int = 0) -> Any:
+        return store.Drawn(0, limit)
 
     put(store, "SqliteStore.draw", all_of_it)
 
