@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := out
 
-.PHONY: run test lint reference docs release-check compat compat-all audit pacing storm storm-postgres storm-proxies storm-large failpoints mutations real bench clean
+.PHONY: run test lint reference docs release-check compat compat-all audit pacing storm storm-postgres demo-many storm-proxies storm-large failpoints mutations real bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
@@ -76,6 +76,11 @@ storm: $(READY)
 # The storm with its work table in PostgreSQL.
 storm-postgres: $(READY)
 	STORE=postgres $(BIN)/python -m pytest -m storm -s tests/storm/test_storm.py -k no_storm_of_kills $(STORM)
+	$(BIN)/python -m pytest -m storm -s tests/storm/test_several.py
+
+# Four workers on one job in a PostgreSQL of their own, one of them killed: a minute, to look at.
+demo-many: $(READY)
+	$(BIN)/python -m benchmarks.workers demo
 
 # Storms behind nginx and HAProxy (Debian: apt-get install nginx-light haproxy); says which of them is missing.
 storm-proxies: $(READY)

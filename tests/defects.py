@@ -51,6 +51,7 @@ SCORE = "tests/test_score.py"
 SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
 PG_RUNS = "tests/stores/test_postgres_runs.py"
+SEVERAL = "tests/stores/test_several_runs.py"
 
 
 class Storm(NamedTuple):
@@ -1517,6 +1518,62 @@ def _(scripts: Any) -> None:
 )
 def _(watch: Any) -> None:
     put(watch, "Watch.look", lambda self, peers: (list(peers), []))
+
+
+@defect(
+    "no run owns the text it asks for",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_text_is_asked_for_by_one_row_of_all_runs",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "refused := own_texts(job, texts);", "refused := '{}';")
+
+
+@defect(
+    "a run takes rows that another one has",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_no_two_runs_are_given_the_same_rows",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "NOT is_alive((free.id >> 40)::int)", "true")
+
+
+@defect(
+    "rows that a live run has in hand are taken up as if it were dead",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_run_that_was_given_up_has_its_late_answers_kept",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "        AND NOT coalesce(is_alive((row.owner >> 40)::int), false)\n", "")
+
+
+@defect(
+    "a run dies although it has gone on since it was seen",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_run_that_goes_on_is_not_given_up_by_who_saw_it_before",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "WHERE id = dead AND seq = seen AND ended_at IS NULL", "WHERE id = dead AND ended_at IS NULL")
+
+
+@defect(
+    "a job that is stopped for all goes on sending",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_job_that_is_stopped_for_all_sends_nothing_more",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "WHERE j.id = claim.job AND j.stop IS NOT NULL", "WHERE j.id = claim.job AND false")
+
+
+@defect(
+    "what others may spend is not counted",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_the_allowances_of_all_runs_never_pass_the_budget",
+)
+def _(scripts: Any) -> None:
+    change_sql(
+        scripts, "    rest := most - spent - greatest(held - spent_here, 0) - others;", "    rest := most - spent;"
+    )
 
 
 # ---------------------------------------------------------------- files made to deceive

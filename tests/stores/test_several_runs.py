@@ -243,6 +243,17 @@ async def test_a_run_that_was_given_up_has_its_late_answers_kept(url: str) -> No
         assert states(url)[:2] == ["done", "done"]
 
 
+async def test_a_run_that_goes_on_is_not_given_up_by_who_saw_it_before(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        request, _ = await one.claim(1)
+        running = await two.store._read(lambda db: db.fetch(shared.RUNNING, two.store._job_id, two.run.id))
+        seen = [Peer(*peer) for peer in running]
+        await one.store.commit([])
+        assert await two.store._bury(seen) == 0
+        await one.answer(request, 1)
+        assert states(url)[0] == "done"
+
+
 async def dead(worker: Worker) -> list[Peer]:
     """What one look of a worker finds, on another machine than that of the others."""
     fetch = worker.store._read
