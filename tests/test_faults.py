@@ -273,7 +273,10 @@ def check_books(server: FaultServer) -> None:
     assert counted.get("sent", 0) == sum(outcomes.values()) - outcomes.get("not_sent", 0)
     assert len(server.requests) <= counted.get("sent", 0)
     times_sent = Counter(x.key for x in server.requests)
-    assert sum(times_sent.values()) - len(times_sent) <= counted.get("resent", 0)
+    turned_away = counted.get(
+        "rejected", 0
+    )  # one that repeats a lost request goes again under its key, and counts then
+    assert sum(times_sent.values()) - len(times_sent) <= counted.get("resent", 0) + turned_away
     assert ask("PRAGMA integrity_check") == [("ok",)]
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD
 from yarl import URL
 
 from batchjob import failpoints
@@ -173,6 +174,8 @@ def _head(request: aiohttp.ClientRequest) -> str:
 
 def _whole(content: aiohttp.StreamReader) -> bytes | None:
     """The body, unzipped, where all of it is there in one piece, as it nearly always is."""
+    if content is EMPTY_PAYLOAD:  # of a status that has none
+        return b""
     pieces = content._buffer
     if content.is_eof() and len(pieces) == 1 and len(pieces[0]) <= MOST_BODY_BYTES and content.exception() is None:
         return pieces[0]

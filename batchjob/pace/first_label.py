@@ -10,7 +10,7 @@ from batchjob.model import Ending, Lost, Reply, RowResult
 from batchjob.states import Event, JobState, Source
 
 IN_VAIN = frozenset({"truncated_answer", "thought_only", "empty_answer", "garbled_answer"})
-"""Kinds of paid answers that the next one will most likely be of, too."""
+"""Kinds of answers, paid or perhaps, that the next one will most likely be of, too."""
 ENOUGH = 2
 
 
@@ -27,11 +27,16 @@ class FirstLabel:
             return None
         if any(result.event is Event.COMPLETE and result.source is not Source.FALLBACK for result in results):
             self.waiting = False
-        elif decision.kind in IN_VAIN and (decision.paid or (isinstance(reply, Lost) and reply.status in (200, 202))):
+        elif decision.kind in IN_VAIN and (decision.paid or _is_no_stumble(reply)):
             self._in_vain[decision.kind] += 1
             if self._in_vain[decision.kind] >= ENOUGH:
                 return _ending(decision)
         return None
+
+
+def _is_no_stumble(reply: Reply) -> bool:
+    """Whether something that is no answer came, and not for a moment: a gateway's 5xx passes."""
+    return isinstance(reply, Lost) and (reply.status is None or reply.status < 500)
 
 
 def _ending(decision: Decision) -> Ending:

@@ -972,7 +972,12 @@ CASES.extend(
         rows=30,
         says="check what answers at --base-url",
     )
-    for fault, act in {"200, a proxy's HTML": raw(html(200)), "202, still at work": STILL_AT_WORK}.items()
+    for fault, act in {
+        "200, a proxy's HTML": raw(html(200)),
+        "202, still at work": STILL_AT_WORK,
+        "a status that is rubbish": raw(b"HTTP/1.1 OK 200\r\n\r\n", close=True),
+        "204 without a body": raw(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    }.items()
 )
 lost("202, still at work", STILL_AT_WORK, "garbled_answer")
 lost("200, JSON null", raw(http(b"null")), "garbled_answer")
