@@ -655,6 +655,15 @@ SET search_path = batchjob AS $$
             AND owner >> 40 <> own AND is_alive((owner >> 40)::int))
 $$;
 
+-- A run that has no rows leaves the first request to the next one that may have some: they wait for it.
+CREATE FUNCTION pass_on(own int, job int) RETURNS void LANGUAGE sql
+SET search_path = batchjob AS $$
+    UPDATE job AS j SET prober = coalesce(
+        (SELECT min(id) FROM run WHERE job_id = j.id AND ended_at IS NULL AND id > own),
+        (SELECT min(id) FROM run WHERE job_id = j.id AND ended_at IS NULL))
+    WHERE j.id = job AND j.prober = own
+$$;
+
 -- What a run may spend in all, of the job's `most` (picodollars), where it has spent or put aside `held` and needs so
 -- much more: with what others may spend and what all have spent it never passes `most`. `more`: others may have some left.
 CREATE FUNCTION draw(own int, job int, most bigint, held bigint, need bigint, want bigint, OUT allowance bigint,

@@ -271,6 +271,13 @@ async def test_the_first_request_of_a_job_is_one_runs_alone(url: str) -> None:
         assert (await three.store.commit([])).may_send is True
 
 
+async def test_who_has_no_rows_leaves_the_first_request_to_others(url: str) -> None:
+    async with workers(url, 3, rows=2) as (one, two, three):
+        assert await two.rows(2) == [1, 2]
+        assert await one.rows(2) == []
+        assert [(await worker.store.commit([])).may_send for worker in (one, two, three)] == [False, True, False]
+
+
 async def test_a_pause_is_one_for_all(url: str) -> None:
     async with workers(url, 2) as (one, two):
         await one.store.pause(30.0)

@@ -105,8 +105,10 @@ class Pages(NamedTuple):
                 continue
             found = await here._take(db, limit)
             if found is None:
-                others = await db.fetchval("SELECT batchjob.elsewhere($1, $2)", self.run, self.job)
-                return (Page() if others else None), here
+                if not await db.fetchval("SELECT batchjob.elsewhere($1, $2)", self.run, self.job):
+                    return None, here
+                await db.execute("SELECT batchjob.pass_on($1, $2)", self.run, self.job)
+                return Page(), here
             here = found
 
     async def _take(self, db: Connection, limit: int) -> Pages | None:
