@@ -78,6 +78,23 @@ def execute(url: str, sql: str) -> None:
     wait_for(_execute(url, sql))
 
 
+def fetch(url: str, sql: str) -> Any:
+    """The one value that a query gives."""
+    from batchjob.stores.postgres.reader import wait_for
+
+    return wait_for(_fetch(url, sql))
+
+
+async def _fetch(url: str, sql: str) -> Any:
+    import asyncpg
+
+    db = await asyncpg.connect(url)
+    try:
+        return await db.fetchval(sql)
+    finally:
+        await db.close()
+
+
 async def _execute(url: str, sql: str) -> None:
     import asyncpg
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import BatchJob
 from storm.harness import Blow, Plan, World, storm
 
 from tests import postgres
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)
 
@@ -45,3 +47,45 @@ def test_a_server_that_is_not_there_is_said_in_a_sentence(batchjob: BatchJob) ->
     assert ended.code == 1
     assert ended.err.startswith("batchjob: postgresql://me@127.0.0.1:9/db cannot be reached")
     assert "pa55word" not in ended.err
+
+
+READ = (
+    "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE schemaname = 'batchjob'"
+    " AND relname IN ('input', 'row', 'asked', 'request', 'flight', 'intent', 'lease')"
+)
+
+
+def test_a_job_reads_no_table_whole_as_it_grows(batchjob: BatchJob) -> None:
+    """A group of claims or answers meets tables of any size: a plan that reads one whole is quick only at first."""
+    url, rows = postgres.new_database(), 4000
+    (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(rows)))
+    ended = batchjob("start", "in.csv", "--sandbox", "--labels", "good,bad", "--rpm", "0", "--quiet", "--db", url)
+    assert ended.code == 0, ended.err
+    assert postgres.fetch(url, READ) < 3 * rows
+
+
+def test_a_worker_joins_a_job_and_is_told_when_there_is_nothing_to_do(
+    batchjob: BatchJob, sandbox: Callable[..., str]
+) -> None:
+    url, base = postgres.new_database(), sandbox("--latency", "0.05")
+    (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(300)))
+    start = ("start", "in.csv", "--base-url", base, "--model", "m", "--labels", "good,bad", "--rpm", "0", "--quiet")
+    first = batchjob.begin(*start, "--concurrency", "2", "--db", url)
+    until(lambda: batchjob("status", "--db", url).code == 0)
+    joined = batchjob("work", "in", "--db", url, "--concurrency", "8")
+    assert (joined.code, first.wait()) == (0, 0), joined.err
+    first.communicate()
+    assert "300 of 300 rows labelled" in batchjob("status", "--db", url).out
+    again = batchjob("work", "in", "--db", url)
+    assert (again.code, again.err) == (0, "job 'in' is finished: there is nothing to do\n")
+    stopped = batchjob("stop", "in", "--db", url)
+    assert (stopped.code, stopped.err) == (0, "nobody is working on job 'in'\n")
+
+
+def test_what_a_worker_cannot_join_is_said_in_a_sentence(batchjob: BatchJob) -> None:
+    (batchjob.folder / "in.csv").write_text("id,text\n1,good\n")
+    start = ("start", "in.csv", "--labels", "good,bad", "--limit", "1")
+    assert batchjob(*start, "--sandbox").code == 0
+    own = batchjob("work", "in")
+    assert (own.code, "asks the built-in sandbox, which is each process's own" in own.err) == (2, True)
+    assert batchjob("stop", "in").err == "nobody is working on job 'in'\n"

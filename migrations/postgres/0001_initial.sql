@@ -415,20 +415,25 @@ BEGIN
     FROM jsonb_array_elements(given) ORDER BY 1, 2, 4
     ON CONFLICT (job_id, id) DO NOTHING;
     -- Asked behind the insert, which waited for whoever had the text: what that one made of it is seen now.
-    SELECT array_agg(DISTINCT (value ->> 3)::bigint) INTO refused
-    FROM jsonb_array_elements(given) JOIN asked ON asked.job_id = job AND asked.id = (value ->> 0)::bigint
-    WHERE asked.code = (value ->> 1)::bigint AND asked.row_id <> (value ->> 2)::bigint;
+    SELECT array_agg(DISTINCT (value ->> 3)::bigint) INTO refused FROM jsonb_array_elements(given) WHERE (
+        SELECT row_id FROM asked WHERE asked.job_id = own_texts.job AND asked.id = (value ->> 0)::bigint
+            AND asked.code = (value ->> 1)::bigint
+    ) <> (value ->> 2)::bigint;
     IF refused IS NULL THEN
         RETURN '{}';
     END IF;
     UPDATE asked SET row_id = (one ->> 2)::bigint FROM jsonb_array_elements(given) AS one
-    WHERE asked.job_id = job AND asked.id = (one ->> 0)::bigint AND asked.code = (one ->> 1)::bigint
+    WHERE asked.job_id = job AND asked.id = ANY (ARRAY(SELECT (value ->> 0)::bigint FROM jsonb_array_elements(given)))
+        AND asked.id = (one ->> 0)::bigint AND asked.code = (one ->> 1)::bigint
         AND asked.row_id <> (one ->> 2)::bigint AND may_take_over(asked.row_id);
-    SELECT coalesce(array_agg(DISTINCT (value ->> 3)::bigint), '{}') INTO refused
-    FROM jsonb_array_elements(given) JOIN asked ON asked.job_id = job AND asked.id = (value ->> 0)::bigint
-    WHERE asked.code = (value ->> 1)::bigint AND asked.row_id <> (value ->> 2)::bigint;
+    SELECT coalesce(array_agg(DISTINCT (value ->> 3)::bigint), '{}') INTO refused FROM jsonb_array_elements(given)
+    WHERE (
+        SELECT row_id FROM asked WHERE asked.job_id = own_texts.job AND asked.id = (value ->> 0)::bigint
+            AND asked.code = (value ->> 1)::bigint
+    ) <> (value ->> 2)::bigint;
     DELETE FROM asked USING jsonb_array_elements(given) AS one
-    WHERE (one ->> 3)::bigint = ANY (refused) AND asked.job_id = job AND asked.id = (one ->> 0)::bigint
+    WHERE asked.job_id = job AND asked.id = ANY (ARRAY(SELECT (value ->> 0)::bigint FROM jsonb_array_elements(given)))
+        AND (one ->> 3)::bigint = ANY (refused) AND asked.id = (one ->> 0)::bigint
         AND asked.row_id = (one ->> 2)::bigint;
     RETURN refused;
 END $$;
@@ -518,8 +523,10 @@ $$;
 
 -- A group of writes in one transaction: results before claims. What the run is told: `again`, it was carried out
 -- before; `refused`, requests that must not be sent; and see told.
+-- A few records of a group meet tables of any size, always by an index: the server would guess, from statistics that
+-- are of before the input was read, and read a whole table for each group.
 CREATE FUNCTION commit_group(own int, at_seq bigint, job int, task int, g jsonb) RETURNS jsonb LANGUAGE plpgsql
-SET search_path = batchjob AS $$
+SET search_path = batchjob SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE refused bigint[] := '{}';
 BEGIN
     IF step(own, at_seq) THEN
@@ -585,7 +592,7 @@ END $$;
 
 -- Pending rows that were out before or put back, which nobody has; those of one request together. Their ids.
 CREATE FUNCTION take_returned(own int, job int, mine bigint, most int) RETURNS SETOF bigint
-LANGUAGE plpgsql SET search_path = batchjob AS $$
+LANGUAGE plpgsql SET search_path = batchjob SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM share_out(own, job);
     RETURN QUERY SELECT id FROM row WHERE state = 'pending' AND request_id IS NOT NULL AND owner = mine;
@@ -606,9 +613,18 @@ BEGIN
     RETURNING row.id;
 END $$;
 
+-- Whether every row with an id from one to another was claimed or settled. Each table is bounded: else it is read whole.
+CREATE FUNCTION all_taken_up(low bigint, high bigint) RETURNS boolean LANGUAGE plpgsql STABLE
+SET search_path = batchjob AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT 1 FROM input WHERE input.id BETWEEN low AND high
+        AND NOT EXISTS (SELECT 1 FROM row WHERE row.id = input.id AND row.id BETWEEN low AND high)
+        AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = input.id AND flight.row_id BETWEEN low AND high));
+END $$;
+
 -- Rows that were never claimed: numbers from first to last, no more than `size` and none above `up_to`.
 CREATE FUNCTION take_range(own int, job int, mine bigint, up_to bigint, size bigint, OUT first bigint, OUT last bigint)
-LANGUAGE plpgsql SET search_path = batchjob AS $$
+LANGUAGE plpgsql SET search_path = batchjob SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE base bigint := job::bigint << 40; behind bigint; until bigint;
 BEGIN
     PERFORM share_out(own, job);
@@ -617,11 +633,7 @@ BEGIN
         RETURN;
     END IF;
     -- Those of its own of which every row has been claimed or settled are over.
-    DELETE FROM lease WHERE job_id = job AND id >> 40 = own AND NOT EXISTS (
-        SELECT 1 FROM input WHERE input.id BETWEEN base + lease.first AND base + lease.last
-            AND NOT EXISTS (SELECT 1 FROM row
-                WHERE row.id = input.id AND row.id BETWEEN base + lease.first AND base + lease.last)
-            AND NOT EXISTS (SELECT 1 FROM flight WHERE flight.row_id = input.id));
+    DELETE FROM lease WHERE job_id = job AND id >> 40 = own AND all_taken_up(base + lease.first, base + lease.last);
     UPDATE lease SET id = mine WHERE id = (
         SELECT id FROM lease AS free WHERE free.job_id = job AND NOT is_alive((free.id >> 40)::int)
             AND free.first <= up_to ORDER BY free.first LIMIT 1
@@ -816,7 +828,7 @@ END $$;
 -- Answers that a run has in hand which others gave up: [row, request, attempts, paid, label, source, matched, answer,
 -- confidence], [request, provider_id]. Rows that nobody took up meanwhile have their labels: [row, state before].
 CREATE FUNCTION hear_late(job int, task int, given jsonb, requests jsonb, why text) RETURNS TABLE (row_id bigint, before text)
-LANGUAGE plpgsql SET search_path = batchjob AS $$
+LANGUAGE plpgsql SET search_path = batchjob SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM 1 FROM job AS j WHERE j.id = hear_late.job FOR UPDATE;
     UPDATE request SET provider_id = one ->> 1, error = why FROM jsonb_array_elements(requests) AS one

@@ -26,11 +26,13 @@ RETURNED = (
     " LEFT JOIN batchjob.request ON request.id = row.request_id"
     " WHERE row.id = ANY ($1) ORDER BY nullif(row.request_id, 0) NULLS LAST, row.id"
 )
-FRESH = (
+FRESH = (  # each table is bounded: else it is read whole
     "SELECT input.id, input.text, input.defect, input.rest, input.key FROM batchjob.input"
     " WHERE input.id > $1 AND input.id <= $2"
-    " AND NOT EXISTS (SELECT 1 FROM batchjob.row AS row WHERE row.id = input.id)"
-    " AND NOT EXISTS (SELECT 1 FROM batchjob.flight WHERE flight.row_id = input.id)"
+    " AND NOT EXISTS (SELECT 1 FROM batchjob.row AS row"
+    " WHERE row.id = input.id AND row.id > $1 AND row.id <= $2)"
+    " AND NOT EXISTS (SELECT 1 FROM batchjob.flight"
+    " WHERE flight.row_id = input.id AND flight.row_id > $1 AND flight.row_id <= $2)"
     " ORDER BY input.id LIMIT $3"
 )
 WANTED = "SELECT count(*) FROM batchjob.work WHERE id > $1 AND id <= $2 AND state = 'pending'"
