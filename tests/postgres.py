@@ -123,7 +123,11 @@ class Proxy:
         self._server.close()
 
     async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(self._socket)
+        try:
+            there, back = await asyncio.open_unix_connection(self._socket)
+        except OSError:  # the server is restarting
+            writer.close()
+            return
         dropped = False
 
         async def answers() -> None:

@@ -258,6 +258,16 @@ def test_an_answer_that_tells_no_usage_keeps_its_worst_case() -> None:
     assert budget.affords(90)
 
 
+def test_while_more_is_asked_for_no_more_is_put_aside() -> None:
+    budget = Budget({}, allowance=100)
+    budget.reserve(60)
+    assert budget.hold_back() == 60  # others may have the rest meanwhile
+    assert not budget.affords(1)
+    budget.allow(70, spent=500)
+    assert budget.affords(10)
+    assert not budget.affords(11)
+
+
 # ---------------------------------------------------------------- the list
 
 

@@ -57,9 +57,9 @@ class Budget:
             return 0.0
         return max(0, self._held - self._reserved - max(0, self._allowance)) / PICO
 
-    @property
-    def held(self) -> int:
-        """What this run has spent or put aside."""
+    def hold_back(self) -> int:
+        """Nothing more is put aside until `allow`; what this run has spent or put aside."""
+        self._allowance = self._held
         return self._held
 
     def allow(self, allowance: int, *, spent: int) -> None:

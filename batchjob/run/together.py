@@ -113,7 +113,8 @@ class Together:
         """Draw; whether others may leave more."""
         limit = picousd(self._config.budget or 0)
         want = AHEAD * need * self._config.concurrency
-        drawn = await self._store.draw(limit, held=self._budget.held, need=need, want=want)
+        held = self._budget.hold_back()  # what it does not hold is anybody's while the store is asked
+        drawn = await self._store.draw(limit, held=held, need=need, want=want)
         self._budget.allow(drawn.allowance or 0, spent=drawn.spent)
         return drawn.more
 
