@@ -578,11 +578,12 @@ END $$;
 
 -- ---------------------------------------------------------------- what runs of one job share out
 
--- To share out: one after the other, and only to a run that is not over. Nothing of it has to outlive a power cut.
+-- To share out: one after the other, and only to a run that is not over. It is on disk before it is used: what a server
+-- forgot in a crash would be given to another one, too.
 CREATE FUNCTION share_out(own int, job int) RETURNS void LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true), set_config('idle_in_transaction_session_timeout', '10s', true);
+    PERFORM set_config('synchronous_commit', 'on', true), set_config('idle_in_transaction_session_timeout', '10s', true);
     PERFORM 1 FROM job AS j WHERE j.id = share_out.job FOR UPDATE;
     PERFORM 1 FROM run WHERE id = own AND ended_at IS NULL FOR SHARE;
     IF NOT FOUND THEN
@@ -684,7 +685,6 @@ DECLARE
     rest numeric; spent numeric; spent_here numeric; others numeric; runs bigint;
 BEGIN
     PERFORM share_out(own, job);
-    PERFORM set_config('synchronous_commit', 'on', true);
     SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE run_id = own), 0) INTO spent, spent_here
     FROM tally WHERE job_id = job AND kind = 'cost' AND name IN ('answered', 'lost');
     SELECT count(*), coalesce(sum(greatest(run.allowance - (
