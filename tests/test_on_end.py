@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from test_guides import typed
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -118,22 +115,3 @@ def test_an_input_that_breaks_off_in_the_middle_is_told_as_well(job: BatchJob, s
 def test_what_never_ran_tells_nobody(job: BatchJob) -> None:
     assert job("start", "nowhere.csv", "--sandbox", "--labels", "a,b", "--on-end", "touch ran").code == 1
     assert not (job.folder / "ran").exists()
-
-
-def test_the_examples_of_the_guide_reach_their_programs(batchjob: BatchJob) -> None:
-    os.symlink(ROOT / "examples", batchjob.folder / "examples")
-    programs = batchjob.folder / "bin"
-    programs.mkdir()
-    for name in ("curl", "mail", "notify-send"):
-        (programs / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {shlex.quote(str(batchjob.folder / name))}\n')
-        (programs / name).chmod(0o755)
-    here = str(Path(batchjob.command).parent)
-    batchjob.environment |= {"PATH": f"{programs}:{here}:{os.environ['PATH']}", "SLACK_URL": "https://hooks/x"}
-    typed(batchjob, "when-a-run-ends.md")
-    assert (
-        '{"text": "tickets: finished, 300 of 300 rows, 0.000000 USD"}\nhttps://hooks/x'
-        in (batchjob.folder / "curl").read_text()
-    )
-    assert "batchjob: tickets is finished" in (batchjob.folder / "mail").read_text()
-    assert "300 of 300 rows" in (batchjob.folder / "notify-send").read_text()
-    assert (batchjob.folder / "report.html").exists()

@@ -54,7 +54,7 @@ def test_the_keys_of_status_json_are_those_that_scripts_rely_on() -> None:
     assert " ".join(document) == (
         "job name state reason reason_kind rows skipped ingested labels fields sources matched requests "
         "paid_twice_at_most usage cost saved rules second verified rate pacing outage errors warnings learned model "
-        "endpoint input created_at started_at updated_at pid by_hand moved_to"
+        "endpoint input created_at started_at updated_at pid by_hand moved_to workers"
     )
     inner = {key: list(value) for key, value in document.items() if isinstance(value, dict) and value}
     assert inner == {
