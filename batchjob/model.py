@@ -220,6 +220,9 @@ class Rejected(Value, frozen=True):
 HUGE = "huge"
 """The finish_reason of an answer that was larger than what is read of one."""
 
+SEVERAL = "several"
+"""The finish_reason of an answer in several choices that do not say the same."""
+
 
 class Answered(Value, frozen=True):
     """A completion, usable or not: it was paid for."""

@@ -2021,3 +2021,28 @@ def _(conclude: Any) -> None:
 )
 def _(pairs: Any) -> None:
     put(pairs, "is_variable", lambda text: True)
+
+
+@defect(
+    "of several answers one is the label",
+    "endpoints.replies",
+    f"{FAULT}[paid-and-of-no-use-two-choices-of-index-0-that-differ]",
+)
+def _(replies: Any) -> None:
+    put(replies, "_disagree", lambda contents: False)
+
+
+@defect(
+    "a label that a retry needs is forgotten",
+    "jobs.forgetting",
+    "tests/test_cache_command.py::test_a_failed_row_still_gets_the_label_of_a_row_of_its_job_with_the_same_text",
+)
+def _(forgetting: Any) -> None:
+    put(forgetting, "_needed", lambda reader: iter(()))
+
+
+@defect(
+    "an answer ends at a NUL", "stores.sqlite.group", f"{STORE}::test_what_stands_behind_a_nul_is_kept_of_every_text"
+)
+def _(group: Any) -> None:
+    put(group, "_without_nul", lambda records: records)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.faults.server import Exchange, FaultServer, completion, http
+
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
 
@@ -154,9 +156,39 @@ def test_the_labels_of_a_job_that_is_not_finished_stay_for_its_own_rows(labelled
     (labelled.folder / "v.csv").write_text("text\n" + "refund one\nrefund two\n" * 2)
     assert labelled("start", "v.csv", *TASK, "--limit", "2").code == 0
     ended = labelled("cache", "clear")
-    assert "those of jobs that are not finished stay" in ended.out
+    assert "those stay that rows without a label may still get" in ended.out
     assert stats(labelled)["labels"] == 2
     assert labelled("resume", "--limit", "4", "--quiet").code == 0
     assert json.loads(labelled("status", "v", "--json").out)["requests"]["sent"] == 2
     assert labelled("cache", "clear").code == 0
     assert stats(labelled)["labels"] == 0
+
+
+@pytest.mark.parametrize("words", [("clear",), ("prune", "--older-than", "0d")])
+def test_a_failed_row_still_gets_the_label_of_a_row_of_its_job_with_the_same_text(
+    batchjob: BatchJob, words: tuple[str, ...]
+) -> None:
+    """Not so one whose text no other has, and a label that another job alone has."""
+    (batchjob.folder / "t.csv").write_text("text\nrow 1\nrow 2\nrow 1\nrow 3\n")
+    (batchjob.folder / "u.csv").write_text("text\nrow 4\n")
+    failing = {1, 2}
+
+    async def act(x: Exchange) -> None:
+        refused = http(b'{"error": {"message": "no"}}', 400)
+        await x.send(refused if x.row in failing else http(completion("alpha")))
+
+    with FaultServer(act).running() as server:
+        task = ("--base-url", server.url, "--model", "m", "--labels", "alpha,beta", "--rpm", "0", "--quiet")
+        assert batchjob("start", "t.csv", *task, "--limit", "2").code == 4
+        failing.remove(1)
+        assert batchjob("resume", "--quiet").code == 4
+        assert batchjob("start", "u.csv", *task).code == 0
+        sent = len(server.requests)
+        failing.clear()
+        ended = batchjob("cache", *words)
+        assert "2 labels" in ended.out
+        assert "1 left" in ended.out
+        assert batchjob("retry", "t", "--quiet").code == 0
+        assert [x.row for x in server.requests[sent:]] == [2]
+    exported = batchjob("export", "t", "--only", "done", "--format", "jsonl", "-o", "-").out
+    assert [json.loads(line)["source"] for line in exported.splitlines()] == ["duplicate", "model", "model", "model"]

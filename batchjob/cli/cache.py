@@ -11,9 +11,10 @@ import click
 from batchjob.cli.options import database, db_flag, db_option
 from batchjob.cli.show import show_document, show_lines
 from batchjob.errors import SettingError
+from batchjob.jobs.forgetting import forget_labels
 from batchjob.numbers import DAY, HOUR, counted
 from batchjob.ports import StoreReader
-from batchjob.stores import open_reader, open_store
+from batchjob.stores import open_reader
 from batchjob.views.cache import Cache, CacheJob, cache_lines
 
 SECONDS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
@@ -25,7 +26,8 @@ ENTRY_BYTES, FILLING = 26, 0.75
 def command() -> None:
     """Labels remembered by text and task: the same text is not paid for again.
 
-    Taking them out changes no job's rows. An unfinished job may pay again for texts it has labelled.
+    Taking them out changes no job's rows. Labels stay that rows may still get from others of their job, whose texts
+    are the same: those of jobs that are not finished, and those that failed rows may get when they are put back.
     """
 
 
@@ -47,9 +49,9 @@ def stats(db: str | None, as_json: bool) -> int:
 @command.command("clear")
 @db_option
 def clear(db: str | None) -> int:
-    """Forget every label."""
+    """Forget every label, but for those that rows without one may still get."""
     removed, left = _forget(database(db), None)
-    show_lines([f"{counted(removed, 'label')} forgotten, {left:,} left", *_of_unfinished(left)])
+    show_lines([f"{counted(removed, 'label')} forgotten, {left:,} left", *_why_left(left)])
     return 0
 
 
@@ -63,8 +65,9 @@ def prune(db: str | None, older_than: str) -> int:
     return 0
 
 
-def _of_unfinished(left: int) -> list[str]:
-    return ["those of jobs that are not finished stay, for rows that have the same texts"] if left else []
+def _why_left(left: int) -> list[str]:
+    why = "those stay that rows without a label may still get: in jobs that are not finished, or by a retry"
+    return [why] if left else []
 
 
 def age_seconds(written: str) -> float:
@@ -85,16 +88,7 @@ def _forget(path: str, before: float | None) -> tuple[int, int]:
     Raises:
         JobError: there is no database, or a job is running in it.
     """
-    open_reader(path).close()  # opening it for writing would make one
-
-    async def forget() -> int:
-        store = await open_store(path, job="")
-        try:
-            return await store.forget_labels(before=before)
-        finally:
-            await store.close()
-
-    removed = asyncio.run(forget())
+    removed = asyncio.run(forget_labels(path, before=before))
     with open_reader(path) as reader:
         return removed, _cache(reader).labels
 

@@ -14,7 +14,7 @@ from batchjob.endpoints.headers import limits, retry_after_seconds
 from batchjob.endpoints.rejections import Refusal, identifier, read_rejection, text_of
 from batchjob.endpoints.sse import completion_of, is_stream
 from batchjob.endpoints.usage import read_usage
-from batchjob.model import HUGE, Answered, Lost, Reply
+from batchjob.model import HUGE, SEVERAL, Answered, Lost, Reply
 from batchjob.providers.table import known
 
 MOST_CHARACTERS = {
@@ -142,6 +142,8 @@ def _read_success(
         return _read_odd(status, headers, body, provider_id, now)
     choice = reply.choices[0]
     if len(reply.choices) > 1:
+        if _disagree([one.message.content for one in reply.choices]):
+            return _read_odd(status, headers, body, provider_id, now)
         choice = next((one for one in reply.choices if one.index == 0), choice)
     return Answered(
         choice.message.content,
@@ -175,14 +177,17 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id:
     if (reply.get("error") or _is_refused(reply.get("base_resp"))) and not reply.get("choices"):
         told = _told_status(reply.get("error")) or status
         return read_rejection(Refusal(told, headers, body, now(), provider_id), reply)
-    choices = reply.get("choices")
-    choice = _first_choice(choices) if isinstance(choices, list) else {}
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
+    given = reply.get("choices")
+    choices = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    choice = _first_choice(choices)
+    message = _message_of(choice)
+    content, finish_reason = text_of(message.get("content")), text_of(choice.get("finish_reason"))
+    if _disagree([text_of(_message_of(one).get("content")) for one in choices]):
+        content, finish_reason = None, SEVERAL
     used = read_usage(reply.get("usage"), headers)
     return Answered(
-        text_of(message.get("content")),
-        BROKEN_OFF if choice.get("error") else text_of(choice.get("finish_reason")),
+        content,
+        BROKEN_OFF if choice.get("error") else finish_reason,
         text_of(message.get("refusal")),
         used.usage,
         provider_id or identifier(reply.get("id")),
@@ -193,10 +198,19 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id:
     )
 
 
-def _first_choice(choices: list[Any]) -> dict[str, Any]:
+def _first_choice(choices: list[dict[str, Any]]) -> dict[str, Any]:
     """That with index 0; a single one whatever its index."""
-    found = [choice for choice in choices if isinstance(choice, dict)]
-    return next((choice for choice in found if choice.get("index") == 0), found[0] if found else {})
+    return next((choice for choice in choices if choice.get("index") == 0), choices[0] if choices else {})
+
+
+def _message_of(choice: dict[str, Any]) -> dict[str, Any]:
+    message = choice.get("message")
+    return message if isinstance(message, dict) else {}
+
+
+def _disagree(contents: Sequence[str | None]) -> bool:
+    """Whether choices say more than one thing: nobody asked for several, and none is more the answer than another."""
+    return len({said for content in contents if (said := (content or "").strip())}) > 1
 
 
 def _told_status(error: Any) -> int | None:

@@ -40,8 +40,8 @@ def completion_of(body: bytes) -> bytes | None:
             _merge(merged, event)
     if "error" in merged and not merged.get("choices"):
         return json.dumps(merged).encode()
-    choice = (merged.get("choices") or [{}])[0]
-    ended = ended or choice.get("finish_reason") is not None
+    choices = merged.get("choices") or [{}]
+    ended = ended or all(choice.get("finish_reason") is not None for choice in choices)
     return json.dumps(merged).encode() if merged and ended else None
 
 
@@ -59,28 +59,37 @@ def _data(body: bytes) -> Iterator[str]:
 
 
 def _merge(merged: dict[str, Any], event: dict[str, Any]) -> None:
-    """Add what an event says: a whole completion, or a part of its first choice."""
+    """Add what an event says: a whole completion, or parts of its choices."""
     for key in ("id", "usage", "error"):
         if event.get(key) is not None:
             merged[key] = event[key]
     choices = event.get("choices")
     for choice in choices if isinstance(choices, list) else []:
-        if isinstance(choice, dict) and choice.get("index") in (0, None):
-            _merge_choice(merged, choice)
+        if isinstance(choice, dict):
+            _merge_choice(merged.setdefault("choices", []), choice)
 
 
-def _merge_choice(merged: dict[str, Any], choice: dict[str, Any]) -> None:
-    if "choices" not in merged:
-        merged["choices"] = [{"index": 0, "message": {"content": None}, "finish_reason": None}]
-    whole = merged["choices"][0]
+def _merge_choice(choices: list[dict[str, Any]], choice: dict[str, Any]) -> None:
+    """One that says something else than another of its index did stands beside it, for a reader to see both."""
+    index, message, delta = choice.get("index") or 0, choice.get("message"), choice.get("delta")
+    before = [one for one in choices if one["index"] == index and _goes_on(one["message"], message)]
+    begun: dict[str, Any] = {"index": index, "message": {"content": None}, "finish_reason": None}
+    whole = before[0] if before else begun
+    if not before:
+        choices.append(whole)
     for key in ("finish_reason", "error"):
         if choice.get(key) is not None:
             whole[key] = choice[key]
-    if isinstance(choice.get("message"), dict):
-        whole["message"] = choice["message"]
+    if isinstance(message, dict):
+        whole["message"] = message
         return
-    delta = choice.get("delta")
     for key in ("content", "refusal", "reasoning_content", "reasoning"):
         said = delta.get(key) if isinstance(delta, dict) else None
         if isinstance(said, str):
             whole["message"][key] = (whole["message"].get(key) or "") + said
+
+
+def _goes_on(before: dict[str, Any], message: Any) -> bool:
+    """Whether a whole message repeats what was said before it, and may say more; what is no message always does."""
+    said = message.get("content") if isinstance(message, dict) else None
+    return not isinstance(said, str) or said.startswith(before.get("content") or "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from batchjob.model import HUGE, NO_ROOM, Answered, Lost, Rejected, Reply, Usage, Value
+from batchjob.model import HUGE, NO_ROOM, SEVERAL, Answered, Lost, Rejected, Reply, Usage, Value
 from batchjob.providers.meanings import meaning_of
 from batchjob.providers.table import PLAIN, Meaning, Provider
 from batchjob.states import Outcome
@@ -102,6 +102,7 @@ UNUSABLE = {
     "thought_only": "nothing but thoughts came back",
     "empty_answer": "the answer is empty",
     "huge_answer": "the answer is larger than any completion, so it was not read to its end",
+    "several_answers": "the endpoint gave several answers that do not say the same",
 }
 
 
@@ -136,6 +137,8 @@ def _of_an_answer(reply: Answered) -> Decision:
         return ANSWERED
     if reply.finish_reason == HUGE:
         kind = "huge_answer"
+    elif reply.finish_reason == SEVERAL:
+        kind = "several_answers"
     elif reply.refusal:
         kind = "refused_by_model"
     elif ended is not Ended.WITHHELD and is_thought(reply):
@@ -290,6 +293,7 @@ ADVICE = {
     "garbled_answer": "no completion came back, as from a proxy: retry",
     "broken_off_answer": "the provider broke its answer off each time: retry",
     "huge_answer": "the answer is larger than any completion: check what answers at --base-url",
+    "several_answers": "it was asked for one answer: check what answers at --base-url, and which --model",
     "conflict": "the endpoint was still busy with it each time: retry",
     "server_error": "the endpoint failed on this row each time: retry",
     "unavailable": "the endpoint was not available: retry",

@@ -9,7 +9,7 @@ from batchjob.exchange.decide import ADVICE, Decision, Next
 from batchjob.model import Ending, Lost, Reply, RowResult
 from batchjob.states import Event, JobState, Source
 
-IN_VAIN = frozenset({"truncated_answer", "thought_only", "empty_answer", "garbled_answer"})
+IN_VAIN = frozenset({"truncated_answer", "thought_only", "empty_answer", "garbled_answer", "several_answers"})
 """Kinds of answers, paid or perhaps, that the next one will most likely be of, too."""
 ENOUGH = 2
 

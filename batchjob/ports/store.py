@@ -177,9 +177,9 @@ class Store(Protocol):
         """
         ...
 
-    async def forget_labels(self, *, before: float | None) -> int:
+    async def forget_labels(self, *, before: float | None, but: Sequence[Key] = ()) -> int:
         """Take labels out of the cache, all or those remembered before a time; how many. Those that jobs bought which
-        are not finished stay.
+        are not finished stay, and labels with these keys.
         """
         ...
 

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from typing import Any, Literal
 
 from batchjob.states import Outcome, State
-from tests.faults.server import Act, Exchange, completion, http, label_of, well
+from tests.faults.server import Act, Exchange, choices, completion, http, label_of, well
 
 On = Literal["row", "once", "all", "after"]
 Where = Literal["plain", "tls", "https_to_plain", "nobody", "late", "nowhere", "full", "mute"]
@@ -527,6 +527,12 @@ again(
 # ---------------------------------------------------------------- 4. answered: paid, usable or not
 
 
+def streamed(*contents: str) -> bytes:
+    """Whole answers as events of one stream."""
+    events = [json.dumps({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}) for said in contents]
+    return "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
+
+
 def in_vain(fault: str, body: bytes, kind: str, *, tokens: int = 30, **more: Any) -> None:
     """A 200 for row 2 that gives no label."""
     add(
@@ -558,6 +564,14 @@ in_vain("finish_reason length, content null", completion(None, finish="length"),
 in_vain("finish_reason content_filter", completion("", finish="content_filter"), "filtered_answer")
 in_vain("a refusal", completion(None, refusal="I cannot help with that"), "refused_by_model")
 in_vain("tool calls in place of content", completion(None, finish="tool_calls", tool_calls=[{}]), "empty_answer")
+for how, indexes in (("of index 0", (0, 0)), ("of index 0 and 1", (0, 1)), ("without an index", (None, None))):
+    in_vain(f"two choices {how} that differ", choices("alpha", "beta", indexes=indexes), "several_answers")
+in_vain(
+    "two choices that differ, in an odd shape",
+    choices("alpha", [{"text": "beta"}], indexes=("0", 1)),
+    "several_answers",
+)
+in_vain("a stream of two whole answers that differ", streamed("alpha", "beta"), "several_answers", tokens=20)
 in_vain("a label off the list", completion("gamma"), "off_list", says="--fallback")
 in_vain("two labels", completion("alpha or beta"), "off_list")
 in_vain("a denial", completion("not alpha"), "off_list")
@@ -743,8 +757,15 @@ def _chunked(x: Exchange) -> bytes:
 
 def _out_of_order(x: Exchange) -> bytes:
     answer = json.loads(right()(x))
-    wrong = {"index": 1, "message": {"content": "gamma"}, "finish_reason": "stop"}
-    return json.dumps({**answer, "choices": [wrong, {**answer["choices"][0], "index": 0}]}).encode()
+    silent = {"index": 1, "message": {"content": None}, "finish_reason": "tool_calls"}
+    return json.dumps({**answer, "choices": [silent, {**answer["choices"][0], "index": 0}]}).encode()
+
+
+def _twice_the_same(x: Exchange) -> bytes:
+    answer = json.loads(right()(x))
+    (choice,) = answer["choices"]
+    again = {**choice, "message": {"content": f" {choice['message']['content']}\n"}}
+    return json.dumps({**answer, "choices": [choice, again]}).encode()
 
 
 def _deltas(x: Exchange, *, end: bool = True) -> bytes:
@@ -809,7 +830,8 @@ odd("the label behind a tag nobody opened", content(lambda label: f"alpha or bet
 odd("JSON whose reason names another label", content(lambda label: f'{{"label": "{label}", "reason": "not gamma"}}'))
 odd("a finish_reason nobody knows", built(lambda x: http(right(finish="odd")(x))))
 odd("a single choice with index 1", built(lambda x: http(right()(x).replace(b'"index": 0', b'"index": 1'))))
-odd("choices out of order", built(lambda x: http(_out_of_order(x))))
+odd("choices out of order, one of them silent", built(lambda x: http(_out_of_order(x))))
+odd("two choices that say the same", built(lambda x: http(_twice_the_same(x))))
 odd("a stream of one whole answer", built(lambda x: http(b"data: " + right()(x) + b"\n\ndata: [DONE]\n\n")))
 odd("a stream of deltas", built(lambda x: http(_deltas(x), type="text/event-stream")))
 odd("an answer with the end of a stream behind it", built(lambda x: http(right()(x) + b"\n\ndata: [DONE]\n\n")))

@@ -10,7 +10,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +91,13 @@ def completion(content: Any, *, finish: Any = "stop", usage: Any = None, **messa
             "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12} if usage is None else usage,
         }
     ).encode()
+
+
+def choices(*contents: Any, indexes: Sequence[Any]) -> bytes:
+    """A completion with several choices."""
+    pairs = zip(contents, indexes, strict=True)
+    several = [{"index": at, "message": {"content": said}, "finish_reason": "stop"} for said, at in pairs]
+    return json.dumps({**json.loads(completion("")), "choices": several}).encode()
 
 
 def http(

@@ -16,6 +16,7 @@ from batchjob.model import (
     Chunk,
     Claim,
     Ending,
+    InputRow,
     InputSource,
     Notice,
     Outage,
@@ -369,6 +370,42 @@ async def test_texts_unheard_of_in_another_job_are_told_to_one_that_asks_the_sam
     assert await bench.store.unheard_rows(after=0, limit=9) == []
 
 
+NUL_IN_IT = "billing\0 or not: \\u0000"
+
+
+async def test_what_stands_behind_a_nul_is_kept_of_every_text(bench: Bench) -> None:
+    """SQLite's JSON ends a string there, and the rest of an answer could be read as a label."""
+    request = await bench.claim(1, 2)
+    failed = RowResult(1, Event.FAIL, 1, 1, answer=NUL_IN_IT, error_kind="off_list", error=NUL_IN_IT)
+    released = RowResult(2, Event.RELEASE, 1, 1, answer=NUL_IN_IT, error_kind="off_list", error=NUL_IN_IT)
+    known = (Remembered((3, 4), NUL_IN_IT, True),)
+    settled = Settle(request, Outcome.ANSWERED, (failed, released), 3.0, provider_id=NUL_IN_IT, remember=known)
+    await bench.store.commit([settled])
+    await bench.again()
+    said = [row.answer for row in (await bench.pages())[1] if row.number == 2]
+    with bench.read() as reader:
+        (problem,) = reader.problems(reader.job("job"), "off_list", 5)
+        said += [problem.answer, problem.error, problem.request_id, reader.cached_labels([(3, 4)])[3, 4].label]
+    replaced = NUL_IN_IT.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    assert [(one or "").replace("\0", "\N{REPLACEMENT CHARACTER}") for one in said] == [replaced] * 5
+
+
+async def test_texts_and_ids_with_a_nul_are_found_and_shown_whole(url: str) -> None:
+    store = await open_store(url, job="job")
+    await store.create_job(uid="u", name="job", source=SOURCE, settings=b"{}", task=TASK, at=1.0)
+    await store.begin_run(TASK, fresh=True, up_to=None, at=1.0)
+    texts = {"a\0b": "text\0 1", "a": "\N{PILE OF POO}" * 300, "b": ""}
+    rows: list[InputRow] = [(n, key, text, None, None) for n, (key, text) in enumerate(texts.items(), 1)]
+    await store.commit([AddRows(1, Chunk(1, rows, 9, "d", complete=True))])
+    failed = tuple([RowResult(n, Event.REJECT, error_kind="bad_json", error="x") for n in (1, 2, 3)])
+    await store.commit([Skip(failed, at=2.0)])
+    await store.close()
+    with open_reader(url) as reader:
+        job = reader.job("job")
+        assert [one.text for one in reader.problems(job, "bad_json", 5)] == [one[:200] for one in texts.values()]
+        assert reader.numbers(job, ["a\0b", "c"]) == {"a\0b": [1]}
+
+
 async def test_labels_are_remembered_over_jobs_and_processes_the_latest_wins(bench: Bench) -> None:
     first, second = (-5, 9), (7, -2)
     request = await bench.claim(1)
@@ -393,7 +430,9 @@ async def test_labels_are_remembered_over_jobs_and_processes_the_latest_wins(ben
     assert await bench.store.forget_labels(before=None) == 0  # rows of its job may still have these texts
     request = await bench.claim(3, 4, 5, 6)
     await bench.store.commit([Settle(request, Outcome.ANSWERED, tuple(map(labelled, range(3, 7))), 4.0)])
-    assert await bench.store.forget_labels(before=3.5) == 1
+    assert await bench.store.forget_labels(before=None, but=[first, second]) == 1  # an answer off the list is no label
+    assert (await bench.store.cached_labels([first, second])).keys() == {first}
+    assert await bench.store.forget_labels(before=3.5) == 0
     assert await bench.store.forget_labels(before=None) == 1
     assert await bench.store.cached_labels([first, second]) == {}
     await bench.again()

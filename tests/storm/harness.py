@@ -725,12 +725,9 @@ def between_runs(world: World) -> None:
     status = world.status()
     if status is None:
         return
-    chance, rows = random.Random(f"between {world.plan.seed} {world.runs}"), status["rows"]
-    # A finished job's labels are forgotten too, and a failed row that is then retried may have the text of one with a
-    # label: that is paid, as the user asked.
-    forgets = rows["pending"] or rows["in_flight"] or not (rows["failed"] or rows["unconfirmed"])
+    chance = random.Random(f"between {world.plan.seed} {world.runs}")
     for command in (("cache", "clear"), ("cache", "prune", "--older-than", "1h"), ("cache", "stats")):
-        if chance.random() < 0.6 and (forgets or "stats" in command):
+        if chance.random() < 0.6:
             code, said = world.run([*command, "--db", world.url])
             if code != 0:
                 world.oracle.object(f"{' '.join(command)}: exit {code}: {said.strip()[-300:]}")

@@ -105,11 +105,12 @@ class PgJobs:
         """See ports.Store.learn."""
         await self._write(lambda db: db.execute(LEARN, base_url, model, facts.decode(), at))
 
-    async def forget_labels(self, *, before: float | None) -> int:
+    async def forget_labels(self, *, before: float | None, but: Sequence[Key] = ()) -> int:
         """See ports.Store.forget_labels."""
+        kept = [id_ for id_, _ in but]
 
         async def work(db: Connection) -> int:
-            counted: int = await db.fetchval(FORGET, float("inf") if before is None else before)
+            counted: int = await db.fetchval(FORGET, float("inf") if before is None else before, kept)
             return counted
 
         return await self._write(work)
@@ -127,7 +128,8 @@ FORGET = (
     "WITH open AS (SELECT id FROM batchjob.job WHERE NOT ingested OR (SELECT sum(n) FROM batchjob.tally"
     " WHERE job_id = job.id AND kind = 'row' AND name IN ('pending', 'in_flight')) > 0"
     "), gone AS ("
-    "DELETE FROM batchjob.label_cache WHERE at < $1::float8 AND job_id NOT IN (SELECT id FROM open) RETURNING loose)"
+    "DELETE FROM batchjob.label_cache WHERE at < $1::float8 AND job_id NOT IN (SELECT id FROM open)"
+    " AND (off_list OR id <> ALL ($2::bigint[])) RETURNING loose)"
     " SELECT count(*) FROM gone WHERE NOT loose"
 )
 

@@ -51,6 +51,7 @@ _KEYED = ids.expand(
     "SELECT key, number_of(id) FROM input WHERE id > ? AND id <= ?"
     " AND key IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
+_KEYED_ONE = ids.expand("SELECT key, number_of(id) FROM input WHERE id > ? AND id <= ? AND key = ? ORDER BY id")
 RUNS_AT_ONCE = (
     "SELECT id FROM run WHERE job_id = ?1 AND (ended_at IS NULL OR ended_at >="
     " (SELECT started_at FROM run WHERE job_id = ?1 ORDER BY id DESC LIMIT 1)) ORDER BY id DESC LIMIT 20"
@@ -136,11 +137,13 @@ class Finder:
     def numbers(self, job: Job, keys: Collection[str]) -> dict[str, list[int]]:
         """See ports.StoreReader.numbers."""
         found: dict[str, list[int]] = {}
-        given = msgspec.json.encode(list(keys)).decode()
+        odd = [key for key in keys if "\0" in key]  # SQLite's JSON ends a string there
+        given = msgspec.json.encode([key for key in keys if "\0" not in key]).decode()
         for first in range(0, job.rows, KEYS_AT_ONCE):
             with self._asked() as db:
-                for key, number in _keyed_rows(db, job, given, first):
-                    found.setdefault(key, []).append(number)
+                for query, sought in ((_KEYED, given), *((_KEYED_ONE, key) for key in odd)):
+                    for key, number in _keyed_rows(db, job, query, sought, first):
+                        found.setdefault(key, []).append(number)
         return found
 
     def row_requests(self, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:
@@ -234,10 +237,10 @@ def _disagreements(db: sqlite3.Connection, job: Job, *, beyond: int, most: int) 
     return Disagreements(found, looked_to)
 
 
-def _keyed_rows(db: sqlite3.Connection, job: Job, keys: str, first: int) -> list[tuple[str, int]]:
-    """(key, number) of the rows with one of these keys (a JSON array), of KEYS_AT_ONCE behind a number."""
+def _keyed_rows(db: sqlite3.Connection, job: Job, query: str, keys: str, first: int) -> list[tuple[str, int]]:
+    """(key, number) of the rows with the key, or one of these keys (a JSON array), of KEYS_AT_ONCE behind a number."""
     last = min(first + KEYS_AT_ONCE, job.rows)
-    return db.execute(_KEYED, (ids.row_id(job.id, first), ids.row_id(job.id, last), keys)).fetchall()
+    return db.execute(query, (ids.row_id(job.id, first), ids.row_id(job.id, last), keys)).fetchall()
 
 
 def _row_requests(db: sqlite3.Connection, job: Job, number: int, *, beyond: int, most: int) -> FoundRequests:

@@ -42,6 +42,8 @@ RECORDS = "(SELECT key, value FROM json_each(:rows) LIMIT -1 OFFSET 0)"
 
 _encode = msgspec.json.encode
 _NUL = b"\\u0000"
+_ESCAPED = re.compile(rb"\\(?:u0000|.)")
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 _FIELD = re.compile(r"((?:given\.)?value) ->> ([0-9]+)")
 
 
@@ -95,7 +97,7 @@ class Group(Sorted):
             sqlite3.Error: nothing of it was stored. An IntegrityError whose text is the name of a query says that a
                 row or request was not in the state its transition starts from.
         """
-        if _NUL in self._encoded.get("add_input", b""):
+        if any(_NUL in records for records in self._encoded.values()):
             self._apply_with_nul(db, self._encoded)
         else:
             self._insert(db, self._encoded)
@@ -112,18 +114,26 @@ class Group(Sorted):
         return all(name in STRAIGHT and max(map(len, records)) <= STRAIGHT[name] for name, records in given)
 
     def _apply_with_nul(self, db: sqlite3.Connection, encoded: dict[str, bytes]) -> None:
-        """SQLite's JSON ends a string at NUL, so texts that hold one (or seem to) go in one by one."""
-        del encoded["add_input"]
+        """SQLite's JSON ends a string at NUL: what stands behind it would be lost, and the rest read as the whole.
+
+        So texts of an input go in one by one; in others, which endpoints wrote, another character stands for it.
+        """
+        others = {name: _without_nul(records) for name, records in encoded.items() if name != "add_input"}
         query = "INSERT INTO input (id, line, key, text, rest, defect) VALUES (?, ?, ?, ?, ?, ?)"
         db.execute("BEGIN IMMEDIATE")
         try:
             db.executemany(query, self.given["add_input"])
-            self._insert(db, encoded)
+            self._insert(db, others)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+
+
+def _without_nul(records: bytes) -> bytes:
+    """JSON with the replacement character for each NUL of its strings."""
+    return _ESCAPED.sub(lambda one: REPLACEMENT if one[0] == _NUL else one[0], records)
 
 
 def apply_or_fail(group: Group, writes: Sequence[Write], db: sqlite3.Connection) -> None:

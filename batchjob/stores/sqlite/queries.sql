@@ -370,12 +370,12 @@ DELETE FROM label_cache_inbox;
 
 -- name: count_older
 -- How many were remembered before a time, each once. Those of jobs that are not finished stay: rows of theirs may still
--- come with the same texts, and would be paid for again.
+-- come with the same texts, and would be paid for again. So do labels with the ids in :but.
 SELECT count(*) FROM label_cache WHERE at < :before AND loose IS NULL AND job_id NOT IN (
     SELECT id FROM job WHERE ingested = 0 OR EXISTS (
         SELECT 1 FROM tally WHERE job_id = job.id AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0
     )
-);
+) AND (off_list = 1 OR id NOT IN (SELECT value FROM json_each(:but)));
 
 -- name: forget_older
 -- These are not remembered any more.
@@ -383,4 +383,4 @@ DELETE FROM label_cache WHERE at < :before AND job_id NOT IN (
     SELECT id FROM job WHERE ingested = 0 OR EXISTS (
         SELECT 1 FROM tally WHERE job_id = job.id AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0
     )
-);
+) AND (off_list = 1 OR id NOT IN (SELECT value FROM json_each(:but)));

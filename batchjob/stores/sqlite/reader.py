@@ -281,7 +281,7 @@ class SqliteReader(finding.Finder):
         return self._problems(job.id, kind, limit)
 
     def _problems(self, job_id: int, kind: str, limit: int) -> list[Problem]:
-        return [Problem(*record) for record in self._all(PROBLEMS, (kind, *ids.row_range(job_id), limit))]
+        return [_problem(*record) for record in self._all(PROBLEMS, (kind, *ids.row_range(job_id), limit))]
 
     def export_rows(self, job: Job, *, only: str | None = None, asked: int | None = None) -> Iterator[tuple[Any, ...]]:
         """See ports.StoreReader.export_rows."""
@@ -350,10 +350,17 @@ class SqliteReader(finding.Finder):
         return [CacheShare(*record) for record in self._all(CACHE_BY_JOB)]
 
 
+def _problem(number: int, line: int, key: str, beginning: bytes | None, *others: Any) -> Problem:
+    """The bytes of a text's beginning come, for of a text with a NUL SQLite's substr gives what stands before it. Of an
+    empty text it gives NULL.
+    """
+    return Problem(number, line, key, (beginning or b"").decode("utf-8", "ignore")[:200], *others)
+
+
 WHOLE = f"instr(job.input_path, char({ord(OF_SAMPLE)})) = 0"  # no try of a few rows
 PROBLEMS = ids.expand(
-    "SELECT number_of(row.id), input.line, input.key, substr(input.text, 1, 200), row.error, row.answer, row.attempts,"
-    " request.provider_id"
+    "SELECT number_of(row.id), input.line, input.key, substr(CAST(input.text AS BLOB), 1, 800), row.error, row.answer,"
+    " row.attempts, request.provider_id"
     " FROM row INDEXED BY row_problem CROSS JOIN input ON input.id = row.id"
     " LEFT JOIN request ON request.id = row.request_id"
     " WHERE row.error_kind = ? AND row.state IN ('failed', 'unconfirmed') AND row.id > ? AND row.id <= ?"

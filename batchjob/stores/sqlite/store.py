@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -269,10 +270,10 @@ class SqliteStore(Alone):
         await self._write(lambda db: removal.remove_job(db, self._job_id))
         return await self._read(removal.flush_deleted)
 
-    async def forget_labels(self, *, before: float | None) -> int:
+    async def forget_labels(self, *, before: float | None, but: Sequence[Key] = ()) -> int:
         """See ports.Store.forget_labels."""
         await self._read(self._memory.open)
-        older = {"before": float("inf") if before is None else before}
+        older = {"before": inf if before is None else before, "but": _encode([id_ for id_, _ in but]).decode()}
 
         def work(db: sqlite3.Connection) -> int:
             count: int = db.execute(QUERIES["count_older"], older).fetchone()[0]
