@@ -1846,6 +1846,24 @@ def _(shortcuts: Any) -> None:
 
 
 @defect(
+    "with another second model the first one is asked again, too",
+    "jobs.plans",
+    "tests/test_second.py::test_what_waits_for_a_second_model_is_asked_of_another_one_without_the_first",
+)
+def _(plans: Any) -> None:
+    put(plans, "_same", lambda before, now: plans.Same(*[plans._asks(before) == plans._asks(now)] * 2))
+
+
+@defect(
+    "a retry with a second model asks the first one again for what it gave no label",
+    "stores.sqlite.group",
+    f"{STORE}::test_a_row_that_failed_may_be_put_back_for_the_second_model",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "retry", "iif(:second, json_object('kind', error_kind), NULL)", "NULL")
+
+
+@defect(
     "a second model without a label takes the first one's away",
     "exchange.second",
     "tests/test_second.py::test_the_second_model_is_asked_for_what_the_first_has_no_sure_label_for",

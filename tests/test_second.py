@@ -157,6 +157,39 @@ def test_what_waits_for_the_second_model_is_asked_of_it_alone_by_the_next_run(
     see_all(endpoint, exported(batchjob))
 
 
+def test_failed_rows_of_one_model_go_to_a_second_one_without_being_asked_of_the_first_again(
+    batchjob: BatchJob, endpoint: FaultServer
+) -> None:
+    alone = [word for word in task(endpoint, "--quiet") if word not in ("--second-model", "large")]
+    assert batchjob(*alone).code == 4
+    assert batchjob("retry", "--second-model", "large", "--quiet").code == 4
+    failed = [n for n in range(1, 41) if n % 10 in (0, 2, 3)]
+    firsts, seconds = ({(n, "small"): 1 for n in range(1, 41)}, {(n, "large"): 1 for n in failed})
+    assert asked(endpoint) == Counter(firsts) + Counter(seconds)
+    rows = {int(row["id"]): row for row in exported(batchjob)}
+    assert {n for n, row in rows.items() if row["source"] == "second"} == {*failed} - {20}
+    assert batchjob("retry", "--second-model", "huge", "--fallback", "beta", "--quiet").code == 0
+    assert asked(endpoint) == Counter(firsts) + Counter(seconds) + Counter({(20, "huge"): 1})
+    (left,) = (row for row in exported(batchjob) if row["id"] == "20")
+    assert (left["label"], left["source"]) == ("beta", "fallback")
+
+
+def test_what_waits_for_a_second_model_is_asked_of_another_one_without_the_first(
+    batchjob: BatchJob, endpoint: FaultServer
+) -> None:
+    dear = '[prices."large"]\ninput = 1e6\noutput = 1\n[prices."huge"]\ninput = 1\noutput = 1\n'
+    (batchjob.folder / "job.toml").write_text('[prices."small"]\ninput = 1\noutput = 1\n' + dear)
+    assert batchjob(*task(endpoint, "--quiet", "--budget", "1")).code == 5
+    before = asked(endpoint)
+    assert {model for _, model in before} == {"small"}
+    assert batchjob("resume", "--second-model", "huge", "--quiet").code == 4
+    found = asked(endpoint)
+    assert {n: found[n, "small"] for n in range(1, 41)} == dict.fromkeys(range(1, 41), 1)
+    assert {n for n, model in found if model == "huge"} == {*HARD}
+    assert batchjob("retry", "--model", "medium", "--price", "1,1", "--quiet").code == 4
+    assert asked(endpoint) - found == {(20, "medium"): 1, (20, "huge"): 1}, "another first model has not been asked"
+
+
 def test_the_same_texts_are_not_asked_again_of_either_and_a_fallback_waits_for_the_second(
     batchjob: BatchJob, endpoint: FaultServer
 ) -> None:

@@ -27,6 +27,7 @@ from batchjob.settings.complete import check
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import BLANK
+from batchjob.shortcuts.case import SAME, Same
 from batchjob.shortcuts.rules import check_rules
 from batchjob.states import JobState, State
 from batchjob.stores import holds_jobs, open_reader
@@ -72,7 +73,7 @@ class Plan(NamedTuple):
     before: Job | None = None  # of a new job: the last one of this input, with other settings; of a resume: this one
     moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
     refusal: SettingError | None = None  # why it should not be carried out without the user's word
-    asks_the_same: bool = True  # as the job's runs before
+    same: Same = SAME  # how far it asks as the job's runs before
     joins: bool = False  # beside others that may be working on it
 
     @property
@@ -208,8 +209,8 @@ def plan_resume(name: str | None, changes: dict[str, Any], *, db: str, moved: Se
     before, config = settings_of(job), settings_for(job, changes)
     check_run(db, config, moved or job.source.paths, job.source.beside)
     rest = rest_of_input(job, moved)
-    same = _asks(before) == _asks(config)
-    return Plan(db, job, config, rest.chunks, before=None if same else job, moved=rest.source, asks_the_same=same)
+    same = _same(before, config)
+    return Plan(db, job, config, rest.chunks, before=None if same.whole else job, moved=rest.source, same=same)
 
 
 def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Sequence[str] = ()) -> Plan:
@@ -241,15 +242,15 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             then=("retry", job.name, "--kind", "unconfirmed"),
         )
     check_run(db, config, job.source.paths, job.source.beside)
-    same = _asks(before) == _asks(config)
+    same = _same(before, config)
     tried = job.ingested and not snapshot.tally.get("row", {}).get(State.PENDING, 0)
-    if not same and not tried:
+    if not same.whole and not tried:
         raise JobError(
             f"job {job.name!r} has rows that were never tried. Give these options to resume, which asks "
             f"them so; then retry those that failed",
             then=("resume", job.name, "OPTIONS"),
         )
-    return Plan(db, job, config, None, retry_kinds=chosen, by_hand=_by_hand(db, job), asks_the_same=same)
+    return Plan(db, job, config, None, retry_kinds=chosen, by_hand=_by_hand(db, job), same=same)
 
 
 def _by_hand(db: str, job: Job) -> list[int]:
@@ -298,6 +299,13 @@ def over(plan: Plan) -> str | None:
 def _asks(config: JobConfig) -> tuple[Any, ...]:
     """What decides an answer: question and models."""
     return Task.of(config).question, config.model, config.routes
+
+
+def _same(before: JobConfig, now: JobConfig) -> Same:
+    """How far the same is asked with these settings as with those of the job's last run."""
+    none = {"second_model": None, "second_below": JobConfig().second_below}
+    alone = [_asks(msgspec.structs.replace(one, **none)) for one in (before, now)]
+    return Same(_asks(before) == _asks(now), alone[0] == alone[1])
 
 
 def settings_of(job: Job) -> JobConfig:

@@ -11,13 +11,14 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from batchjob.errors import BatchjobError, GivenUp, JobBusy
+from batchjob.exchange.second import ANSWERABLE
 from batchjob.jobs.exports import export
 from batchjob.jobs.plans import Plan
 from batchjob.logs import Logger
@@ -31,7 +32,7 @@ from batchjob.providers.table import provider_of
 from batchjob.run.online import Runner
 from batchjob.settings.config import JobConfig, models_of
 from batchjob.settings.endpoint import SANDBOX_URL
-from batchjob.states import JobState
+from batchjob.states import JobState, plain_kind
 from batchjob.stores import open_reader, open_store
 from batchjob.stores.moving import refuse_moved
 from batchjob.task.identity import Task
@@ -117,7 +118,7 @@ async def run(
         await _recover(store, config, log)
         config = _within(most_in_flight, config, log)
         if plan.retry_kinds:
-            back = await store.retry(plan.retry_kinds, at=time.time(), but=plan.by_hand)
+            back = await _put_back(plan, plan.retry_kinds, store)
             log.info("rows_put_back", rows=back, **({"labelled_by_hand": len(plan.by_hand)} if plan.by_hand else {}))
         async with _endpoint(config, key, key_command, log) as endpoint:
             if not plan.joins:
@@ -174,7 +175,7 @@ async def _runner(
         endpoint=endpoint,
         budget=Budget(prices, spent=drawn.spent, allowance=drawn.allowance),
         chunks=plan.chunks,
-        asks_the_same=plan.asks_the_same,
+        same=plan.same,
         retries=not fresh,
         key_prefix=f"bj-{secrets.token_hex(6)}",
         clock=time.monotonic,
@@ -245,6 +246,15 @@ async def _choose_job(store: Store, plan: Plan) -> None:
         task=Task.of(plan.config).record(),
         at=time.time(),
     )
+
+
+async def _put_back(plan: Plan, kinds: Sequence[str], store: Store) -> int:
+    """The rows that a retry asks for, put back: those of which the first model gave all it had are the second one's."""
+    second = plan.config.second_model is not None and plan.same.first
+    theirs = [kind for kind in kinds if second and plain_kind(kind) in ANSWERABLE]
+    others = [kind for kind in kinds if kind not in theirs]
+    back = await store.retry(others, at=time.time(), but=plan.by_hand)
+    return back + (await store.retry(theirs, at=time.time(), but=plan.by_hand, second=True) if theirs else 0)
 
 
 def _within(most: int | None, config: JobConfig, log: Logger) -> JobConfig:

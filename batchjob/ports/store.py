@@ -61,8 +61,10 @@ class Store(Protocol):
         """Its failed and unconfirmed rows by error kind."""
         ...
 
-    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = ()) -> int:
-        """Put its failed or unconfirmed rows of these error kinds back to pending, but for these numbers; how many."""
+    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = (), second: bool = False) -> int:
+        """Put its failed or unconfirmed rows of these error kinds back to pending, but for these numbers; how many.
+        With `second` that kind is what the first model made of them, and it is the second one's turn.
+        """
         ...
 
     async def recover(self, *, hold: bool, at: float) -> int:

@@ -40,6 +40,7 @@ from batchjob.run.turnstile import Turnstile
 from batchjob.run.understanding import Understanding
 from batchjob.settings.config import JobConfig, models_of
 from batchjob.shortcuts import walk_of
+from batchjob.shortcuts.case import Same
 from batchjob.states import Outcome
 from batchjob.task.asked import prompt_of
 
@@ -52,8 +53,8 @@ class Runner:
     """One run of a job.
 
     clock gives monotonic seconds, wall UTC epoch seconds, chance a number in [0, 1). `chunks` is what is left of the
-    input, None where all of it is in the work table; `asks_the_same`: as the runs of this job before; `retries`: it is
-    a retry; `learned`: what the endpoint taught of each model. Made inside a running event loop.
+    input, None where all of it is in the work table; `same`: how far it asks as the runs of this job before; `retries`:
+    it is a retry; `learned`: what the endpoint taught of each model. Made inside a running event loop.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Runner:
         endpoint: Endpoint,
         budget: Budget,
         chunks: Iterator[Chunk] | None,
-        asks_the_same: bool,
+        same: Same,
         retries: bool,
         key_prefix: str,
         clock: Clock,
@@ -89,7 +90,7 @@ class Runner:
         self._commits = GroupCommit(
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
-        walk = walk_of(config)(config, job.source, prompt, job, asks_the_same=asks_the_same, learned=learned)
+        walk = walk_of(config)(config, job.source, prompt, job, same=same, learned=learned)
         self._supply = Supply(
             job, config, prompt, walk, store, self._commits, wall=wall, skipped=self.progress.count, shared=run.shared
         )

@@ -15,7 +15,7 @@ import msgspec
 from batchjob.model import InputSource, Job, Key, Remembered, Row, RowResult
 from batchjob.providers.dialect import Learned, dialect_of
 from batchjob.settings.config import JobConfig
-from batchjob.shortcuts.case import Case, Terms
+from batchjob.shortcuts.case import SAME, Case, Same, Terms
 from batchjob.shortcuts.known import Known
 from batchjob.shortcuts.reread import Reread
 from batchjob.shortcuts.rules import ByRule
@@ -49,7 +49,7 @@ class Walk:
 
     Args:
         job: None where it is not made yet.
-        asks_the_same: as when the answers that are kept were given.
+        same: how far it asks as when the answers that are kept were given.
         learned: what the endpoint taught of each model, for a label is remembered under the question as it is sent.
 
     Raises:
@@ -63,17 +63,17 @@ class Walk:
         prompt: Prompt,
         job: Job | None,
         *,
-        asks_the_same: bool = True,
+        same: Same = SAME,
         learned: Mapping[str, Learned] | None = None,
     ) -> None:
-        terms = Terms.of(config, None if job is None else job.id, asks_the_same=asks_the_same)
+        terms = Terms.of(config, None if job is None else job.id, asks_the_same=same.whole)
         made = [shortcut(terms) for shortcut in ORDER]
         self._by_row = [shortcut for shortcut in made if not shortcut.looks_up]
         self._by_text = [shortcut for shortcut in made if shortcut.looks_up]
         self._routes = Routes(config.routes, config.model)
         self._source, self._prompt = source, prompt
         question = Task.of(config).question
-        self._config, self._question, self._asks_the_same = config, question, asks_the_same
+        self._config, self._question, self._same = config, question, same
         self._keys: Keys | None = None
         if terms.dedupe or terms.cache:
             self.learn(learned or {})
@@ -172,7 +172,7 @@ class SecondWalk(Walk):
         """See Walk.asking."""
         if row.first is None:
             return super().asking(row, model)
-        if not self._asks_the_same:  # the model that is set now has not been asked
+        if not self._same.first:  # the model that is set now has not been asked
             return super().asking(msgspec.structs.replace(row, first=None))
         return msgspec.structs.replace(super().asking(row), model=self._config.second_model or "")
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from batchjob.model import Key, Remembered, Row, Value
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Rule
 from batchjob.task.asked import answers_of
 from batchjob.task.labels import LabelSet
+
+
+class Same(NamedTuple):
+    """How far a run asks the same as the runs of its job before."""
+
+    whole: bool = True
+    first: bool = True  # whatever became of a second model, the first one is asked the same
+
+
+SAME = Same()
 
 
 class Terms(Value, frozen=True):

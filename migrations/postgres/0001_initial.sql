@@ -847,14 +847,16 @@ BEGIN
     RETURNING row.id, was.state;
 END $$;
 
--- failed, unconfirmed -> pending: one error kind of a job. How many.
-CREATE FUNCTION put_back(job int, kind text, but bigint[]) RETURNS bigint LANGUAGE plpgsql
+-- failed, unconfirmed -> pending: one error kind of a job, which with `second` is what the first model made of them.
+-- How many.
+CREATE FUNCTION put_back(job int, kind text, but bigint[], second boolean) RETURNS bigint LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 DECLARE failed bigint; held bigint;
 BEGIN
     WITH back AS (
         UPDATE row SET state = 'pending', request_id = coalesce(row.request_id, 0), attempts = 0, paid = 0,
-            put_back = true, owner = NULL, error_kind = NULL, error = NULL
+            put_back = true, owner = NULL, error_kind = NULL, error = NULL,
+            first = coalesce(row.first, CASE WHEN second THEN jsonb_build_object('kind', kind)::text END)
         FROM (
             SELECT id, state FROM row WHERE error_kind = kind AND state IN ('failed', 'unconfirmed')
                 AND id > job::bigint << 40 AND id < (job::bigint + 1) << 40

@@ -268,9 +268,23 @@ async def test_a_run_may_want_only_what_was_put_back_or_only_the_first_rows(benc
         assert check.differences() == []
     await bench.again(fresh=False)
     _, rows = await bench.pages()
-    assert [(row.number, row.attempts, row.put_back) for row in rows] == [(5, 0, True)]
+    assert [(row.number, row.attempts, row.put_back, row.first) for row in rows] == [(5, 0, True, None)]
     await bench.again(up_to=2)
     assert [row.number for row in (await bench.pages())[1]] == [5, 1, 2]
+
+
+async def test_a_row_that_failed_may_be_put_back_for_the_second_model(bench: Bench) -> None:
+    waiting = RowResult(2, Event.RELEASE, 1, 1, error_kind="unsure", error="?", first='{"kind":"unsure"}')
+    for number, found in ((1, result(1, Event.FAIL)), (2, waiting), (2, result(2, Event.FAIL))):
+        request = await bench.claim(number)
+        await bench.store.commit([Settle(request, Outcome.REJECTED, (found,), 3.0)])
+    assert await bench.store.retry(["bad"], at=4.0, second=True) == 2
+    await bench.again(fresh=False)
+    _, rows = await bench.pages()
+    assert {row.number: msgspec.json.decode(row.first or "") for row in rows} == {
+        1: {"kind": "bad"},
+        2: {"kind": "unsure"},
+    }
 
 
 # ---------------------------------------------------------------- after a crash

@@ -266,14 +266,14 @@ class PgStore(PgJobs):
             await asyncio.sleep(0.0 if dead else LOOK_SECONDS)
         return lost + await self._bury(())
 
-    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = ()) -> int:
+    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = (), second: bool = False) -> int:
         """See ports.Store.retry."""
 
         async def work(db: Connection) -> int:
             back = 0
             for kind in kinds:
-                given = self._job_id, kind, but
-                back += await db.fetchval("SELECT batchjob.put_back($1, $2, $3)", *given)
+                given = self._job_id, kind, but, second
+                back += await db.fetchval("SELECT batchjob.put_back($1, $2, $3, $4)", *given)
             if back:
                 await db.execute(PUT_BACK, self._job_id, "failed rows were put back", at)
             return back

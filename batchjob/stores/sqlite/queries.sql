@@ -334,9 +334,11 @@ WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first 
     AND id - :first NOT IN (SELECT value FROM json_each(:but));
 
 -- name: retry
--- failed, unconfirmed -> pending, one error kind of a job, but for the numbers in :but.
+-- failed, unconfirmed -> pending, one error kind of a job, but for the numbers in :but. With :second that kind is what
+-- the first model made of them.
 UPDATE row INDEXED BY row_problem SET state = 'pending', request_id = coalesce(request_id, 0), attempts = 0, paid = 0,
-    put_back = 1, error_kind = NULL, error = NULL
+    put_back = 1, error_kind = NULL, error = NULL,
+    first = coalesce(first, iif(:second, json_object('kind', error_kind), NULL))
 WHERE error_kind = :kind AND state IN ('failed', 'unconfirmed') AND id > :first AND id <= :last
     AND id - :first NOT IN (SELECT value FROM json_each(:but));
 

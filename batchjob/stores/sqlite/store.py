@@ -319,14 +319,14 @@ class SqliteStore(Alone):
             failpoints.reach("recover.before_commit", sqlite3.OperationalError)
         return len(requests)
 
-    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = ()) -> int:
+    async def retry(self, kinds: Sequence[str], *, at: float, but: Sequence[int] = (), second: bool = False) -> int:
         """See ports.Store.retry."""
         first, last = ids.row_range(self._job_id)
 
         def work(db: sqlite3.Connection) -> int:
             tally: Tally = Counter()
             for kind in kinds:
-                values = {"first": first, "last": last, "kind": kind, "but": _encode(but).decode()}
+                values = {"first": first, "last": last, "kind": kind, "but": _encode(but).decode(), "second": second}
                 failed, held = db.execute(QUERIES["problems"], values).fetchone()
                 changed = db.execute(QUERIES["retry"], values).rowcount
                 tally["row", State.FAILED] -= int(failed)
