@@ -123,6 +123,14 @@ def test_jobs_of_two_inputs_are_paired_by_text(jobs: BatchJob) -> None:
     assert found["unended"] == 30 - len(shared)
 
 
+def test_gold_that_is_no_label_is_named(jobs: BatchJob) -> None:
+    found = compared(jobs, "t", "t-2", "--gold", "id")
+    assert (found["foreign_rows"], found["right"]["neither"]) == (121, 121)
+    said = jobs("compare", "t", "t-2", "--gold", "id").out
+    assert "gold of 121 rows is none of the two jobs' labels, so they count as wrong:\n  1 T-0001\n" in said
+    assert compared(jobs, "t", "t-2", "--gold", "gold")["foreign_rows"] == 0
+
+
 def test_a_job_is_itself(jobs: BatchJob) -> None:
     found = compared(jobs, "t", "t", "--gold", "gold")
     assert (found["agreement"]["share"], found["kappa"], found["right"]["p"]) == (1.0, 1.0, 1.0)

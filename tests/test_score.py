@@ -133,6 +133,61 @@ def test_what_is_no_gold_is_said_with_what_to_do(scored: BatchJob) -> None:
         assert said in ended.err
 
 
+FIELDS = """
+[[fields]]
+name = "topics"
+kind = "several"
+labels = ["app", "card", "cash, coins"]
+[[fields]]
+name = "share"
+kind = "number"
+min = 0
+max = 9
+decimals = 1
+[[fields]]
+name = "note"
+kind = "text"
+"""
+
+
+def test_gold_of_several_labels_and_of_numbers_counts_by_what_it_means(batchjob: BatchJob) -> None:
+    (batchjob.folder / "job.toml").write_text(f"sandbox = true\nrpm = 0\nquiet = true\n{FIELDS}")
+    (batchjob.folder / "t.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(40)))
+    assert batchjob("start", "t.csv").code == 0
+    rows = [json.loads(line) for line in batchjob("export", "-o", "-", "--format", "jsonl").out.splitlines()]
+    assert {len(row["topics"]) for row in rows} == {0, 1, 2, 3}
+    for name, spelled, foreign in (
+        ("topics", lambda value: json.dumps(value[::-1]), "Card"),
+        ("share", lambda value: f" {value:.3f} ", "10"),
+        ("note", lambda value: f"{value} ", ""),
+    ):
+        gold = [{"id": row["id"], "gold": spelled(row[name])} for row in rows[:-1]]
+        gold.append({"id": rows[-1]["id"], "gold": foreign})
+        (batchjob.folder / "gold.jsonl").write_text("".join(json.dumps(one) + "\n" for one in gold))
+        found = report(batchjob, "--gold-file", "gold.jsonl", "--field", name)
+        assert (found["field"], found["rows"]["scored"], found["rows"]["right"]) == (name, 39 + bool(foreign), 39)
+        assert [one["gold"] for one in found["foreign_gold"]] == [foreign] * bool(foreign)
+        assert found["macro_f1"] is None, "its labels are not the values"
+    plain = [row for row in rows if "cash, coins" not in row["topics"] and row["topics"]]
+    (batchjob.folder / "gold.csv").write_text(
+        "".join(["id,gold\n", *(f'{r["id"]},"{"; ".join(r["topics"])}"\n' for r in plain)])
+    )
+    assert report(batchjob, "--gold-file", "gold.csv", "--field", "topics")["rows"]["right"] == len(plain)
+
+
+def test_a_blank_cell_of_a_gold_file_says_nothing(scored: BatchJob) -> None:
+    (scored.folder / "some.csv").write_text("id,gold\nT-0001,\nT-0001,age_limit\nnobody,\nT-0002, \n")
+    found = report(scored, "--gold-file", "some.csv")
+    assert (found["rows"]["scored"], found["ids_without_row"]) == (1, 0)
+
+
+def test_values_that_are_too_many_are_not_told_apart() -> None:
+    counts = Counts((), known=lambda value: True)
+    for row in judged([(f"value {n}", f"value {n}") for n in range(MOST_FOREIGN + 1)]):
+        counts.add(row)
+    assert (counts.right, list(counts.labels()), counts.kappa) == (MOST_FOREIGN + 1, [], None)
+
+
 def test_a_number_or_a_boolean_is_gold_as_the_file_shows_it(batchjob: BatchJob) -> None:
     rows = [{"text": "one", "gold": 1, "n": {"a": 2}}, {"text": "zero", "gold": True}, {"text": "two", "gold": None}]
     (batchjob.folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -194,8 +249,8 @@ def test_a_wrong_column_of_gold_takes_little_memory() -> None:
     rows = MOST_PAIRS + 500
     for row in judged([(f"value {n}", "a") for n in range(rows)]):
         counts.add(row)
-    assert (counts.rows, counts.right, counts.foreign_rows) == (rows, 0, rows)
-    assert len(counts.foreign) == MOST_FOREIGN
+    assert (counts.rows, counts.right, counts.foreign.rows) == (rows, 0, rows)
+    assert len(counts.foreign.values) == MOST_FOREIGN
     assert (len(counts.confusions()), counts.untold_pairs) == (MOST_PAIRS, 500)
 
 

@@ -15,12 +15,12 @@ from batchjob.jobs.scores import SCORED_STATES, Gold
 from batchjob.model import Job
 from batchjob.outputs import open_output
 from batchjob.ports import StoreReader
-from batchjob.scoring.counts import Counts, Judged
+from batchjob.scoring.counts import Counts, ForeignGold, Judged
 from batchjob.scoring.pairs import Duel, duel
 from batchjob.settings.config import JobConfig
 from batchjob.states import Outcome, Purpose
 from batchjob.task.examples import is_example
-from batchjob.task.fields.looked_at import looked_at
+from batchjob.task.fields.looked_at import looked_at, written
 from batchjob.views.compare import Comparison, Side, comparison, side_of
 from batchjob.views.status import settings_of, status_of
 
@@ -48,8 +48,11 @@ class Counted:
     def __init__(self, a: Job, b: Job, gold: Gold | None, field: str | None) -> None:
         configs = [msgspec.json.decode(job.settings, type=JobConfig) for job in (a, b)]
         none_has_fields = not any(config.fields for config in configs)
-        looks = [looked_at(config, field if config.fields or none_has_fields else None) for config in configs]
-        self.agreement = Counts({label for labels, _ in looks for label in labels})
+        fields = [field if config.fields or none_has_fields else None for config in configs]
+        looks = list(map(looked_at, configs, fields))
+        self.labels = {label for labels, _ in looks for label in labels}
+        self.agreement, self.foreign = Counts(self.labels), ForeignGold()
+        self._read = list(map(written, configs, fields))
         self.unpaired = self.unended = self.unlabelled = self.examples = 0
         self._values = [value for _, value in looks]
         self._shown = [is_example(config) for config in configs]
@@ -69,7 +72,10 @@ class Counted:
                 continue
             gold = self._gold.of(a.key, a.rest) if self._gold else ""
             if gold:
-                self._right[a.label == gold, b.label == gold] += 1
+                of_a, of_b = (read(gold) or "" for read in self._read)
+                if not (of_a or of_b):
+                    self.foreign.add(gold)
+                self._right[a.label == (of_a or gold), b.label == (of_b or gold)] += 1
             if a.label is None or b.label is None:
                 self.unlabelled += 1
             else:
@@ -161,6 +167,8 @@ def compare(
         *sides,
         by="row" if same_input else "text",
         agreement=counted.agreement,
+        foreign=counted.foreign,
+        labels=counted.labels,
         duel=counted.duel,
         gold=gold.said if gold else None,
         unpaired=counted.unpaired,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from batchjob.settings.config import JobConfig
 from batchjob.states import State
 from batchjob.task.columns import column_reader
 from batchjob.task.examples import is_example
-from batchjob.task.fields.looked_at import ValueOf, looked_at
+from batchjob.task.fields.looked_at import ValueOf, looked_at, written
 from batchjob.views.score import EXAMPLE, WITHOUT_GOLD, ScoreReport, score_report
 
 GOLD_COLUMNS = ("gold", "label")
@@ -70,7 +70,7 @@ def gold_in_file(job: Job, path: str, named: str | None) -> Gold:
     column, said = said_of_ids(path, id_column=job.source.id_column, columns=columns)
     gold: dict[str, str] = {}
     for line, key, value in said:
-        if gold.setdefault(key, value) != value:
+        if value and gold.setdefault(key, value) != value:
             raise InputError(f"{path}, line {line:,}: id {key} has gold {gold[key]!r} above and {value!r} here")
     met: set[str] = set()
 
@@ -91,14 +91,24 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
     Raises:
         SettingError: the job has fields and none is named, or it has none of this name.
     """
-    labels, value = looked_at(msgspec.json.decode(job.settings, type=JobConfig), field)
-    counts, left_out = Counts(labels), Counter[str]()
-    for row in judged_rows(reader, job, gold.of, value, overlay_of(reader, job, field)):
+    config = msgspec.json.decode(job.settings, type=JobConfig)
+    (labels, value), read = looked_at(config, field), written(config, field)
+    kind = next((one.kind for one in config.fields if one.name == field), "one")
+    if kind not in ("one", "yes_no"):
+        labels = ()  # its values are others, or more than one of them
+    counts, left_out = Counts(labels, lambda said: read(said) is not None), Counter[str]()
+
+    def gold_of(key: str, rest: str | None) -> str:
+        said = gold.of(key, rest)
+        return read(said) or said
+
+    for row in judged_rows(reader, job, gold_of, value, overlay_of(reader, job, field)):
         if isinstance(row, Judged):
             counts.add(row)
         else:
             left_out[row] += 1
-    return score_report(job.name, gold.said, counts, labels, left_out=left_out, strangers=gold.unmet())
+    found: dict[str, Any] = {"field": field, "left_out": left_out, "strangers": gold.unmet()}
+    return score_report(job.name, gold.said, counts, labels, **found)
 
 
 def judged_rows(

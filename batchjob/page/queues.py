@@ -18,7 +18,7 @@ from batchjob.ports import StoreReader
 from batchjob.records import ExportRow, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig
 from batchjob.states import Matched, Source, State, fields_of
-from batchjob.task.fields.looked_at import ValueOf, looked_at
+from batchjob.task.fields.looked_at import ValueOf, looked_at, written
 from batchjob.views.next_steps import BY_HAND
 from batchjob.views.status import Status
 
@@ -103,7 +103,8 @@ def otherwise(
     """
     found = reader.find_rows(job, RowFilter(state=State.DONE), beyond=after, limit=BESIDE_AT_ONCE, most=LOOKED_AT)
     rows = [ExportRow(*record) for record in found.rows]
-    said = _in_column(reader, job, queue, rows) if queue.startswith(GOLD) else _by_job(reader, job, queue, rows, field)
+    beside = _in_column if queue.startswith(GOLD) else _by_job
+    said = beside(reader, job, queue, rows, field)
     differing = []
     for row in rows:
         if (other := said.get(row.number)) and other != value(row.label, row.answer):
@@ -113,16 +114,17 @@ def otherwise(
     return differing, None if found.ended else found.looked_to
 
 
-def _in_column(reader: StoreReader, job: Job, queue: str, rows: list[ExportRow]) -> dict[int, str]:
-    gold = gold_in_input(reader, job, queue.removeprefix(GOLD))
-    return {row.number: gold.of(row.key, row.rest) for row in rows}
+def _in_column(reader: StoreReader, job: Job, queue: str, rows: list[ExportRow], field: str | None) -> dict[int, str]:
+    gold, read = gold_in_input(reader, job, queue.removeprefix(GOLD)), written(_settings(job), field)
+    told = {row.number: gold.of(row.key, row.rest) for row in rows}
+    return {number: read(said) or said for number, said in told.items()}
 
 
 def _by_job(reader: StoreReader, job: Job, queue: str, rows: list[ExportRow], field: str | None) -> dict[int, str]:
     other = reader.job(queue.removeprefix(OTHER))
     if other.source.place != job.source.place:
         raise SettingError(f"job {other.name!r} has another input: batchjob compare pairs rows by their text")
-    config = msgspec.json.decode(other.settings, type=JobConfig)
+    config = _settings(other)
     own = field if config.fields else None
     _, value = looked_at(config, own)
     texts = {row.number: row.text for row in rows}
@@ -132,6 +134,10 @@ def _by_job(reader: StoreReader, job: Job, queue: str, rows: list[ExportRow], fi
         if row.text == texts[row.number] and (label := value(row.label, row.answer)):
             said[row.number] = label
     return said
+
+
+def _settings(job: Job) -> JobConfig:
+    return msgspec.json.decode(job.settings, type=JobConfig)
 
 
 def columns_beside(job: Job, later: list[Notice]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Memory grows with the labels and with the pairs that are confused, up to a limit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from batchjob.model import Value
@@ -16,7 +16,9 @@ from batchjob.scoring.pairs import kappa
 MOST_PAIRS = 20_000
 """Pairs of gold and label that are told apart; rows of further ones are counted together."""
 MOST_FOREIGN = 1_000
-"""Gold values that are no label, told apart likewise: with a wrong column each row may have its own."""
+"""Gold values that are no label, told apart likewise: with a wrong column each row may have its own. So may values
+that are no labels, as texts and numbers are.
+"""
 EXAMPLES = 3
 """Rows kept of each pair."""
 EXAMPLE_CHARACTERS = 200
@@ -70,19 +72,40 @@ class _Pair:
         self.examples: list[Example] = []
 
 
+class ForeignGold:
+    """Gold values that are no label, with their rows."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.values: Counter[str] = Counter()
+
+    def add(self, gold: str) -> None:
+        """A row has this one."""
+        self.rows += 1
+        if gold in self.values or len(self.values) < MOST_FOREIGN:
+            self.values[gold] += 1
+
+    @property
+    def all_told(self) -> bool:
+        """Whether each is among the values."""
+        return self.rows == self.values.total()
+
+
 class Counts:
     """The rows that were judged.
 
     Args:
         labels: those that a row can get.
+        known: whether a gold value is one that a row can get, where these are not all.
     """
 
-    def __init__(self, labels: Collection[str]) -> None:
-        self._labels = frozenset(labels)
+    def __init__(self, labels: Collection[str], known: Callable[[str], bool] | None = None) -> None:
+        self._known = known or frozenset(labels).__contains__
+        self._most = max(MOST_FOREIGN, len(labels))
+        self._all_told = True  # whether each value is counted by itself
         self.rows = self.right = self.failed = 0
         self.sources: dict[str, list[int]] = {}  # source -> [rows, right]
-        self.foreign: Counter[str] = Counter()  # gold values that are no label
-        self.foreign_rows = 0
+        self.foreign = ForeignGold()
         self.untold_pairs = 0  # rows of pairs beyond MOST_PAIRS
         self._support: Counter[str] = Counter()
         self._given: Counter[str] = Counter()
@@ -93,25 +116,29 @@ class Counts:
         """Count a row; gold and label are the same letter for letter, or not at all."""
         self.rows += 1
         gold, label = row.gold, row.label
-        if gold in self._labels:
-            self._support[gold] += 1
+        if self._known(gold):
+            self._count(self._support, gold)
         else:
-            self.foreign_rows += 1
-            if gold in self.foreign or len(self.foreign) < MOST_FOREIGN:
-                self.foreign[gold] += 1
+            self.foreign.add(gold)
         right = gold == label
         if label is None:
             self.failed += 1
         else:
-            self._given[label] += 1
+            self._count(self._given, label)
             by_source = self.sources.setdefault(row.source or "", [0, 0])
             by_source[0] += 1
             by_source[1] += right
         if right:
             self.right += 1
-            self._hits[gold] += 1
+            self._count(self._hits, gold)
         else:
             self._confuse(row)
+
+    def _count(self, counter: Counter[str], value: str) -> None:
+        if value in counter or len(counter) < self._most:
+            counter[value] += 1
+        else:
+            self._all_told = False
 
     def _confuse(self, row: Judged) -> None:
         key = (row.gold, row.label, row.error if row.label is None else None)
@@ -133,11 +160,15 @@ class Counts:
 
     @property
     def kappa(self) -> float | None:
-        """Cohen's, of gold and labels."""
-        return kappa(self.right, self.rows, self._support + self.foreign, self._given) if self.rows else None
+        """Cohen's, of gold and labels; None where there are too many values to count each."""
+        if not (self.rows and self._all_told and self.foreign.all_told):
+            return None
+        return kappa(self.right, self.rows, self._support + self.foreign.values, self._given)
 
     def labels(self) -> Iterator[LabelScore]:
-        """Each label that a row is by gold or got, the best supported first."""
+        """Each label that a row is by gold or got, the best supported first; none where they are too many to count."""
+        if not self._all_told:
+            return
         names = [name for name, _ in self._support.most_common()]
         names += sorted(name for name in self._given if name not in self._support)
         for name in names:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from batchjob.model import Value
 from batchjob.numbers import counted, dollars
 from batchjob.printable import printable
-from batchjob.scoring.counts import Confusion, Counts
+from batchjob.scoring.counts import Confusion, Counts, ForeignGold
 from batchjob.scoring.interval import Share, wilson
 from batchjob.scoring.pairs import Duel
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import declared, spelled
-from batchjob.views.score import share_words
+from batchjob.views.score import Foreign, foreign_lines, foreign_of, share_words
 from batchjob.views.status import Status
 
 SURE = 0.05
@@ -57,6 +57,8 @@ class Comparison(Value, frozen=True):
     agreement: Share | None  # of pairs with two labels
     kappa: float | None
     gold: str | None
+    foreign_gold: tuple[Foreign, ...]  # of neither job's labels
+    foreign_rows: int
     accuracy_a: Share | None
     accuracy_b: Share | None
     right: Duel | None
@@ -89,6 +91,8 @@ def comparison(
     *,
     by: str,
     agreement: Counts,
+    foreign: ForeignGold,
+    labels: Collection[str],
     duel: Duel | None,
     gold: str | None,
     unpaired: int,
@@ -109,6 +113,8 @@ def comparison(
         agreement=agreement.accuracy,
         kappa=agreement.kappa,
         gold=gold,
+        foreign_gold=foreign_of(foreign, labels),
+        foreign_rows=foreign.rows,
         accuracy_a=wilson(duel.both + duel.only_a, judged) if duel else None,
         accuracy_b=wilson(duel.both + duel.only_b, judged) if duel else None,
         right=duel,
@@ -139,6 +145,7 @@ def comparison_lines(found: Comparison) -> list[str]:
         f"A         {found.a.job}: {_side_words(found.a)}",
         f"B         {found.b.job}: {_side_words(found.b)}",
         *_agreement_lines(found),
+        *foreign_lines(found.foreign_gold, found.foreign_rows, "two jobs' labels"),
         *_gold_lines(found),
         *_left_out_lines(found),
         *_difference_lines(found),

@@ -9,7 +9,7 @@ from batchjob.model import Value
 from batchjob.numbers import counted
 from batchjob.numbers import share as percent
 from batchjob.printable import printable
-from batchjob.scoring.counts import Confusion, Counts, LabelScore, macro_f1
+from batchjob.scoring.counts import Confusion, Counts, ForeignGold, LabelScore, macro_f1
 from batchjob.scoring.interval import Share
 from batchjob.states import State
 from batchjob.views.lines import cut, padded, width
@@ -55,6 +55,7 @@ class ScoreReport(Value, frozen=True):
     """How good the labels of a job are. Its fields are the keys of `score --json`, in order."""
 
     job: str
+    field: str | None  # that was judged, of a job with several answers for each row
     gold: str
     foreign_gold: tuple[Foreign, ...]
     foreign_rows: int
@@ -74,6 +75,7 @@ def score_report(
     counts: Counts,
     labels: Collection[str],
     *,
+    field: str | None,
     left_out: Mapping[str, int],
     strangers: int,
 ) -> ScoreReport:
@@ -87,9 +89,10 @@ def score_report(
     known, scores = set(labels), tuple(counts.labels())
     return ScoreReport(
         job=job,
+        field=field,
         gold=gold,
-        foreign_gold=tuple([Foreign(one, rows, _nearest(one, labels)) for one, rows in counts.foreign.most_common()]),
-        foreign_rows=counts.foreign_rows,
+        foreign_gold=foreign_of(counts.foreign, labels),
+        foreign_rows=counts.foreign.rows,
         ids_without_row=strangers,
         rows=ScoredRows(
             scored=counts.rows,
@@ -107,6 +110,11 @@ def score_report(
         confusions=tuple(counts.confusions()),
         rows_of_further_confusions=counts.untold_pairs,
     )
+
+
+def foreign_of(found: ForeignGold, labels: Collection[str]) -> tuple[Foreign, ...]:
+    """Gold values that are no label, the most frequent first."""
+    return tuple([Foreign(one, rows, _nearest(one, labels)) for one, rows in found.values.most_common()])
 
 
 def _nearest(gold: str, labels: Collection[str]) -> str | None:
@@ -127,8 +135,8 @@ def score_lines(report: ScoreReport, columns: int | None) -> list[str]:
     """What a person reads of it."""
     return [
         f"job {report.job}: {_headline(report)}",
-        *_foreign_lines(report),
-        f"gold      {report.gold}, compared letter for letter",
+        *foreign_lines(report.foreign_gold, report.foreign_rows, "job's labels" if report.field is None else "field's"),
+        f"gold      {report.gold}, {_compared(report)}",
         *_row_lines(report.rows, report.ids_without_row),
         *_source_lines(report),
         *(["", *_table(report.labels, columns)] if report.labels else []),
@@ -141,22 +149,28 @@ def share_words(found: Share) -> str:
     return f"{percent(found.hits, found.n)} ({100 * found.low:.1f} to {100 * found.high:.1f}), n={found.n:,}"
 
 
+def _compared(report: ScoreReport) -> str:
+    how = "letter for letter" if report.field is None else f"as values of field {report.field}"
+    return f"compared {how}"
+
+
 def _headline(report: ScoreReport) -> str:
     if report.accuracy is None:
         return "no finished row has gold"
     return f"accuracy {share_words(report.accuracy)}"
 
 
-def _foreign_lines(report: ScoreReport) -> Iterator[str]:
-    if not report.foreign_gold:
+def foreign_lines(values: Sequence[Foreign], rows: int, what: str) -> Iterator[str]:
+    """Gold that is none of what it could be."""
+    if not values:
         return
-    rows, it = counted(report.foreign_rows, "row"), "it counts" if report.foreign_rows == 1 else "they count"
-    yield f"gold of {rows} is none of the job's labels, so {it} as wrong:"
-    for one in report.foreign_gold[:MOST_FOREIGN_SHOWN]:
+    it = "it counts" if rows == 1 else "they count"
+    yield f"gold of {counted(rows, 'row')} is none of the {what}, so {it} as wrong:"
+    for one in values[:MOST_FOREIGN_SHOWN]:
         meant = f"; is it {printable(one.nearest)}?" if one.nearest else ""
         yield f"  {one.rows:,} {printable(one.gold)[:SHOWN_CHARACTERS]}{meant}"
-    if len(report.foreign_gold) > MOST_FOREIGN_SHOWN:
-        yield f"  and {len(report.foreign_gold) - MOST_FOREIGN_SHOWN:,} more values: --json has them"
+    if len(values) > MOST_FOREIGN_SHOWN:
+        yield f"  and {len(values) - MOST_FOREIGN_SHOWN:,} more values: --json has them"
 
 
 def _row_lines(rows: ScoredRows, strangers: int) -> Iterator[str]:

@@ -1,17 +1,25 @@
-"""One answer of each row, where labels are judged: its label, or the value of a field."""
+"""One answer of each row, where labels are judged: its label, or a field's value; and what a person wrote of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
+from batchjob.settings.tables import Field
 from batchjob.task.fields.answers import field_values
-from batchjob.task.fields.values import YES_NO
+from batchjob.task.fields.values import YES_NO, Reader
 
 ValueOf = Callable[[str | None, str | None], str | None]
 """(label, answer) of a row -> what is judged of it; None where it has none."""
+Written = Callable[[str], str | None]
+"""What a person wrote of a row, trimmed -> that as ValueOf gives it; None where it is none that there may be."""
+_BETWEEN = re.compile(r"[,;]")
 
 
 def looked_at(config: JobConfig, field: str | None) -> tuple[tuple[str, ...], ValueOf]:
@@ -20,21 +28,63 @@ def looked_at(config: JobConfig, field: str | None) -> tuple[tuple[str, ...], Va
     Raises:
         SettingError: the job has fields and none is named, or it has none of this name.
     """
-    if not config.fields:
-        if field is not None:
-            raise SettingError(f"--field {field!r}: the job has one label for each row, and no fields")
-        return config.labels, lambda label, answer: label
-    names = ", ".join(one.name for one in config.fields)
-    found = next((one for one in config.fields if one.name == field), None)
+    found = _field(config, field)
     if found is None:
-        said = "the job has several answers for each row" if field is None else f"the job has no field {field!r}"
-        raise SettingError(f"{said}: name one of them with --field: {names}")
+        return config.labels, lambda label, answer: label
     labels = YES_NO if found.kind == "yes_no" else found.labels
-    return labels, lambda label, answer: _spelled(field_values(label, answer).get(found.name))
+    return labels, lambda label, answer: _spelled(found, field_values(label, answer).get(found.name))
 
 
-def _spelled(value: Any) -> str | None:
-    """A value as a person writes it into a column: several labels with commas between."""
-    if value is None:
+def written(config: JobConfig, field: str | None) -> Written:
+    """How what a person wrote is read: labels letter for letter, numbers by their value, several labels in any order,
+    with commas between or as JSON.
+
+    Raises:
+        SettingError: as looked_at.
+    """
+    found = _field(config, field)
+    if found is None or found.kind in ("one", "yes_no"):
+        labels = frozenset(looked_at(config, field)[0])
+        return lambda text: text if text in labels else None
+    if found.kind == "several":
+        return lambda text: _spelled(found, _several(found.labels, text))
+    reader = Reader(found)
+
+    def read(text: str) -> str | None:
+        value = reader.read(text)
+        return None if value is None else _spelled(found, value.value)
+
+    return read
+
+
+def _field(config: JobConfig, named: str | None) -> Field | None:
+    """The field of this name; None of a job with one label."""
+    if not config.fields:
+        if named is not None:
+            raise SettingError(f"--field {named!r}: the job has one label for each row, and no fields")
         return None
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    names = ", ".join(one.name for one in config.fields)
+    found = next((one for one in config.fields if one.name == named), None)
+    if found is None:
+        said = "the job has several answers for each row" if named is None else f"the job has no field {named!r}"
+        raise SettingError(f"{said}: name one of them with --field: {names}")
+    return found
+
+
+def _spelled(field: Field, value: Any) -> str | None:
+    """A value as a person writes it into a column: several labels with commas between, and none as []."""
+    if not isinstance(value, list):
+        return None if value is None else str(value)
+    if not value or any(map(_BETWEEN.search, field.labels)):
+        return msgspec.json.encode(value).decode()
+    return ", ".join(value)
+
+
+def _several(labels: Sequence[str], text: str) -> list[str] | None:
+    said: Any = [text] if text in labels else [one.strip() for one in _BETWEEN.split(text)]
+    if text.startswith("["):
+        with suppress(msgspec.MsgspecError):
+            said = msgspec.json.decode(text)
+    if not isinstance(said, list) or any(one not in labels for one in said):
+        return None
+    return [label for label in labels if label in said]
