@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from batchjob.cli.trial import command
+from batchjob.cli.typed import quoted, start_line
 from batchjob.views.lines import width
 from tests.terminals import in_terminal
 
@@ -191,6 +195,62 @@ def test_the_table_fits_its_terminal(batchjob: BatchJob, columns: int) -> None:
     lines = [line for line in in_terminal(batchjob, columns, *ask).out.splitlines() if "batchjob start" not in line]
     assert max(map(width, lines)) <= columns
     assert sum("T-0" in line for line in lines) == 4
+
+
+def test_the_start_line_can_be_pasted_whatever_files_are_called(batchjob: BatchJob) -> None:
+    folder = batchjob.folder
+    for n, name in enumerate(("-a b.csv", "it's.csv", "☃ $x.csv")):
+        (folder / name).write_text(
+            "".join(["id,text,right\n", *(f"{n}-{at},I lost my card {n} {at},\n" for at in range(9))])
+        )
+    (folder / "my job.toml").write_text('gold = "right"\nsandbox = true\nrpm = 0\nquiet = true\n')
+    (folder / "-p 'q'.txt").write_text("One of\n{labels}\nfor {text}")
+    (folder / "-a b.csv").write_text((folder / "-a b.csv").read_text().replace("0 0,", "0 0,card_arrival"))
+    ask = (
+        "--config",
+        "my job.toml",
+        "--labels",
+        "card_arrival, age_limit",
+        "--db",
+        "d b.db",
+        "--prompt-file",
+        "-p 'q'.txt",
+    )
+    inputs = ("--", "-a b.csv", "it's.csv", "☃ $x.csv")
+    tried = batchjob("try", "--json", *ask, "--describe", 'age_limit=how "old"', *inputs)
+    assert tried.code == 0, tried.err
+    (variant,) = json.loads(tried.out)["variants"]
+    assert (variant["accuracy"]["n"], variant["whole"]["to_ask"]) == (1, 26)
+    ended = batchjob(*shlex.split(variant["start"])[1:])
+    assert ended.code == 0, ended.err
+    status = json.loads(batchjob("status", "--db", "d b.db", "--json").out)
+    assert (status["rows"]["done"], status["sources"]["cache"]) == (27, 1)
+
+
+def test_a_word_of_a_line_to_paste_is_read_by_a_shell_as_it_was_given() -> None:
+    words = [
+        "a b",
+        "it's",
+        "One of\n{labels}\n\nfor {text}!",
+        "tab\t'\\n",
+        "caf\xe9",
+        "\x85\u200b0",
+        os.fsdecode(b"x\xff0.csv"),
+        "",
+        "$x `y`",
+    ]
+    line = " ".join(map(quoted, words))
+    shown = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    assert [os.fsdecode(word) for word in shown.stdout.split(b"\0")[:-1]] == words
+    assert line.isprintable()
+
+
+def test_a_password_of_the_database_is_not_repeated() -> None:
+    url = "postgresql://me:hush@host/name?password=hush"
+    with command.make_context("try", ["in.csv", "--db", url]) as context:
+        assert "hush" not in start_line(context, {}, ("rows", "sample", "seed"))
 
 
 def test_too_many_ways_are_refused_before_anything_is_read(batchjob: BatchJob) -> None:

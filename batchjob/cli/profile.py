@@ -11,7 +11,7 @@ import msgspec
 from batchjob.cli.estimate import learned_in, remembering, watched
 from batchjob.cli.options import GroupedCommand, GroupedOption, database, setting_options
 from batchjob.cli.show import columns, show_document, show_lines
-from batchjob.cli.start import gather_settings
+from batchjob.cli.start import gather_settings, with_gold_typed
 from batchjob.cli.typed import start_line
 from batchjob.forecast.estimate import outlook
 from batchjob.forecast.suggest import suggested
@@ -46,7 +46,7 @@ def command(inputs: tuple[str, ...], db: str | None, config: str | None, as_json
     Takes the options of start. Nothing is sent and nothing written; labels, model and endpoint may be left out.
     """
     gathered = gather_settings(config, flags)
-    settings = gathered.settings
+    settings = with_gold_typed(gathered.settings, flags)
     usable(settings)
     if settings.labels:
         settings = with_examples(settings, inputs)

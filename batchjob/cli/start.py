@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import msgspec
 
 from batchjob.cli.estimate import first_chunk, paid_again, show_plan
 from batchjob.cli.options import GroupedCommand, database, db_flag, given, json_option, setting_options
@@ -60,7 +61,7 @@ def command(
     if as_json and (dry_run or show_prompt):
         raise SettingError("--json is for the summary of a run: profile --json says what one would take")
     gathered = gather_settings(config, flags)
-    settings = plans.complete(gathered.settings)
+    settings = plans.complete(with_gold_typed(gathered.settings, flags))
     if gathered.where:
         say(f"settings from {gathered.where}", quiet=settings.quiet)
     if show_prompt:
@@ -120,6 +121,12 @@ def gather_settings(config: str | None, flags: dict[str, Any]) -> Gathered:
     where = str(file) if file and not config else ""
     key_command, on_end = (written.settings.get(name) for name in (KEY_COMMAND, ON_END))
     return Gathered(merged, where, written.settings.get("db"), written.files + typed.files, key_command, on_end)
+
+
+def with_gold_typed(settings: JobConfig, flags: dict[str, Any]) -> JobConfig:
+    """The settings without a column of gold that stands in job.toml for try, and nothing is drawn from."""
+    idle = settings.draw_examples is None and flags.get("gold") is None
+    return msgspec.structs.replace(settings, gold=None) if idle else settings
 
 
 def _moved(before: Job, plan: Plan) -> str:

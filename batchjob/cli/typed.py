@@ -8,6 +8,11 @@ from typing import Any
 
 import click
 
+from batchjob.printable import without_passwords
+
+UNDECODED = 0xDC00
+"""Bytes of a file's name that are no UTF-8 are kept so far behind their value."""
+
 
 def start_line(context: click.Context, settings: Mapping[str, Any], own: Collection[str] = ()) -> str:
     """A start of the same inputs with the same options, ready to paste.
@@ -23,7 +28,9 @@ def start_line(context: click.Context, settings: Mapping[str, Any], own: Collect
         value = context.params.get(name)
         if not isinstance(option, click.Option) or value is None or name in ("as_json", *own, *settings):
             continue
-        if isinstance(value, bool):
+        if name == "db":
+            words += ["--db", without_passwords(value)]
+        elif isinstance(value, bool):
             words.append(option.opts[0] if value else option.secondary_opts[0])
         elif isinstance(value, tuple) and option.multiple:
             words += [word for one in value for word in (option.opts[0], one)]
@@ -31,7 +38,21 @@ def start_line(context: click.Context, settings: Mapping[str, Any], own: Collect
             words += [option.opts[0], _spelled(value)]
     for name, value in settings.items():
         words += [f"--{name.replace('_', '-')}", _spelled(value)]
-    return shlex.join(words)
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: str) -> str:
+    """A word for a POSIX shell; one with line breaks or the like as Bash and Zsh read it, on one line."""
+    return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return f"\\{char}" if char in "\\'" else char
+    code = ord(char)
+    if UNDECODED <= code < UNDECODED + 0x100:
+        return f"\\x{code - UNDECODED:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\U{code:08x}"
 
 
 def _spelled(value: object) -> str:
