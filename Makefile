@@ -40,6 +40,7 @@ reference: $(READY)
 	$(BIN)/python tests/reference.py
 	$(BIN)/python tests/commands_page.py
 	$(BIN)/python tests/errors_page.py
+	$(BIN)/python tests/json_page.py
 	$(BIN)/python -m tests.faults.table > docs/reference/faults.md
 	$(BIN)/python -m tests.endpoints.table > docs/reference/endpoints.md
 

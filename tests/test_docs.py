@@ -14,6 +14,8 @@ from commands_page import PAGE as COMMANDS_PAGE
 from commands_page import page as commands_page
 from errors_page import PAGE as ERRORS_PAGE
 from errors_page import page as errors_page
+from json_page import PAGE as JSON_PAGE
+from json_page import page as json_page
 
 from batchjob.cli import group
 from batchjob.settings.declared import spelled
@@ -79,6 +81,10 @@ def test_the_page_of_the_commands_is_their_help() -> None:
 
 def test_the_page_of_the_error_kinds_is_what_the_program_advises() -> None:
     assert ERRORS_PAGE.read_text(encoding="utf-8") == errors_page(), "run: make reference"
+
+
+def test_the_page_of_the_json_documents_has_the_keys_that_are_printed() -> None:
+    assert JSON_PAGE.read_text(encoding="utf-8") == json_page(), "run: make reference"
 
 
 def test_a_default_named_in_a_guide_is_that_of_the_setting() -> None:
