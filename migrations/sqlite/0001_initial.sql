@@ -108,8 +108,9 @@ CREATE TABLE notice (
 -- What became of it.
 CREATE TABLE row (
     id INTEGER PRIMARY KEY,
-    state TEXT NOT NULL DEFAULT 'pending'
-        CHECK (state IN ('pending', 'in_flight', 'done', 'failed', 'unconfirmed')),
+    -- Not IN: of more than two values SQLite would make a table anew for each row that it checks.
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (state = 'pending' OR state = 'in_flight' OR state = 'done'
+        OR state = 'failed' OR state = 'unconfirmed'),
     request_id INTEGER,          -- the request it is or was last out in; 0: held or put back without one
     task_id INTEGER,             -- of its label: the task it was asked with, or settled under
     attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
@@ -163,7 +164,8 @@ CREATE TABLE request (
     sent_at REAL NOT NULL,
     repeats INTEGER,
     ended_at REAL NOT NULL,
-    outcome TEXT NOT NULL CHECK (outcome IN ('not_sent', 'rejected', 'answered', 'lost')),
+    outcome TEXT NOT NULL
+        CHECK (outcome = 'answered' OR outcome = 'rejected' OR outcome = 'lost' OR outcome = 'not_sent'),
     status INTEGER,
     provider_id TEXT,            -- the provider's ID of it
     input_tokens INTEGER,        -- NULL: not reported

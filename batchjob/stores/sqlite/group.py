@@ -50,7 +50,7 @@ _FIELD = re.compile(r"((?:given\.)?value) ->> ([0-9]+)")
 def prepare(db: sqlite3.Connection) -> None:
     """Make the views and their triggers, for this connection alone; nothing of them is in the file."""
     for view, fields in (("work_group", dict.fromkeys(GROUP, inf)), ("work_group_straight", STRAIGHT)):
-        columns = ", ".join(f"NULL AS {name}" for name in fields)
+        columns = ", ".join(f"NULL AS {name}, NULL AS {name}_n" for name in fields)
         db.execute(f"CREATE TEMP VIEW {view} AS SELECT NULL AS job, NULL AS task, NULL AS run, {columns}")
         steps = "".join(_step(name, most) for name, most in fields.items())
         db.execute(f"CREATE TEMP TRIGGER commit_{view} INSTEAD OF INSERT ON {view} BEGIN {steps} END")
@@ -65,7 +65,7 @@ def _step(name: str, most: float) -> str:
     query = query.replace("json_each(:rows)", RECORDS).replace(":rows", f"NEW.{name}")
     for constant in ("job", "task", "run"):
         query = query.replace(f":{constant}", f"NEW.{constant}")
-    guard = f"SELECT RAISE(ROLLBACK, '{name}') WHERE changes() <> json_array_length(NEW.{name});"
+    guard = f"SELECT RAISE(ROLLBACK, '{name}') WHERE changes() <> NEW.{name}_n;"
     return f"{query};\n" + ("" if name in UNGUARDED else guard)
 
 
@@ -104,9 +104,10 @@ class Group(Sorted):
 
     def _insert(self, db: sqlite3.Connection, encoded: dict[str, bytes]) -> None:
         view, names = ("work_group_straight", [*STRAIGHT]) if self._is_straight() else ("work_group", [*GROUP])
-        texts = [encoded[name].decode() if name in encoded else None for name in names]
-        query = f"INSERT INTO temp.{view} VALUES (?, ?, ?{', ?' * len(names)})"
-        db.execute(query, (*self._constants, *texts))
+        values: list[str | int | None] = [*self._constants]
+        for name in names:
+            values += (encoded[name].decode(), len(self.given[name])) if name in encoded else (None, 0)
+        db.execute(f"INSERT INTO temp.{view} VALUES (?{', ?' * (len(values) - 1)})", values)
 
     def _is_straight(self) -> bool:
         """Whether the queries of STRAIGHT do it all."""
