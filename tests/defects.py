@@ -2010,11 +2010,11 @@ def _(moves: Any) -> None:
 
 @defect(
     "a retry pays for rows that a person has labelled",
-    "jobs.plans",
+    "jobs.run",
     "tests/corrections/test_correct.py::test_a_row_that_a_person_labelled_is_not_paid_for_by_a_retry",
 )
-def _(plans: Any) -> None:
-    put(plans, "_by_hand", lambda db, job: [])
+def _(run: Any) -> None:
+    put(run, "by_hand", lambda db, job: [])
 
 
 @defect(

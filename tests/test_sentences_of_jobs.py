@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +21,10 @@ import pytest
 
 import batchjob as bj
 from batchjob.cli import _run, main
+from batchjob.endpoints.chat import ChatEndpoint
+from batchjob.endpoints.transport import NotConnected
 from batchjob.exchange.decide import ADVICE
+from batchjob.model import NO_ROOM, NotSent
 from tests import postgres
 
 if TYPE_CHECKING:
@@ -152,7 +157,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (f"start t.csv {' '.join(JOB)} --name one --temperature 1", "job 'one' has other settings (temperature): give"),
         (f"start t.csv {' '.join(JOB)} --id-column gold", "' knows its rows by id, not by gold: to label them"),
         (f"start u.csv {' '.join(JOB)} --examples 1 --gold id --new --format xlsx", "u.csv is no spreadsheet"),
-        ("doctor --db none/x.db", "/none: make it with mkdir -p, or give another --db"),
+        ("doctor --db none/x.db", "/none; make it with: mkdir -p "),
         ("doctor --db new.db", "new.db is not there yet: batchjob start makes it"),
         ("cache stats", "next      batchjob cache prune --older-than 90d"),
     ],
@@ -260,8 +265,31 @@ ANSWERS: dict[str, tuple[int, str, str]] = {
     "is odd": (200, "[1]", "HTTP 200 whose body is JSON, but no completion"),
     "is half": (200, '{"choices": [', "HTTP 200 whose body is not whole JSON"),
     "streams": (200, 'data: {"choices": []}\n\n', "HTTP 200 with a stream of events that has no end"),
+    "is put off": (
+        202,
+        "{}",
+        "HTTP 202: the endpoint is still at work and wants to be asked again elsewhere, which is not",
+    ),
+    "is unsure": (
+        200,
+        answer("refund, or not", "who knows"),
+        "no label letter for letter, and nobody knows whether it",
+    ),
+    "is a thought": (
+        200,
+        answer("", reasoning_content="hm").replace('"usage"', '"used"'),
+        "nothing but thoughts came back",
+    ),
 }
 """A word of a row's text -> the status and body of its answer, and what its error says."""
+
+
+REFUSALS = (
+    ("/system/", '"system"', "System role not supported", "unsupported_value"),
+    ("/thinking/", "enable_thinking", "no enable_thinking here", "unsupported_parameter"),
+    ("/shape/", "response_format", "no", ""),
+)
+"""In an address, what a request must not hold, and what is said of it, with a code."""
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -278,6 +306,13 @@ class Endpoint(BaseHTTPRequestHandler):
         status, body, _ = next(
             (ANSWERS[word] for word in ANSWERS if f"it {word}" in asked), (200, answer("refund"), "")
         )
+        for path, sign, refusal, code in REFUSALS:
+            if path in self.path and sign in asked:
+                status, body = 400, json.dumps({"error": {"message": refusal, "code": code}})
+        if "slow" in self.path:
+            time.sleep(0.5)
+        if "fields" in self.path:
+            body = answer('{"topics": 5, "much": 0.5}')
         self._answer(status, body)
 
     def _answer(self, status: int, body: str) -> None:
@@ -324,13 +359,58 @@ def test_a_row_says_what_was_wrong_with_its_answer(batchjob: BatchJob, endpoint:
     asks = ("--base-url", f"{endpoint}/v1", "--model", "m", "--max-attempts", "1", "--concurrency", "1", "--no-adapt")
     ended = batchjob("start", "a.csv", *TASK, *asks)
     assert ended.code == 4, ended.err
-    kinds = json.loads(batchjob("errors", "a", "--json").out)["kinds"]
+    kinds = json.loads(batchjob("errors", "a", "--json", "--limit", "9").out)["kinds"]
     errors = {row["key"]: row["error"] for kind in kinds for row in kind["rows"]}
     assert {word: told in errors.get(word, "") for word, (_, _, told) in ANSWERS.items()} == dict.fromkeys(
         ANSWERS, True
     )
-    shown = batchjob("errors", "a").out
+    shown = batchjob("errors", "a", "--limit", "9").out
     assert all(told in shown for _, _, told in ANSWERS.values())
+
+
+def test_a_proxy_that_lets_nobody_through_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", endpoint)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    told = said(capsys, "doctor", "--base-url", "https://far.invalid/v1", "--model", "m")
+    assert (
+        "no way through the proxy: 501 Unsupported method ('CONNECT'): check base_url, and that it is running" in told
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "flags", "told"),
+    [
+        ("system", ("--no-adapt",), "What to do: give --prompt with {text} in it, or leave out --no-adapt"),
+        ("thinking", ("--no-adapt",), "What to do: give --thinking default, or leave out --no-adapt"),
+        ("thinking", (), "asked_otherwise      because='HTTP 400 unsupported_parameter: no enable_thinking here'"),
+        ("shape", ("--rows-per-request", "2"), "now='many rows are asked for without it'"),
+        ("slow", ("--timeout", "0.2", "--max-attempts", "1"), "no whole answer within 0.2 s (--timeout)"),
+    ],
+)
+def test_what_an_endpoint_does_not_take_is_told_with_what_meets_it(
+    capsys: pytest.CaptureFixture[str], endpoint: str, path: str, flags: tuple[str, ...], told: str
+) -> None:
+    asks = ("--base-url", f"{endpoint}/{path}", "--model", "m", "--provider", "vllm")
+    shown = said(capsys, "start", "t.csv", *TASK[:-1], *asks, "--no-cache", "--new", *flags) + said(capsys, "errors")
+    assert told in shown
+    assert ("now='no switch for thinking'" in shown) == (path == "thinking" and not flags)
+
+
+async def test_where_no_more_files_may_be_open_nothing_was_sent() -> None:
+    endpoint = ChatEndpoint("http://127.0.0.1:9/v1", key=None, timeout=1.0, connect_timeout=1.0)
+    heard = endpoint._translate(NotConnected(OSError(errno.EMFILE, "too many")))
+    assert heard == NotSent(NO_ROOM, "no connection: this machine allows no more open files")
+    await endpoint.close()
+
+
+def test_a_field_that_is_answered_otherwise_says_what_it_should_be(
+    capsys: pytest.CaptureFixture[str], endpoint: str
+) -> None:
+    asks = ("--base-url", f"{endpoint}/fields", "--model", "m", *TASK[2:])
+    said(capsys, "start", "t.csv", "--config", "fields.toml", *asks, "--name", "asked", "--new")
+    assert "topics: '5' is not an array of its labels" in said(capsys, "errors", "asked")
 
 
 # ---------------------------------------------------------------- Python

@@ -22,11 +22,14 @@ def command(job: str | None, db: str | None) -> int:
     """
     url = database(db)
     with open_reader(url) as reader:
-        found = reader.job(job) if job else reader.latest()
-    workers = stop(url, found.name, Ending(JobState.STOPPED, "stopped by batchjob stop", 130, STOPPED_FOR_ALL))
+        name = (reader.job(job) if job else reader.latest()).name
+        alive = len(reader.snapshot(name).workers)
+    workers = stop(url, name, Ending(JobState.STOPPED, "stopped by batchjob stop", 130, STOPPED_FOR_ALL))
     if not workers:
-        say(f"nobody is working on job {found.name!r}")
+        say(f"nobody is working on job {name!r}")
+    elif not alive:
+        say(f"job {name!r} is stopped: none of those who worked on it gives a sign of life")
     else:
-        told = "its process was told" if workers == 1 else f"its {workers} workers were told"
-        say(f"job {found.name!r}: {told} to stop; what is in flight is awaited")
+        told = "its process was told" if alive == 1 else f"its {alive:,} workers were told"
+        say(f"job {name!r}: {told} to stop; what is in flight is awaited")
     return 0

@@ -11,6 +11,7 @@ from batchjob.cli.options import (
     GroupedCommand,
     GroupedOption,
     database,
+    db_flag,
     given,
     job_argument,
     json_option,
@@ -21,6 +22,7 @@ from batchjob.endpoints.key import variables_of
 from batchjob.errors import SettingError
 from batchjob.jobs import plans
 from batchjob.jobs.plans import Plan
+from batchjob.views.next_steps import after_error
 
 MOST_WORKERS = 1000
 
@@ -71,7 +73,7 @@ def command(
         raise SettingError("--json and --on-end are of one worker: with --on, ask status when it has ended")
     plan = plans.plan_work(job, given(flags), db=database(db))
     if (over := plans.over(plan)) is not None:
-        say(over)
+        say(over.why, *([f"next      {after_error(over.then, db_flag())}"] if over.then else []))
         return 0
     if workers is None:
         return run(plan, api_key_command, on_end=on_end, as_json=as_json)

@@ -56,7 +56,7 @@ class ModelsEndpoint(ChatEndpoint):
             heard = self._translate(error)
         heard = fit_to_keep(heard, self._secrets.blotted)
         if isinstance(heard, Answered):  # a 2xx that is not 200
-            return Lost("garbled_answer", "no list of models came back")
+            return Lost("garbled_answer", "")
         return heard
 
 
@@ -69,5 +69,5 @@ def _names(body: bytes | None) -> tuple[str, ...]:
     listed = json.loads(body or b"")
     models = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(models, list):
-        raise ValueError("no list of models")
+        raise ValueError
     return tuple(model["id"] for model in models if isinstance(model, dict) and isinstance(model.get("id"), str))

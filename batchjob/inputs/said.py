@@ -33,7 +33,7 @@ def said_of_ids(path: str, *, id_column: str | None, columns: Sequence[str]) -> 
         except InputError:
             if at == len(columns):
                 raise
-    raise ValueError("no column is wanted")
+    raise AssertionError("no column is wanted")
 
 
 def _said(path: str, file: StreamReader) -> Said:

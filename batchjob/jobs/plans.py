@@ -69,7 +69,6 @@ class Plan(NamedTuple):
     config: JobConfig
     chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
     retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
-    by_hand: Sequence[int] = ()  # rows that a person labelled: they are not put back
     before: Job | None = None  # of a new job: the last one of this input, with other settings; of a resume: this one
     moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
     refusal: SettingError | None = None  # why it should not be carried out without the user's word
@@ -250,11 +249,13 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
             f"them so; then retry those that failed",
             then=("resume", job.name, "OPTIONS"),
         )
-    return Plan(db, job, config, None, retry_kinds=chosen, by_hand=_by_hand(db, job), same=same)
+    return Plan(db, job, config, None, retry_kinds=chosen, same=same)
 
 
-def _by_hand(db: str, job: Job) -> list[int]:
-    """The rows without a label that a person gave one: nobody needs to pay for theirs."""
+def by_hand(db: str, job: Job) -> list[int]:
+    """The rows without a label that a person gave one: nobody needs to pay for theirs. Asked for when they would be put
+    back, because a person may go on meanwhile.
+    """
     said = {number for number, standing in Corrections(db).of(job.uid).items() if standing.label is not None}
     if not said:
         return []
@@ -284,15 +285,22 @@ def plan_work(name: str | None, changes: dict[str, Any], *, db: str) -> Plan:
     return Plan(db, job, config, None, joins=True)
 
 
-def over(plan: Plan) -> str | None:
-    """In a sentence, that there is nothing to help with, if so: the job is finished, or a user stopped it."""
+class OverAlready(NamedTuple):
+    """Why there is nothing to help with, and the command to go on with, its verb first, if there is one."""
+
+    why: str
+    then: Sequence[str] = ()
+
+
+def over(plan: Plan) -> OverAlready | None:
+    """Whether there is nothing to help with: the job is finished, or a user stopped it."""
     with open_reader(plan.db) as reader:
         snapshot = reader.snapshot(plan.name)
     rows = snapshot.tally.get("row", {})
     if snapshot.job.ingested and not rows.get(State.PENDING, 0) and not rows.get(State.IN_FLIGHT, 0):
-        return f"job {plan.name!r} is finished: there is nothing to do"
+        return OverAlready(f"job {plan.name!r} is finished: there is nothing to do")
     if snapshot.job.reason_kind == STOPPED_FOR_ALL:
-        return f"job {plan.name!r} was stopped for all workers; it goes on with: batchjob resume {plan.name}"
+        return OverAlready(f"job {plan.name!r} was stopped for all workers", ("resume", plan.name))
     return None
 
 

@@ -20,7 +20,7 @@ import msgspec
 from batchjob.errors import BatchjobError, GivenUp, JobBusy
 from batchjob.exchange.second import ANSWERABLE
 from batchjob.jobs.exports import export
-from batchjob.jobs.plans import Plan
+from batchjob.jobs.plans import Plan, by_hand
 from batchjob.logs import Logger
 from batchjob.model import Ending, Job
 from batchjob.money.budget import Budget
@@ -118,8 +118,7 @@ async def run(
         await _recover(store, config, log)
         config = _within(most_in_flight, config, log)
         if plan.retry_kinds:
-            back = await _put_back(plan, plan.retry_kinds, store)
-            log.info("rows_put_back", rows=back, **({"labelled_by_hand": len(plan.by_hand)} if plan.by_hand else {}))
+            await _put_back(plan, plan.retry_kinds, store, log)
         async with _endpoint(config, key, key_command, log) as endpoint:
             if not plan.joins:
                 await store.set_prices(await _all_prices(store, prices))
@@ -248,13 +247,16 @@ async def _choose_job(store: Store, plan: Plan) -> None:
     )
 
 
-async def _put_back(plan: Plan, kinds: Sequence[str], store: Store) -> int:
-    """The rows that a retry asks for, put back: those of which the first model gave all it had are the second one's."""
+async def _put_back(plan: Plan, kinds: Sequence[str], store: Store, log: Logger) -> None:
+    """Put the rows back that a retry asks for: those of which the first model gave all it had are the second one's."""
     second = plan.config.second_model is not None and plan.same.first
     theirs = [kind for kind in kinds if second and plain_kind(kind) in ANSWERABLE]
     others = [kind for kind in kinds if kind not in theirs]
-    back = await store.retry(others, at=time.time(), but=plan.by_hand)
-    return back + (await store.retry(theirs, at=time.time(), but=plan.by_hand, second=True) if theirs else 0)
+    labelled = by_hand(plan.db, await store.job())
+    back = await store.retry(others, at=time.time(), but=labelled)
+    if theirs:
+        back += await store.retry(theirs, at=time.time(), but=labelled, second=True)
+    log.info("rows_put_back", rows=back, **({"labelled_by_hand": len(labelled)} if labelled else {}))
 
 
 def _within(most: int | None, config: JobConfig, log: Logger) -> JobConfig:

@@ -73,7 +73,7 @@ class Adapting:
         if change is None:
             return parcel, decision
         if not self._config.adapt:
-            return parcel, msgspec.structs.replace(decision, advice=f"{change.type}, or leave out --no-adapt")
+            return parcel, msgspec.structs.replace(decision, advice=f"give {change.type}, or leave out --no-adapt")
         return self._learn(parcel, change, decision), msgspec.structs.replace(decision, next=Next.REPHRASE)
 
     def remember_no_schema(self) -> None:

@@ -112,7 +112,7 @@ class Draw:
             for value, rows in self._foreign.most_common(MOST_FOREIGN)
         ]
         more = len(self._foreign) - len(shown)
-        told = "; ".join([*shown, *([f"and {more:,} more values"] if more else [])])
+        told = "; ".join([*shown, *([f"and {counted(more, 'more value')}"] if more else [])])
         return (
             f"--gold {self._column}: values there are no labels of this job: {told}. "
             f"Mend them, or give these labels too"

@@ -225,5 +225,5 @@ def _pair_lines(found: Comparison) -> Iterator[str]:
         for row in one.examples[:1]:
             yield f"    row {row.id}: {_cut(row.text)!r}"
     left = sum(one.rows for one in found.disagreements[MOST_PAIRS:])
-    more = f"{left:,} more rows; " if left else ""
+    more = f"{counted(left, 'more row')}; " if left else ""
     yield f"  {more}all of them in a file: --disagreements FILE"

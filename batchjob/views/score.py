@@ -170,7 +170,7 @@ def foreign_lines(values: Sequence[Foreign], rows: int, what: str) -> Iterator[s
         meant = f"; is it {printable(one.nearest)}?" if one.nearest else ""
         yield f"  {one.rows:,} {printable(one.gold)[:SHOWN_CHARACTERS]}{meant}"
     if len(values) > MOST_FOREIGN_SHOWN:
-        yield f"  and {len(values) - MOST_FOREIGN_SHOWN:,} more values: --json has them"
+        yield f"  and {counted(len(values) - MOST_FOREIGN_SHOWN, 'more value')}: --json has them"
 
 
 def _row_lines(rows: ScoredRows, strangers: int) -> Iterator[str]:
@@ -213,7 +213,7 @@ def _table(labels: Sequence[LabelScore], columns: int | None) -> Iterator[str]:
         for name, *numbers in (HEADER, *rows):
             yield "  ".join([padded(name, widths[0]), *map(str.rjust, numbers, widths[1:])])
     if len(labels) > MOST_LABELS:
-        yield f"and {len(labels) - MOST_LABELS:,} better ones: --json has them"
+        yield f"and {counted(len(labels) - MOST_LABELS, 'better label')}: --json has them"
 
 
 def _cells(one: LabelScore) -> tuple[str, ...]:
@@ -241,4 +241,4 @@ def _confusion_lines(report: ScoreReport) -> Iterator[str]:
             yield f"    row {row.id}: {row.text[:SHOWN_CHARACTERS]!r}{answer}"
     left = sum(one.rows for one in report.confusions[MOST_CONFUSIONS:]) + report.rows_of_further_confusions
     if left:
-        yield f"  and {left:,} more rows: --json has the pairs"
+        yield f"  and {counted(left, 'more row')}: --json has the pairs"

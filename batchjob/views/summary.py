@@ -217,7 +217,7 @@ def _paid(cost: Cost, amount: float) -> str:
 
 
 def _price_origin(cost: Cost) -> str:
-    return "; ".join(sorted(set(cost.prices.values()))) or "prices as known then"
+    return "; ".join(sorted(set(cost.prices.values())))
 
 
 def _saved_lines(status: Status) -> Iterator[str]:

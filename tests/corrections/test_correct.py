@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batchjob.jobs.plans import plan_retry
+from batchjob.jobs.run import run
+from batchjob.logs import make_logger
 from tests.waiting import is_under_way, until
 
 if TYPE_CHECKING:
@@ -189,3 +192,11 @@ def test_a_row_that_a_person_labelled_is_not_paid_for_by_a_retry(job: BatchJob) 
     assert (status["done"], status["failed"]) == (2, 1)
     job("correct", "more", "T-2", "--undo")
     assert '"rows": 1' in job("retry", "more", "--no-quiet", "--log-format", "json").err
+
+
+async def test_a_person_is_heard_also_between_a_retrys_plan_and_its_begin(job: BatchJob) -> None:
+    plan = plan_retry("in", {"fallback": "other"}, db=str(job.folder / "batchjob.db"))
+    assert job("correct", "in", "T-2", "card").code == 0
+    await run(plan, key=None, log=make_logger(format="json", file=None, quiet=True))
+    assert json.loads(job("status", "--json").out)["rows"]["failed"] == 1
+    assert exported(job)[1]["source"] == "human"

@@ -14,6 +14,7 @@ from batchjob.ports import StoreCheck
 from batchjob.printable import without_passwords
 from batchjob.stores import files_of, open_check, writer_of
 from batchjob.stores.sqlite.lock import lock_path
+from batchjob.stores.sqlite.schema import way_out
 
 DIFFERENCES_SHOWN = 10
 
@@ -52,9 +53,7 @@ def _content(store: StoreCheck) -> Iterator[Finding]:
     damages = store.damages()
     if damages:
         said = "; ".join(damages)[:300]
-        yield Finding(
-            PROBLEM, "integrity", f"damaged: {said}. Restore a backup, or save what is left: sqlite3 .recover"
-        )
+        yield Finding(PROBLEM, "integrity", f"damaged: {said}. {way_out(store.url)}")
         return
     if files_of(store.url):
         yield Finding(OK, "integrity", "SQLite finds every page whole")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,9 @@ def check_disk(url: str) -> Iterator[Finding]:
 
     folder = path.resolve().parent
     if not folder.is_dir():
-        yield Finding(PROBLEM, "disk", f"there is no folder {folder}: make it with mkdir -p, or give another --db")
+        yield Finding(
+            PROBLEM, "disk", f"there is no folder {folder}; make it with: mkdir -p {shlex.quote(str(folder))}"
+        )
         return
     try:
         refuse_network_disk(path.resolve())

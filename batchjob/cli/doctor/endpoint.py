@@ -106,7 +106,9 @@ def _unresolved(base_url: str) -> Finding | None:
         failed.append(f"no answer from DNS within {ANSWER_SECONDS:g} s")
     if not failed:
         return None
-    return Finding(PROBLEM, "endpoint", f"{parts.hostname} is not resolved ({failed[0]}): check --base-url, network")
+    return Finding(
+        PROBLEM, "endpoint", f"{parts.hostname} is not resolved ({failed[0]}): check --base-url and the network"
+    )
 
 
 def _explained(heard: NotSent | Lost | Rejected, asked: Asked, variable: str | None) -> tuple[str, str]:

@@ -30,10 +30,11 @@ async def version_of(db: Connection, url: str) -> int:
     said, number, meta, ours = await db.fetchrow(WHAT)
     if "cockroach" in said.lower() or not said.startswith("PostgreSQL"):
         raise StoreError(
-            f"{shown(url)} is no PostgreSQL ({said.split(',')[0][:60]}), and nothing else is known to hold"
+            f"{shown(url)} is no PostgreSQL ({said.split(',')[0][:60]}), and batchjob is sure of nothing else there: "
+            f"give one with --db"
         )
     if number < OLDEST:
-        raise StoreError(f"{shown(url)} is PostgreSQL {number // 10000}: batchjob needs {OLDEST // 10000}")
+        raise StoreError(f"{shown(url)} is PostgreSQL {number // 10000}: batchjob needs {OLDEST // 10000} or newer")
     if meta is None:
         if ours is not None:
             raise StoreError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchjob.errors import StoreError
+from batchjob.numbers import counted
 from batchjob.stores import carried, ids
 from batchjob.stores.sqlite import connections, schema
 from batchjob.stores.sqlite.finding import find_job
@@ -72,7 +73,8 @@ class Leaving:
         )
         if out:
             raise StoreError(
-                f"job {self.name!r} has {out:,} requests at a provider that answers later, and stays until they are in"
+                f"job {self.name!r} has {counted(out, 'request')} at a provider that answers later: move it when the "
+                f"answers are in"
             )
 
     def mark(self, place: str) -> None:

@@ -5,6 +5,7 @@ Migrations are numbered .sql files, each applied in one transaction with the num
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from functools import cache
@@ -155,4 +156,9 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
 
 def damaged(path: Path, why: str) -> StoreError:
     """What is said of a database that cannot be as batchjob left it."""
-    return StoreError(f"{path} is damaged ({why}). Restore a backup; batchjob doctor says more")
+    return StoreError(f"{path} is damaged ({why}). {way_out(str(path))}")
+
+
+def way_out(path: str) -> str:
+    """What to do about a database file that is damaged."""
+    return f"Restore a backup, or save what is left: sqlite3 {shlex.quote(path)} .recover > saved.sql"
