@@ -348,9 +348,6 @@ class Beat(Value, frozen=True):
     rows_unwanted: int = 0  # pending rows that the run does not want: behind its limit, or not put back for it
 
 
-Write = AddRows | Claim | Settle | Skip | Beat
-
-
 class Ending(Value, frozen=True):
     """How a run ended: the job's state, why, the exit code, and the error kind that ended it, if one did."""
 
@@ -358,6 +355,18 @@ class Ending(Value, frozen=True):
     reason: str
     exit_code: int
     kind: str = ""
+    puts_back: bool = False  # rows that failed with this kind are pending again: the job was at fault
+
+
+class EndAll(Value, frozen=True):
+    """A run has met what ends the job for all its runs, if they have met it so often. To a store that runs share."""
+
+    ending: Ending
+    at_first: int = 1  # so often while the job has no label of a model
+    later: int | None = 1  # so often since the last of them; None: it is no reason any more
+
+
+Write = AddRows | Claim | Settle | Skip | Beat | EndAll
 
 
 # ---------------------------------------------------------------- a job and how a run of it ends
@@ -400,3 +409,4 @@ class Run(Value, frozen=True):
     shared: bool = False  # others may be working on the job
     heard: bool = False  # whether a run of the job before was ever answered, if only by a rejection
     labelled: bool = False  # whether the job has a label that a model gave
+    fresh: bool = True  # whether it takes rows that were never tried

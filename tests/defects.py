@@ -52,6 +52,7 @@ SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
 PG_RUNS = "tests/stores/test_postgres_runs.py"
 SEVERAL = "tests/stores/test_several_runs.py"
+WORKERS = "tests/test_workers.py"
 
 
 class Storm(NamedTuple):
@@ -951,9 +952,9 @@ def _(plans: Any) -> None:
 def _(jobs: Any) -> None:
     from batchjob.stores.sqlite.reader import SqliteReader
 
-    async def without_a_look(store: Any, plan: Any) -> None:
+    async def without_a_look(store: Any, plan: Any, log: Any) -> None:
         names = put(SqliteReader, "names", lambda self: set())
-        await choose_job(store, plan)
+        await choose_job(store, plan, log)
         put(SqliteReader, "names", names)
 
     choose_job = put(jobs, "_choose_job", without_a_look)
@@ -1574,6 +1575,90 @@ def _(scripts: Any) -> None:
     change_sql(
         scripts, "    rest := most - spent - greatest(held - spent_here, 0) - others;", "    rest := most - spent;"
     )
+
+
+@defect(
+    "failures alike are counted by each run for itself",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_rows_that_fail_alike_are_counted_over_all_runs",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "ended_at IS NULL AND id <> own AND (alike ->> 'labels')::bigint = labels", "false")
+
+
+@defect(
+    "a label of another run does not break a row of failures",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_label_of_any_run_breaks_a_row_of_failures",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, " AND (alike ->> 'labels')::bigint = labels;", ";")
+
+
+@defect(
+    "requests of the group that ends a job leave all the same",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_rows_that_fail_alike_are_counted_over_all_runs",
+)
+def _(scripts: Any) -> None:
+    end_all = "    IF g ? 'end_all' THEN PERFORM end_all(own, job, g -> 'end_all'); END IF;\n"
+    remember = "    IF g ? 'remember' THEN PERFORM remember(job, g -> 'remember'); END IF;\n"
+    change_sql(scripts, end_all)
+    change_sql(scripts, remember, remember + end_all)
+
+
+@defect(
+    "a run says why it ends when it has ended",
+    "run.together",
+    f"{WORKERS}::test_a_key_that_is_refused_is_told_to_all_at_once",
+)
+def _(together: Any) -> None:
+    put(together, "Together.ends", lambda self, ending: None)
+
+
+@defect(
+    "who joins a retry takes rows that were never tried",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_run_that_joins_a_retry_takes_what_was_put_back_alone",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "        fresh := one.fresh;\n")
+
+
+@defect(
+    "who goes on with a job does not see who began meanwhile",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_of_two_who_begin_one_job_at_once_one_is_refused_and_changes_nothing",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "WHERE job_id = is_free.job AND id <> own AND ended_at IS NULL", "WHERE false")
+
+
+@defect(
+    "a worker joins by settings that were the job's before",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_nobody_joins_by_settings_that_are_no_more_those_of_the_job",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "ELSE one.settings <> by_settings END", "ELSE false END")
+
+
+@defect(
+    "who was given up begins anew what was stopped for all",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_who_was_given_up_begins_nothing_that_was_stopped_for_all_meanwhile",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "    joins := joins OR again;\n")
+
+
+@defect(
+    "workers of two versions work on one job",
+    "stores.postgres.watch",
+    f"{SEVERAL}::test_workers_of_two_versions_do_not_work_on_one_job",
+)
+def _(watch: Any) -> None:
+    put(watch, "other_version", lambda one, other: False)
 
 
 # ---------------------------------------------------------------- files made to deceive

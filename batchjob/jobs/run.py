@@ -113,9 +113,8 @@ async def run(
     prices = prices_of(config, told=tells_cost(config))
     store = await open_store(plan.db, job=plan.name, lease=config.lease)
     try:
-        await _choose_job(store, plan)
         log = log.bind(job=plan.name)
-        await _recover(store, config, log)
+        await _choose_job(store, plan, log)
         config = _within(most_in_flight, config, log)
         if plan.retry_kinds:
             await _put_back(plan, plan.retry_kinds, store, log)
@@ -161,10 +160,10 @@ async def _runner(
     log: Logger,
 ) -> Runner:
     """A run, begun in the database."""
-    fresh = plan.retry_kinds is None
     learned = learned_of(await store.learned(place_of(config)), config)
     _tell_dialects(config, learned, log)
-    begun = await store.begin_run(Task.of(config).record(), fresh=fresh, up_to=config.limit, at=time.time())
+    task, fresh = Task.of(config).record(), plan.retry_kinds is None
+    begun = await store.begin_run(task, fresh=fresh, up_to=config.limit, at=time.time())
     drawn = await store.draw(None if config.budget is None else picousd(config.budget))
     return Runner(
         job=await store.job(),
@@ -175,7 +174,6 @@ async def _runner(
         budget=Budget(prices, spent=drawn.spent, allowance=drawn.allowance),
         chunks=plan.chunks,
         same=plan.same,
-        retries=not fresh,
         key_prefix=f"bj-{secrets.token_hex(6)}",
         clock=time.monotonic,
         wall=time.time,
@@ -214,21 +212,22 @@ async def _attended(runner: Runner, store: Store, attend: Attend) -> Ending:
     return ending
 
 
-async def _choose_job(store: Store, plan: Plan) -> None:
+async def _choose_job(store: Store, plan: Plan, log: Logger) -> None:
     """Make the job, or go on with it; nobody else has worked on it since the plan was made.
 
     Raises:
         JobBusy: somebody has.
     """
     settings = msgspec.json.encode(plan.config)
-    if plan.joins:
-        await store.join(plan.name)
+    if isinstance(plan.job, Job) and plan.joins:
+        await store.join(plan.name, plan.job.settings)
+        await _recover(store, plan.config, log)
         return
     if isinstance(plan.job, Job):
         await store.choose(plan.job.name)
-        now = await store.job()
-        refuse_moved(now)
-        if plan.chunks is not None and now.rows != plan.job.rows:
+        refuse_moved(await store.job())
+        await _recover(store, plan.config, log)  # before anything is changed: it sees that nobody else works on it
+        if plan.chunks is not None and (await store.job()).rows != plan.job.rows:
             raise JobBusy(f"another process has worked on job {plan.name!r} meanwhile: give the same command again")
         await store.set_settings(settings)
         if plan.moved is not None:
@@ -245,6 +244,7 @@ async def _choose_job(store: Store, plan: Plan) -> None:
         task=Task.of(plan.config).record(),
         at=time.time(),
     )
+    await _recover(store, plan.config, log)
 
 
 async def _put_back(plan: Plan, kinds: Sequence[str], store: Store, log: Logger) -> None:

@@ -15,10 +15,15 @@ ENOUGH = 2
 
 
 class FirstLabel:
-    """Whether a job still waits for its first label of a model. A fallback is none, and says nothing against it."""
+    """Whether a job still waits for its first label of a model. A fallback is none, and says nothing against it.
 
-    def __init__(self, *, waiting: bool) -> None:
-        self.waiting = waiting
+    Where several runs share a job, nobody but the store can count: then each answer in vain is said to be enough.
+    """
+
+    enough = ENOUGH, None  # without a label, and after one
+
+    def __init__(self, *, waiting: bool, shared: bool = False) -> None:
+        self.waiting, self._most = waiting, 1 if shared else ENOUGH
         self._in_vain: Counter[str] = Counter()
 
     def watch(self, decision: Decision, reply: Reply, results: Iterable[RowResult]) -> Ending | None:
@@ -29,7 +34,7 @@ class FirstLabel:
             self.waiting = False
         elif decision.kind in IN_VAIN and (decision.paid or _is_no_stumble(reply)):
             self._in_vain[decision.kind] += 1
-            if self._in_vain[decision.kind] >= ENOUGH:
+            if self._in_vain[decision.kind] >= self._most:
                 return _ending(decision)
         return None
 

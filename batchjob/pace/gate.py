@@ -6,7 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from batchjob.exchange.decide import ANSWERED, Decision, Next, Signal
-from batchjob.model import NO_ROOM, Answered, Ending, Lost, NotSent, Parcel, Rejected, Reply
+from batchjob.model import NO_ROOM, Answered, Ending, Lost, NotSent, Outage, Parcel, Rejected, Reply
 from batchjob.numbers import duration
 from batchjob.pace.first_label import FirstLabel
 from batchjob.pace.health import Health
@@ -54,16 +54,19 @@ class Gate:
     """The requests in flight, and whether one more may join them. Times are seconds of the runner's clock.
 
     heard: a request of the job has reached the endpoint before. fresh: the job has no label, and is not retried.
+    shared: other runs may be working on the job.
     """
 
-    def __init__(self, config: JobConfig, *, heard: bool, fresh: bool = False, now: float) -> None:
+    def __init__(
+        self, config: JobConfig, *, heard: bool, fresh: bool = False, shared: bool = False, now: float
+    ) -> None:
         self._given = config.max_outage
         self._heard = heard
         self._looked_at = now
         self._pacer = Pacer(rpm=config.rpm, tpm=config.tpm, concurrency=config.concurrency, now=now)
         self._health = Health(now=now)
         self._hold = Hold()
-        self.first_label = FirstLabel(waiting=fresh)
+        self.first_label = FirstLabel(waiting=fresh, shared=shared)
         self._untold: dict[int, int] = {}  # row -> its 429s that did not say how long to wait
         self._remembers_rows = False  # from the first failure on
         self.counts_tokens = self._pacer.counts_tokens  # else any number of them will do
@@ -204,6 +207,13 @@ class Gate:
             return None
         until = now + self._max_outage - self._health.down_seconds(now)
         return Down(since, max(self._health.probe_at, now), until, self._health.said)
+
+    def outage(self, now: float, wall: float) -> Outage | None:
+        """The same in UTC epoch seconds, which are `wall` now."""
+        if (down := self.down(now)) is None:
+            return None
+        epoch = wall - now
+        return Outage(epoch + down.since, epoch + down.next_try, epoch + down.until, down.said)
 
     def describe(self, now: float) -> str:
         """What holds the job back, in a few words; "" if nothing does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from batchjob.exchange.decide import ADVICE, Signal
+from batchjob.exchange.decide import ADVICE, PAID_KINDS, Signal
 from batchjob.model import Ending, Row, RowResult
 from batchjob.states import Event, JobState, Source, plain_kind
 
@@ -138,10 +138,14 @@ class AlikeFailures:
     """Rows that fail alike, one after the other: then it is not the rows, it is the job.
 
     Stops at the first five distinct rows while the job has no label, later at twenty in a row. A fallback is no label.
+
+    Where several runs share a job, nobody but the store can count: then each such row is said to be enough.
     """
 
-    def __init__(self, *, labelled: bool = False) -> None:
-        self._labelled_any = labelled
+    enough = ALIKE_AT_FIRST, ALIKE_IN_A_ROW
+
+    def __init__(self, *, labelled: bool = False, shared: bool = False) -> None:
+        self._labelled_any, self._shared = labelled, shared
         self._kind = ""
         self._rows: set[int] = set()
 
@@ -155,7 +159,7 @@ class AlikeFailures:
             if self.failed(kind, row):
                 advice = ADVICE.get(plain_kind(kind), "")
                 reason = f"row after row failed alike ({kind}: {result.error}). What to do: {advice}"
-                return Ending(JobState.REFUSED, reason, 3, kind)
+                return Ending(JobState.REFUSED, reason, 3, kind, puts_back=plain_kind(kind) not in PAID_KINDS)
         return None
 
     def labelled(self) -> None:
@@ -170,4 +174,4 @@ class AlikeFailures:
             self._kind = kind
             self._rows.clear()
         self._rows.add(row.number)
-        return len(self._rows) >= (ALIKE_IN_A_ROW if self._labelled_any else ALIKE_AT_FIRST)
+        return self._shared or len(self._rows) >= (ALIKE_IN_A_ROW if self._labelled_any else ALIKE_AT_FIRST)

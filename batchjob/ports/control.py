@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from batchjob.model import Ending, RowResult, Value
+from batchjob.states import JobState
+
+ENDS_ALL = (JobState.REFUSED, JobState.OVER_BUDGET)
+"""States in which a run leaves a job because no other could go on either."""
 
 
 class Control(Value, frozen=True):

@@ -28,8 +28,8 @@ class Store(Protocol):
         """The job of this name, or a JobError."""
         ...
 
-    async def join(self, name: str) -> None:
-        """The job of this name, beside others that are working on it.
+    async def join(self, name: str, settings: bytes) -> None:
+        """The job of this name, beside others that are working on it, as long as these are its settings.
 
         Raises:
             JobError: there is none.
@@ -74,7 +74,7 @@ class Store(Protocol):
         certainly dead; the rest is settled while the run goes on, see Control.lost.
 
         Raises:
-            JobBusy: another process is working on the job, and this one did not join it.
+            JobBusy: another process is working on the job, and this one did not join it; or one of another version is.
         """
         ...
 
@@ -85,11 +85,12 @@ class Store(Protocol):
 
         Args:
             task: what it asks; requests and labels point to it.
-            fresh: whether it wants rows that were never tried.
+            fresh: whether it wants rows that were never tried. One that joined others wants what they do: see Run.
             up_to: the last row number it wants; None: all.
 
         Raises:
             JobError: it joined others, and the job was stopped for all of them.
+            JobBusy: another run has begun meanwhile, or the job's settings are others now.
         """
         ...
 

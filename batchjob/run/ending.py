@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from batchjob.exchange.decide import PAID_KINDS
 from batchjob.model import Ending
 from batchjob.numbers import counted, dollars
 from batchjob.ports import Store
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import Failures
-from batchjob.states import JobState, State, plain_kind
+from batchjob.states import JobState, State
 
 
 def over_budget(config: JobConfig, spent_usd: float, next_usd: float) -> Ending:
@@ -18,14 +17,6 @@ def over_budget(config: JobConfig, spent_usd: float, next_usd: float) -> Ending:
         f"cost {dollars(next_usd)}"
     )
     return Ending(JobState.OVER_BUDGET, reason, 5)
-
-
-async def put_back(store: Store, misfit: str, at: float) -> None:
-    """All rows had this kind of failure: where nothing was paid not they but the job was at fault, and they are to be
-    tried anew.
-    """
-    if misfit and plain_kind(misfit) not in PAID_KINDS:
-        await store.retry([misfit], at=at)
 
 
 async def ending_of(store: Store, config: JobConfig, *, unread: bool) -> Ending:

@@ -29,7 +29,7 @@ from batchjob.pace.health import AlikeFailures
 from batchjob.ports import Control, Endpoint, Store
 from batchjob.providers.dialect import Learned
 from batchjob.run.adapting import Adapting
-from batchjob.run.ending import ending_of, over_budget, put_back
+from batchjob.run.ending import ending_of, over_budget
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.ingest import ingest
 from batchjob.run.progress import Progress
@@ -53,8 +53,7 @@ class Runner:
     """One run of a job.
 
     clock gives monotonic seconds, wall UTC epoch seconds, chance a number in [0, 1). `chunks` is what is left of the
-    input, None where all of it is in the work table; `same`: how far it asks as the runs of this job before; `retries`:
-    it is a retry; `learned`: what the endpoint taught of each model. Made inside a running event loop.
+    input, None where all is read; `same`: how far it asks as the runs before; `learned`: what the endpoint taught.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class Runner:
         budget: Budget,
         chunks: Iterator[Chunk] | None,
         same: Same,
-        retries: bool,
         key_prefix: str,
         clock: Clock,
         wall: Clock,
@@ -96,16 +94,15 @@ class Runner:
         )
         self._adapting = Adapting(config, self._questions, self._supply, store, wall=wall, log=log)
         self._several_models = len(models_of(config)) > 1
-        self._gate = Gate(config, heard=run.heard, fresh=not run.labelled and not retries, now=clock())
-        self._alike = AlikeFailures(labelled=run.labelled)
+        self._gate = Gate(config, heard=run.heard, fresh=run.fresh and not run.labelled, shared=run.shared, now=clock())
+        self._alike = AlikeFailures(labelled=run.labelled, shared=run.shared)
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
-        asked = self._supply, self._gate, budget, self._spending, self.progress
+        asked = self._commits, self._supply, self._gate, budget, self._spending, self.progress
         rouse = self._turnstile.rouse
         self._together = Together(config, store, *asked, clock=clock, log=log, rouse=rouse) if run.shared else None
         self._asks_for_all = run.shared and config.dedupe != "off"
         self._workers: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
-        self._misfit = ""  # the kind of failure all rows had, where that stopped the job
         self._error: BaseException | None = None
 
     # ------------------------------------------------------------ a run from start to end
@@ -139,14 +136,23 @@ class Runner:
                 await self._together.close()
         if self._error is not None and not (isinstance(self._error, GivenUp) and self._ending):
             raise self._error
-        await put_back(self._store, self._misfit, self._wall())
+        if self._ending is not None and self._ending.puts_back:
+            await store.retry([self._ending.kind], at=self._wall())
         return self._ending or await ending_of(self._store, self._config, unread=self._chunks is not None)
 
     def stop(self, ending: Ending) -> None:
         """Send nothing more; what is in flight is still awaited and committed. The first reason is the one told."""
         if not self.stopping:
             self._ending = ending
+            if self._together is not None:
+                self._together.ends(ending)
         self._turnstile.rouse()
+
+    def _met(self, ending: Ending, often: tuple[int, int | None]) -> None:
+        if self._together is None:
+            self.stop(ending)
+        elif not self.stopping:
+            self._together.met(ending, often)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
@@ -304,10 +310,9 @@ class Runner:
             self.stop(ending)
         if self._budget.limited:
             self._telling.passed_budget(self._budget)
-        if self._gate.first_label.waiting:
-            ending = self._gate.first_label.watch(decision, reply, conclusion.settle.rows)
-            if ending is not None:
-                self.stop(ending)
+        first = self._gate.first_label
+        if first.waiting and (ending := first.watch(decision, reply, conclusion.settle.rows)) is not None:
+            self._met(ending, first.enough)
         for over in conclusion.over:
             self._row_over(over)
         if conclusion.stop is not None:
@@ -353,9 +358,8 @@ class Runner:
         self._gate.row_over(row.number)
         if key is not None:
             self._supply.concluded(key, result)
-        if (ending := self._alike.watch(result, row)) is not None and not self.stopping:
-            self._misfit = result.error_kind or ""
-            self.stop(ending)
+        if (ending := self._alike.watch(result, row)) is not None:
+            self._met(ending, self._alike.enough)
 
     # ------------------------------------------------------------ what others see
 
@@ -387,11 +391,7 @@ class Runner:
     @property
     def outage(self) -> Outage | None:
         """Since when and until when nothing is answered; None while something is."""
-        now = self._clock()
-        if (down := self._gate.down(now)) is None:
-            return None
-        epoch = self._wall() - now
-        return Outage(epoch + down.since, epoch + down.next_try, epoch + down.until, down.said)
+        return self._gate.outage(self._clock(), self._wall())
 
     @property
     def pacing(self) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
-from batchjob.model import NotSent
+from batchjob.model import EndAll, Ending, NotSent
 from batchjob.money.budget import Budget
 from batchjob.money.cost import picousd
 from batchjob.pace.gate import Gate
-from batchjob.ports import Control, Store
+from batchjob.ports import ENDS_ALL, Control, Store
+from batchjob.run.group_commit import GroupCommit
 from batchjob.run.progress import Progress
 from batchjob.run.supply import Supply
 from batchjob.settings.config import JobConfig
@@ -31,6 +32,7 @@ class Together:
         self,
         config: JobConfig,
         store: Store,
+        commits: GroupCommit,
         supply: Supply,
         gate: Gate,
         budget: Budget,
@@ -41,10 +43,11 @@ class Together:
         log: Logger,
         rouse: Callable[[], None],
     ) -> None:
-        self._config, self._store, self._supply = config, store, supply
+        self._config, self._store, self._commits, self._supply = config, store, commits, supply
         self._gate, self._budget, self._spending, self._progress = gate, budget, spending, progress
         self._clock, self._log, self._rouse = clock, log, rouse
         self._refused: set[int] = set()
+        self._stop: Ending | None = None  # as all were told
         self._runs = 1
         self._told_until = 0.0  # when the pause is over that others began
         self._drawing: asyncio.Task[None] | None = None
@@ -64,7 +67,19 @@ class Together:
         if control.lost:
             self._log.warning("requests_of_dead_workers", requests=control.lost, meaning="counted as lost")
         self._refused.update(control.refused)
+        self._stop = control.stop
         self._rouse()
+
+    # ------------------------------------------------------------ what ends all
+
+    def ends(self, ending: Ending) -> None:
+        """This run sends nothing more: nor do the others, if they could not go on either."""
+        if ending.state in ENDS_ALL and ending is not self._stop:
+            self._commits.submit(EndAll(ending))
+
+    def met(self, ending: Ending, often: tuple[int, int | None]) -> None:
+        """What ends the job if all its runs together have met it so often. The store counts, and says so to all."""
+        self._commits.submit(EndAll(ending, *often))
 
     # ------------------------------------------------------------ may it leave?
 

@@ -12,7 +12,7 @@ from batchjob.ports import Asking
 class Alone:
     """A part of ports.Store."""
 
-    async def join(self, name: str) -> None:
+    async def join(self, name: str, settings: bytes) -> None:
         """See ports.Store.join."""
         raise SettingError(
             f"several workers on job {name!r} need a database that several machines may write to: give --db "

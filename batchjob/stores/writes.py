@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from batchjob.model import AddRows, Beat, Claim, Remembered, RowResult, Settle, SettleSecond, Skip, Usage, Write
+import msgspec
+
+from batchjob.model import AddRows, Beat, Claim, EndAll, Remembered, RowResult, Settle, SettleSecond, Skip, Usage, Write
 from batchjob.states import TRANSITIONS, CostSource, Event, Outcome, Purpose, Source, State
 from batchjob.stores import ids
 
@@ -134,6 +136,11 @@ class Sorted:
     def _add_beat(self, beat: Beat) -> None:
         self.given["beat"] = [(beat.at, beat.rows_per_second, beat.pacing, beat.outage, beat.rows_unwanted)]
 
+    def _add_end_all(self, met: EndAll) -> None:
+        ending = msgspec.json.encode(met.ending).decode()
+        given = self.given.setdefault("end_all", [])  # of a store that several runs share
+        given.append((met.ending.kind, ending, met.at_first, met.later))
+
     def _add_results(self, results: Sequence[RowResult], request: int) -> None:
         base, given = self._base, self.given
         for result in results:
@@ -198,6 +205,7 @@ _ADD: dict[type[Write], Callable[[Sorted, Any], None]] = {
     SettleSecond: Sorted._add_second,
     Skip: Sorted._add_skip,
     Beat: Sorted._add_beat,
+    EndAll: Sorted._add_end_all,
 }
 
 

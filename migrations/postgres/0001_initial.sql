@@ -39,6 +39,8 @@ CREATE TABLE job (
     ingested boolean NOT NULL DEFAULT false,
     frontier bigint NOT NULL DEFAULT 0 CHECK (frontier >= 0),  -- rows up to this number were given out to runs
     stop text,                   -- JSON: how the job ends for all its runs, as one of them or a user said
+    begun_by int NOT NULL DEFAULT 0,      -- the run whose settings they are: it began when no other was at work
+    fresh boolean NOT NULL DEFAULT true,  -- whether its runs take rows that were never tried: those of a retry do not
     prober int,                  -- the run whose first request is to be answered before others send
     paused_until timestamptz,    -- for a quota that all runs share, by the server's clock
     created_at float8 NOT NULL,
@@ -69,7 +71,8 @@ CREATE TABLE run (
     outage text,
     rows_unwanted bigint NOT NULL DEFAULT 0,
     ingests boolean NOT NULL DEFAULT false,  -- it reads the input
-    allowance bigint NOT NULL DEFAULT 0      -- picodollars of the job's budget that it may spend
+    allowance bigint NOT NULL DEFAULT 0,     -- picodollars of the job's budget that it may spend
+    alike jsonb NOT NULL DEFAULT '{}'        -- how often it met what may end the job, since the last label: see end_all
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 
 CREATE INDEX run_by_job ON run (job_id);
@@ -521,6 +524,32 @@ SET search_path = batchjob AS $$
         job_id = excluded.job_id, at = excluded.at, loose = excluded.loose
 $$;
 
+-- What ends a job for all its runs, if they meet it so often: [kind, ending, times while there is no label, times since
+-- the last label, or NULL]. Each run counts for itself, so that none waits for another; a count is of now if there were
+-- as many labels then as there are now.
+CREATE FUNCTION end_all(own int, job int, given jsonb) RETURNS void LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE one jsonb; labels bigint; mine jsonb; what text; met bigint;
+BEGIN
+    SELECT coalesce(sum(n), 0) INTO labels
+    FROM (SELECT id FROM run WHERE job_id = end_all.job UNION ALL SELECT 0) AS any_run
+    JOIN tally ON tally.job_id = end_all.job AND run_id = any_run.id AND kind = 'source' AND name = 'model';
+    SELECT alike INTO mine FROM run WHERE id = own;
+    IF (mine ->> 'labels')::bigint IS DISTINCT FROM labels THEN
+        mine := jsonb_build_object('labels', labels);
+    END IF;
+    FOR one IN SELECT value FROM jsonb_array_elements(given) LOOP
+        what := concat(one ->> 0, ' ', one ->> 2);
+        mine := mine || jsonb_build_object(what, coalesce((mine ->> what)::bigint, 0) + 1);
+        SELECT coalesce(sum((alike ->> what)::bigint), 0) + (mine ->> what)::bigint INTO met FROM run
+        WHERE job_id = end_all.job AND ended_at IS NULL AND id <> own AND (alike ->> 'labels')::bigint = labels;
+        IF met >= (one ->> CASE labels WHEN 0 THEN 2 ELSE 3 END)::bigint THEN
+            UPDATE job AS j SET stop = one ->> 1 WHERE j.id = end_all.job AND j.stop IS NULL;
+        END IF;
+    END LOOP;
+    UPDATE run SET alike = mine WHERE id = own;
+END $$;
+
 -- A group of writes in one transaction: results before claims. What the run is told: `again`, it was carried out
 -- before; `refused`, requests that must not be sent; and see told.
 -- A few records of a group meet tables of any size, always by an index: the server would guess, from statistics that
@@ -543,6 +572,8 @@ BEGIN
     IF g ? 'assign' THEN PERFORM assign(g -> 'assign', task); END IF;
     IF g ? 'reject' THEN PERFORM unsent(g -> 'reject', 'failed', NULL); END IF;
     IF g ? 'hold' THEN PERFORM unsent(g -> 'hold', 'unconfirmed', 0); END IF;
+    IF g ? 'count_up' THEN PERFORM count_up(job, own, g -> 'count_up'); END IF;
+    IF g ? 'end_all' THEN PERFORM end_all(own, job, g -> 'end_all'); END IF;
     IF g ? 'add_intents' THEN
         refused := claim(own, job, task, g -> 'add_intents', coalesce(g -> 'claim_rows', '[]'), g -> 'own_texts');
     END IF;
@@ -552,7 +583,6 @@ BEGIN
             outage = one ->> 3, rows_unwanted = (one ->> 4)::bigint
         FROM (SELECT g -> 'beat' -> 0 AS one) AS given WHERE run.id = own;
     END IF;
-    IF g ? 'count_up' THEN PERFORM count_up(job, own, g -> 'count_up'); END IF;
     RETURN told(own, job) || jsonb_build_object('again', false, 'refused', refused);
 END $$;
 
@@ -584,11 +614,11 @@ CREATE FUNCTION share_out(own int, job int) RETURNS void LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true), set_config('idle_in_transaction_session_timeout', '10s', true);
-    PERFORM 1 FROM job AS j WHERE j.id = share_out.job FOR UPDATE;
-    PERFORM 1 FROM run WHERE id = own AND ended_at IS NULL FOR SHARE;
+    PERFORM 1 FROM run WHERE id = own AND ended_at IS NULL FOR SHARE;  -- before the job, as a step does
     IF NOT FOUND THEN
         RAISE EXCEPTION 'batchjob: fenced' USING ERRCODE = 'BJ001';
     END IF;
+    PERFORM 1 FROM job AS j WHERE j.id = share_out.job FOR UPDATE;
 END $$;
 
 -- Pending rows that were out before or put back, which nobody has; those of one request together. Their ids.
@@ -706,24 +736,46 @@ END $$;
 
 -- ---------------------------------------------------------------- a run begins and ends
 
--- A run of a job begins; `joins`: others may be working on it, and it does not begin what was stopped for all.
-CREATE FUNCTION begin_run(own int, job int, joins boolean, at float8) RETURNS text LANGUAGE plpgsql
+-- Whether no other run works on a job: what it goes by may be changed, until the end of this transaction.
+CREATE FUNCTION is_free(own int, job int) RETURNS boolean LANGUAGE plpgsql
 SET search_path = batchjob AS $$
-DECLARE one job; heard boolean;
 BEGIN
-    SELECT * INTO one FROM job AS j WHERE j.id = begin_run.job FOR UPDATE;
-    IF joins AND one.stop IS NOT NULL THEN
+    PERFORM 1 FROM job AS j WHERE j.id = is_free.job FOR UPDATE;
+    RETURN NOT EXISTS (SELECT 1 FROM run WHERE job_id = is_free.job AND id <> own AND ended_at IS NULL);
+END $$;
+
+-- A run of a job begins, by these settings, or in the place of the run `before` if others gave that one up. One that
+-- `joins` does what the job's runs do, and begins nothing that was stopped for all; one that does not is alone.
+-- `refused`: another run is at work (busy), or the job goes by other settings (changed).
+CREATE FUNCTION begin_run(own int, job int, before int, by_settings text, joins boolean, INOUT fresh boolean, at float8,
+    OUT refused text, OUT ending text) LANGUAGE plpgsql
+SET search_path = batchjob AS $$
+DECLARE
+    one job; heard boolean; free boolean := is_free(own, job);
+    again boolean := EXISTS (SELECT 1 FROM run WHERE id = before AND ended_by IS NOT NULL);
+BEGIN
+    SELECT * INTO one FROM job AS j WHERE j.id = begin_run.job;
+    joins := joins OR again;
+    IF joins THEN
+        fresh := one.fresh;
+        ending := one.stop;
+    ELSIF NOT free THEN
+        refused := 'busy';
+    END IF;
+    IF (CASE WHEN again THEN before < one.begun_by ELSE one.settings <> by_settings END) THEN
+        refused := coalesce(refused, 'changed');
+    END IF;
+    IF refused IS NOT NULL OR ending IS NOT NULL THEN
         UPDATE run SET ended_at = at WHERE id = own;
-        RETURN one.stop;
+        RETURN;
     END IF;
     heard := EXISTS (SELECT 1 FROM tally WHERE tally.job_id = begin_run.job AND kind = 'request'
         AND name IN ('answered', 'rejected') AND n > 0);
     UPDATE job AS j SET state = CASE WHEN j.ingested THEN 'running' ELSE 'ingesting' END, reason = '', reason_kind = '',
-        updated_at = at, stop = NULL,
+        updated_at = at, stop = NULL, fresh = begin_run.fresh, begun_by = CASE WHEN joins THEN j.begun_by ELSE own END,
         prober = CASE WHEN heard THEN NULL WHEN joins AND is_alive(j.prober) THEN j.prober ELSE own END
     WHERE j.id = begin_run.job;
     UPDATE run SET ingests = NOT joins AND NOT one.ingested WHERE id = own;
-    RETURN NULL;
 END $$;
 
 -- A run is over. Its ending is the job's if it is the last one, or if all are to end by it (`stop`, as JSON).
@@ -731,6 +783,7 @@ CREATE FUNCTION end_run(own int, job int, to_state text, why text, kind text, st
 LANGUAGE plpgsql SET search_path = batchjob AS $$
 DECLARE last boolean;
 BEGIN
+    PERFORM 1 FROM run WHERE id = own FOR UPDATE;  -- before the job, as a step does
     PERFORM 1 FROM job AS j WHERE j.id = end_run.job FOR UPDATE;
     UPDATE run SET updated_at = at, pacing = '', outage = NULL, rows_per_second = NULL, ended_at = at
     WHERE id = own AND ended_at IS NULL;

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from batchjob.errors import GivenUp, JobError, SettingError
-from batchjob.model import AddRows, Chunk, Claim, Ending, RowResult, Run, Settle
+from batchjob.errors import GivenUp, JobBusy, JobError, SettingError
+from batchjob.model import AddRows, Chunk, Claim, EndAll, Ending, RowResult, Run, Settle
 from batchjob.states import Event, JobState, Outcome, Source
 from batchjob.stores import open_check, open_store, stop
 from batchjob.stores.postgres import shared
@@ -21,6 +21,8 @@ from tests.stores.test_store import SOURCE, TASK, make_job
 pytestmark = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)
 
 TEXT, OTHER = (11, 12), (21, 22)
+SETTINGS = b'{"model":"m"}'
+ALIKE = Ending(JobState.REFUSED, "row after row failed alike", 3, "bad", puts_back=True)
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ async def workers(url: str, count: int, *, rows: int = 6, lease: float = 60.0) -
             if number == 0:
                 run = await make_job(store, rows=rows)
             else:
-                await store.join("job")
+                await store.join("job", SETTINGS)
                 await store.recover(hold=False, at=2.0)
                 run = await store.begin_run(TASK, fresh=True, up_to=None, at=2.0)
             found.append(Worker(url, store, run))
@@ -118,7 +120,7 @@ async def test_a_take_whose_answer_was_lost_is_given_again(url: str) -> None:
         await one.store.commit([failed(request, 1)])
         await one.store.retry(["bad"], at=3.0)
         store: Any = await open_store(proxy.url, job="job", lease=60.0)
-        await store.join("job")
+        await store.join("job", SETTINGS)
         run = await store.begin_run(TASK, fresh=True, up_to=None, at=2.0)
         two = Worker(proxy.url, store, run)
         for expected in ([1], [2, 3], [4, 5]):
@@ -183,10 +185,151 @@ async def test_a_job_that_is_stopped_for_all_sends_nothing_more(url: str) -> Non
         await three.store.end_run(told.stop, at=5.0)
         assert states(url) == ["done", *["pending"] * 5]
         late: Any = await open_store(url, job="job", lease=60.0)
-        await late.join("job")
+        await late.join("job", SETTINGS)
         with pytest.raises(JobError, match="stopped for all workers: the key is refused"):
             await late.begin_run(TASK, fresh=True, up_to=None, at=6.0)
         await late.close()
+
+
+async def fail(worker: Worker, row: int, *more: Any, at_first: int = 3, later: int | None = 4) -> Any:
+    request, _ = await worker.claim(row)
+    return await worker.store.commit([failed(request, row), EndAll(ALIKE, at_first, later), *more])
+
+
+async def test_rows_that_fail_alike_are_counted_over_all_runs(url: str) -> None:
+    async with workers(url, 3, rows=12) as (one, two, three):
+        assert [(await fail(worker, row)).stop for row, worker in ((1, one), (2, two))] == [None, None]
+        claim = Claim(three.run.first_request_id + 50, "key", (4,), "m", 2.0)
+        told = await fail(three, 3, claim)
+        assert (told.stop, told.refused) == (ALIKE, (claim.request_id,))  # nothing leaves with the group that ends it
+        assert (await one.store.commit([])).stop == ALIKE
+        assert states(url)[:4] == ["failed", "failed", "failed", "pending"]
+
+
+async def test_a_label_of_any_run_breaks_a_row_of_failures(url: str) -> None:
+    async with workers(url, 3, rows=12) as (one, two, three):
+        for row, worker in ((1, one), (2, two)):
+            await fail(worker, row)
+        request, _ = await three.claim(3)
+        await three.answer(request, 3)
+        for row, worker in ((4, one), (5, one), (6, one)):
+            assert (await fail(worker, row)).stop is None
+        request, _ = await three.claim(7)
+        await three.answer(request, 7)
+        for row, worker in ((8, two), (9, one), (10, two)):
+            assert (await fail(worker, row)).stop is None
+        assert (await fail(three, 11, later=None)).stop is None  # what matters only while there is no label
+        assert (await fail(two, 12)).stop == ALIKE
+
+
+async def test_what_no_run_could_go_on_with_is_told_to_all_at_once(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        out, _ = await one.claim(1)
+        ending = Ending(JobState.REFUSED, "the key is refused", 3, "bad_key")
+        assert (await one.store.commit([EndAll(ending)])).stop == ending
+        refused, told = await two.claim(2)
+        assert (told.stop, told.refused) == (ending, (refused,))
+        await one.answer(out, 1)
+
+
+async def test_a_run_that_joins_a_retry_takes_what_was_put_back_alone(url: str) -> None:
+    async with workers(url, 1) as (one,):
+        request, _ = await one.claim(1)
+        await one.store.commit([failed(request, 1)])
+        await one.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        await one.store.retry(["bad"], at=5.0)
+        retrying = await one.store.begin_run(TASK, fresh=False, up_to=None, at=6.0)
+        joined: Any = await open_store(url, job="job", lease=60.0)
+        await joined.join("job", SETTINGS)
+        run = await joined.begin_run(TASK, fresh=True, up_to=None, at=6.0)
+        assert (retrying.fresh, run.fresh) == (False, False)
+        two = Worker(url, joined, run)
+        assert [await two.rows(), await two.rows()] == [[1], []]
+        await joined.close()
+
+
+async def test_nobody_joins_by_settings_that_are_no_more_those_of_the_job(url: str) -> None:
+    async with workers(url, 1) as (one,):
+        joined: Any = await open_store(url, job="job", lease=60.0)
+        await joined.join("job", b'{"model":"other"}')
+        with pytest.raises(JobBusy, match="has changed the settings of job 'job' meanwhile"):
+            await joined.begin_run(TASK, fresh=True, up_to=None, at=2.0)
+        await joined.close()
+        assert (await one.store.commit([])).runs == 1
+
+
+async def test_of_two_who_begin_one_job_at_once_one_is_refused_and_changes_nothing(url: str) -> None:
+    async with workers(url, 1) as (one,):
+        await one.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        first, second = [await open_store(url, job="job", lease=60.0) for _ in range(2)]
+        for store in (first, second):
+            await store.choose("job")
+            await store.recover(hold=False, at=5.0)  # nobody is at work
+        await first.set_settings(b'{"model":"first"}')
+        await first.begin_run(TASK, fresh=True, up_to=None, at=6.0)
+        with pytest.raises(JobBusy, match="another process has begun to work on job 'job' meanwhile"):
+            await second.set_settings(b'{"model":"second"}')
+        with pytest.raises(JobBusy, match="another process has begun to work on job 'job' meanwhile"):
+            await second.begin_run(TASK, fresh=True, up_to=None, at=6.0)
+        assert (await first.job()).settings == b'{"model":"first"}'
+        await first.close()
+        await second.close()
+
+
+async def test_two_jobs_of_one_name_are_not_made(url: str) -> None:
+    async with workers(url, 1):
+        other: Any = await open_store(url, job="job", lease=60.0)
+        with pytest.raises(JobBusy, match="another process has begun job 'job' meanwhile"):
+            await other.create_job(uid="b", name="job", source=SOURCE, settings=SETTINGS, task=TASK, at=1.0)
+        await other.close()
+
+
+async def test_who_was_given_up_begins_nothing_that_was_stopped_for_all_meanwhile(url: str) -> None:
+    async with workers(url, 2, lease=1.0) as (one, two):
+        one.store._silence()  # as SIGSTOP does
+        two.store._silence()
+        while not (peers := await dead(two)):
+            await asyncio.sleep(0.2)
+        await two.store._bury(peers)
+        again = await one.store.begin_run(TASK, fresh=True, up_to=None, at=3.0)  # who made the job joins it now
+        assert (again.fresh, (await two.store.commit([])).runs) == (True, 2)
+        one.store._silence()
+        while not (peers := await dead(two)):
+            await asyncio.sleep(0.2)
+        await two.store._bury(peers)
+        await asyncio.to_thread(stop, url, "job", Ending(JobState.STOPPED, "stopped by batchjob stop", 130, "all"))
+        with pytest.raises(JobError, match="was stopped for all workers: stopped by batchjob stop"):
+            await one.store.begin_run(TASK, fresh=True, up_to=None, at=4.0)
+
+
+async def test_workers_of_two_versions_do_not_work_on_one_job(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with workers(url, 1):
+        joined: Any = await open_store(url, job="job", lease=60.0)
+        await joined.join("job", SETTINGS)
+        monkeypatch.setattr("batchjob.stores.postgres.store.__version__", "9.1.0")
+        with pytest.raises(JobBusy, match=r"with batchjob 0\.1\.0, and this is 9\.1\.0: all workers need one version"):
+            await joined.recover(hold=False, at=5.0)
+        await joined.close()
+
+
+async def test_a_claim_that_was_refused_and_whose_answer_was_lost_is_refused_again(url: str) -> None:
+    async with postgres.Proxy(url) as proxy, workers(url, 1) as (one,):
+        await one.claim(1, texts=(TEXT,))
+        store: Any = await open_store(proxy.url, job="job", lease=60.0)
+        await store.join("job", SETTINGS)
+        two = Worker(proxy.url, store, await store.begin_run(TASK, fresh=True, up_to=None, at=2.0))
+        proxy.cuts = 1
+        refused, told = await two.claim(2, texts=(TEXT,))
+        assert (proxy.cut, told.refused) == (1, (refused,))
+        await store.close()
+
+
+async def test_the_last_run_to_end_says_how_the_job_ended(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        await one.store.end_run(Ending(JobState.STOPPED, "interrupted", 130), at=4.0)
+        assert (await two.store.job()).state == JobState.RUNNING
+        await two.store.end_run(Ending(JobState.FINISHED, "", 0), at=5.0)
+        assert (await one.store.job()).state == JobState.FINISHED
 
 
 async def test_a_user_stops_a_job_for_all(url: str) -> None:
@@ -291,7 +434,7 @@ async def test_an_input_that_another_run_reads_is_waited_for(url: str) -> None:
         store: Any = await open_store(url, job="more", lease=60.0)
         await store.create_job(uid="m", name="more", source=SOURCE, settings=b'{"model":"m"}', task=TASK, at=1.0)
         await store.begin_run(TASK, fresh=True, up_to=None, at=1.5)
-        await one.store.join("more")
+        await one.store.join("more", SETTINGS)
         await one.store.begin_run(TASK, fresh=True, up_to=None, at=1.5)
         assert (await one.store.next_page(2)).rows == ()
         await store.commit([AddRows(2, Chunk(1, [(2, "R-1", "text", None, None)], 10, "d", True))])
@@ -302,5 +445,5 @@ async def test_an_input_that_another_run_reads_is_waited_for(url: str) -> None:
 async def test_a_file_is_for_one_process(tmp_path: Any) -> None:
     store = await open_store(str(tmp_path / "job.db"), job="job")
     with pytest.raises(SettingError, match="several workers on job 'job' need a database"):
-        await store.join("job")
+        await store.join("job", SETTINGS)
     await store.close()

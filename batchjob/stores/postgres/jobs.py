@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from batchjob.errors import JobBusy
 from batchjob.model import InputSource, Job, Key, Remembered, TaskRecord
 from batchjob.states import State
 from batchjob.stores.postgres import records
@@ -25,6 +26,9 @@ class PgJobs:
     def __init__(self, url: str, writing: Line, reading: Line) -> None:
         self._url, self._writing, self._reading = url, writing, reading
         self._job_id, self._job = 0, ""
+        self._run_id = 0
+        self._joined = False
+        self._settings: str | None = None  # that this process goes by
 
     async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         return await self._reading.call(work)
@@ -44,19 +48,21 @@ class PgJobs:
         async def work(db: Connection) -> int:
             task_id = await add_task(db, task)
             await db.execute(ADD_JOB, *values, task_id)
-            made: int = await db.fetchval("SELECT id FROM batchjob.job WHERE uid = $1", uid)
+            made: int | None = await db.fetchval("SELECT id FROM batchjob.job WHERE uid = $1", uid)
+            if made is None:
+                raise JobBusy(f"another process has begun job {name!r} meanwhile: give the same command again")
             return made
 
-        self._job_id, self._job = await self._write(work), name
+        self._job_id, self._job, self._settings = await self._write(work), name, values[4]
 
     async def choose(self, name: str) -> None:
         """See ports.Store.choose."""
         self._job_id, self._job = (await self._read(lambda db: find_job(db, name, self._url))).id, name
 
-    async def join(self, name: str) -> None:
+    async def join(self, name: str, settings: bytes) -> None:
         """See ports.Store.join."""
         await self.choose(name)
-        self._joined = True
+        self._joined, self._settings = True, without_in_json(settings)
 
     async def job(self) -> Job:
         """See ports.Store.job."""
@@ -64,8 +70,12 @@ class PgJobs:
         return job_from_record(restored(record))
 
     async def set_settings(self, settings: bytes) -> None:
-        """See ports.Store.set_settings."""
-        await self._set("settings = $2", without_in_json(settings))
+        """See ports.Store.set_settings. Some of those of a worker that joined are for its machine alone: they are not
+        the job's.
+        """
+        if not self._joined:
+            self._settings = without_in_json(settings)
+            await self._set("settings = $2", self._settings)
 
     async def set_source(self, source: InputSource) -> None:
         """See ports.Store.set_source."""
@@ -76,7 +86,20 @@ class PgJobs:
         await self._set("prices = $2", without_in_json(prices))
 
     async def _set(self, what: str, *values: str) -> None:
-        await self._write(lambda db: db.execute(f"UPDATE batchjob.job SET {what} WHERE id = $1", self._job_id, *values))
+        async def work(db: Connection) -> None:
+            await self._see_free(db)
+            await db.execute(f"UPDATE batchjob.job SET {what} WHERE id = $1", self._job_id, *values)
+
+        await self._write(work)
+
+    async def _see_free(self, db: Connection) -> None:
+        """See that no other run works on the job until the caller's transaction ends, where this store has none.
+
+        Raises:
+            JobBusy: there is one.
+        """
+        if not self._run_id and not await db.fetchval("SELECT batchjob.is_free(0, $1)", self._job_id):
+            raise busy(self._job)
 
     async def counts(self) -> dict[str, int]:
         """See ports.Store.counts."""
@@ -118,7 +141,7 @@ class PgJobs:
 
 ADD_JOB = (
     "INSERT INTO batchjob.job (uid, name, input_path, source, settings, created_at, updated_at, state, task_id)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $6, 'stopped', $7) ON CONFLICT (uid) DO NOTHING"
+    " VALUES ($1, $2, $3, $4, $5, $6, $6, 'stopped', $7) ON CONFLICT DO NOTHING"
 )
 LEARN = (
     "INSERT INTO batchjob.learned (base_url, model, facts, at) VALUES ($1, $2, $3, $4)"
@@ -132,6 +155,17 @@ FORGET = (
     " AND (off_list OR id <> ALL ($2::bigint[])) RETURNING loose)"
     " SELECT count(*) FROM gone WHERE NOT loose"
 )
+
+
+def busy(job: str) -> JobBusy:
+    """Another process was quicker."""
+    text = f"another process has begun to work on job {job!r} meanwhile: stop it, wait for it, or help it"
+    return JobBusy(text, then=("work", job))
+
+
+def changed(job: str) -> JobBusy:
+    """Another process has made the job go by other settings since it was read."""
+    return JobBusy(f"another process has changed the settings of job {job!r} meanwhile: give the same command again")
 
 
 async def add_task(db: Connection, task: TaskRecord) -> int:

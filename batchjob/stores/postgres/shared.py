@@ -8,16 +8,14 @@ from collections.abc import Sequence
 import msgspec
 
 from batchjob.model import Ending, Key, RowResult
-from batchjob.ports import Asking, Control
-from batchjob.states import Event, JobState, Source, State
+from batchjob.ports import ENDS_ALL, Asking, Control
+from batchjob.states import Event, Source, State
 from batchjob.stores import ids
 from batchjob.stores.postgres.line import Connection, Line, connect
 from batchjob.stores.postgres.nul import restored, without, without_in_json
 from batchjob.stores.postgres.watch import Peer
 from batchjob.stores.writes import Counted, Tally
 
-ENDS_ALL = (JobState.REFUSED, JobState.OVER_BUDGET)
-"""States in which a run leaves a job because no other could go on either."""
 LOST = "the process died while this request was out"
 HEARD_LATE = "the answer came when other workers had taken this one for dead"
 
@@ -29,9 +27,8 @@ LEAVE = (
     "UPDATE batchjob.run SET updated_at = $2, pacing = '', outage = NULL, rows_per_second = NULL, ended_at = $2"
     " WHERE id = $1 AND ended_at IS NULL"
 )
-RUNNING = (
-    "SELECT id, seq, host, place, pid, started FROM batchjob.run WHERE job_id = $1 AND id <> $2 AND ended_at IS NULL"
-)
+_PEER = "id, seq, host, place, pid, started, version"
+RUNNING = f"SELECT {_PEER} FROM batchjob.run WHERE job_id = $1 AND id <> $2 AND ended_at IS NULL"
 _LEFT = (
     "SELECT EXISTS (SELECT 1 FROM batchjob.intent JOIN batchjob.run ON run.id = intent.id >> 40"
     " WHERE run.job_id = $1 AND run.ended_at IS NOT NULL AND NOT intent.outlives_run)"

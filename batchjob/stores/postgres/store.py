@@ -33,10 +33,10 @@ from batchjob.states import Outcome, Source, State
 from batchjob.stores import ids
 from batchjob.stores.counting import counted_of
 from batchjob.stores.postgres import pages, process, removal, schema, shared
-from batchjob.stores.postgres.jobs import PgJobs, add_task, as_json
+from batchjob.stores.postgres.jobs import PgJobs, add_task, as_json, busy, changed
 from batchjob.stores.postgres.line import Connection, Line, connect
 from batchjob.stores.postgres.nul import restored, without
-from batchjob.stores.postgres.watch import Peer, Watch, clock
+from batchjob.stores.postgres.watch import Peer, Watch, clock, other_version
 from batchjob.stores.writes import Counted, Sorted
 
 T = TypeVar("T")
@@ -54,11 +54,11 @@ class PgStore(PgJobs):
     def __init__(self, url: str, writing: Line, reading: Line, *, lease: float) -> None:
         super().__init__(url, writing, reading)
         self._lease = lease
-        self._run_id = self._task_id = 0
+        self._task_id = 0
         self._counted: Counted | None = None
         self._seq = 0
         self._stepped_at = 0.0
-        self._joined = self._hold = False
+        self._hold = False
         self._sure_until = 0.0
         self._watch = Watch(lease)
         self._lost = 0  # requests of others that were given up since the last commit
@@ -108,27 +108,22 @@ class PgStore(PgJobs):
 
     # ------------------------------------------------------------ a run
 
-    async def set_settings(self, settings: bytes) -> None:
-        """See ports.Store.set_settings. Some of those of a worker that joined are for its machine alone: they are not
-        the job's.
-        """
-        if not self._joined:
-            await super().set_settings(settings)
-
     async def begin_run(self, task: TaskRecord, *, fresh: bool, up_to: int | None, at: float) -> Run:
         """See ports.Store.begin_run."""
         token, own = secrets.token_hex(16), process.this()
 
-        async def work(db: Connection) -> tuple[int, str | None]:
+        async def work(db: Connection) -> tuple[int, Any]:
             self._task_id = await add_task(db, task)
             await db.execute(shared.ADD_RUN, token, self._job_id, self._task_id, *own, __version__, at)
             made: int = await db.fetchval("SELECT id FROM batchjob.run WHERE token = $1", token)
-            stop = await db.fetchval("SELECT batchjob.begin_run($1, $2, $3, $4)", made, self._job_id, self._joined, at)
-            return made, stop
+            values = made, self._job_id, self._run_id, self._settings, self._joined, fresh, at
+            return made, await db.fetchrow("SELECT * FROM batchjob.begin_run($1, $2, $3, $4, $5, $6, $7)", *values)
 
         await self._leave_run(at)
         self._counted = counted_of(task)
-        (self._run_id, stop), self._seq = await self._write(work), 0
+        (self._run_id, (fresh, refused, stop)), self._seq = await self._write(work), 0
+        if refused is not None:
+            raise busy(self._job) if refused == "busy" else changed(self._job)
         if stop is not None:
             reason = msgspec.json.decode(stop, type=Ending).reason
             raise JobError(f"job {self._job!r} was stopped for all workers: {reason}", then=("resume", self._job))
@@ -137,7 +132,8 @@ class PgStore(PgJobs):
         labelled = bool((await self._tally("source")).get(Source.MODEL))
         self._pages = pages.Pages(self._job_id, self._run_id, fresh, up_to)
         self._beating = asyncio.create_task(self._beat())
-        return Run(self._run_id, ids.first_request_id(self._run_id), shared=True, heard=heard, labelled=labelled)
+        first = ids.first_request_id(self._run_id)
+        return Run(self._run_id, first, shared=True, heard=heard, labelled=labelled, fresh=fresh)
 
     async def _beat(self) -> None:
         """Each second a step, where the run takes none: while it waits for its last answers, it is alive too. And a
@@ -152,9 +148,13 @@ class PgStore(PgJobs):
 
     async def _bury_dead(self) -> int:
         """Settle what other runs left that are dead, or over; how many of their requests are lost."""
-        running = await self._read(lambda db: db.fetch(shared.RUNNING, self._job_id, self._run_id))
-        dead, _ = self._watch.look([Peer(*one) for one in running])
+        dead, _ = self._watch.look(await self._peers())
         return await self._bury(dead)
+
+    async def _peers(self) -> list[Peer]:
+        """The other runs of the job that have not ended."""
+        running = await self._read(lambda db: db.fetch(shared.RUNNING, self._job_id, self._run_id))
+        return [Peer(*one) for one in running]
 
     async def _bury(self, dead: Sequence[Peer]) -> int:
         by, now = self._run_id, time.time()
@@ -232,8 +232,13 @@ class PgStore(PgJobs):
         """See ports.Store.remove. A server's old pages are its own to overwrite."""
         await self._alone()
         await self._leave_run(time.time())
-        await self._write(lambda db: removal.remove_job(db, self._job_id))
         self._run_id = 0
+
+        async def work(db: Connection) -> None:
+            await self._see_free(db)
+            await removal.remove_job(db, self._job_id)
+
+        await self._write(work)
         return True
 
     # ------------------------------------------------------------ after a crash, and put back
@@ -242,23 +247,29 @@ class PgStore(PgJobs):
         """See ports.Store.recover."""
         self._hold = hold
         if self._joined:
-            return await self._bury_dead()
+            return await self._alone(but=__version__) + await self._bury_dead()
         lost = await self._alone()
         if hold:
             await self._write(lambda db: db.execute("SELECT batchjob.hold_lost($1)", self._job_id))
         return lost
 
-    async def _alone(self) -> int:
-        """See that no other process works on the job, and settle what dead ones left; how many requests are lost.
+    async def _alone(self, *, but: str = "") -> int:
+        """See that no other process works on the job, `but` those of this version of batchjob, and settle what dead
+        ones left; how many requests are lost.
 
         Raises:
             JobBusy: one is alive.
         """
         watch, lost = Watch(self._lease), 0
-        while running := await self._read(lambda db: db.fetch(shared.RUNNING, self._job_id, self._run_id)):
-            dead, moved = watch.look([Peer(*one) for one in running])
+        while running := [peer for peer in await self._peers() if not but or other_version(peer.version, but)]:
+            dead, moved = watch.look(running)
             for peer in moved:
                 who = f"process {peer.pid} on {peer.host}"
+                if but:
+                    raise JobBusy(
+                        f"{who} is working on job {self._job!r} with batchjob {peer.version}, and this is {but}: all "
+                        f"workers need one version"
+                    )
                 raise JobBusy(
                     f"{who} is working on job {self._job!r}: stop it, wait for it, or help it", then=("work", self._job)
                 )
@@ -270,6 +281,7 @@ class PgStore(PgJobs):
         """See ports.Store.retry."""
 
         async def work(db: Connection) -> int:
+            await self._see_free(db)
             back = 0
             for kind in kinds:
                 given = self._job_id, kind, but, second

@@ -22,6 +22,7 @@ class Peer(NamedTuple):
     place: str
     pid: int
     started: str
+    version: str  # of batchjob
 
 
 class Watch:
@@ -47,6 +48,11 @@ class Watch:
             elif now - since >= self._lease or process.is_gone(peer.place, peer.pid, peer.started):
                 dead.append(peer)
         return dead, moved
+
+
+def other_version(one: str, other: str) -> bool:
+    """Whether two versions may differ in what they write or send again: in more than the last number."""
+    return one.split(".")[:2] != other.split(".")[:2]
 
 
 def clock() -> float:

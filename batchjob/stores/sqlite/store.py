@@ -202,7 +202,7 @@ class SqliteStore(Alone):
         requests = await self._tally("request")
         heard = requests.get(Outcome.ANSWERED, 0) + requests.get(Outcome.REJECTED, 0) > 0
         labelled = bool((await self._tally("source")).get(Source.MODEL))
-        run = Run(self._run_id, ids.first_request_id(self._run_id), heard=heard, labelled=labelled)
+        run = Run(self._run_id, ids.first_request_id(self._run_id), heard=heard, labelled=labelled, fresh=fresh)
         self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
         return run
 
