@@ -1931,6 +1931,15 @@ def _(shortcuts: Any) -> None:
 
 
 @defect(
+    "an array without an end is taken for whole",
+    "task.answers",
+    "tests/task/test_fields.py::test_wherever_an_answer_is_cut_each_field_gets_its_own_or_nothing",
+)
+def _(answers: Any) -> None:
+    put(answers, "_without_open_arrays", lambda members, unclosed: members)
+
+
+@defect(
     "with another second model the first one is asked again, too",
     "jobs.plans",
     "tests/test_second.py::test_what_waits_for_a_second_model_is_asked_of_another_one_without_the_first",

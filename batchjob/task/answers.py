@@ -108,18 +108,28 @@ def _of_line(line: str) -> str | None:
 
 
 def json_objects(text: str) -> list[Members]:
-    """The JSON objects in a text; of one that ends too early what is whole, and none where one is broken before."""
+    """The JSON objects in a text; of one that ends too early what is whole, and none where one is broken before. An
+    array that has no end is null: more may have been in it.
+    """
     found: list[Members] = []
     position = 0
     while (start := _START.search(text, position)) is not None:
         position = start.end()
         if start["number"] is None:
             try:
-                value, position, _ = _read(text, start.start())
+                value, position, unclosed = _read(text, start.start())
             except _Broken:
                 return []
-            found.append(value)
+            found.append(_without_open_arrays(value, unclosed))
     return found
+
+
+def _without_open_arrays(members: Members, unclosed: int) -> Members:
+    """An object without arrays that the cut left open, down along the last members; `unclosed`: as in _given_in."""
+    if unclosed < 2 or not members:
+        return members
+    *before, (key, last) = members
+    return (*before, (key, _without_open_arrays(last, unclosed - 1) if isinstance(last, tuple) else None))
 
 
 # ---------------------------------------------------------------- what JSON gives

@@ -169,13 +169,22 @@ def test_a_shared_answer_gives_each_row_what_it_has_and_leaves_the_rest_to_be_as
 
 # ---------------------------------------------------------------- broken answers
 
-MARKED = FieldSet([Field("one", "text"), Field("two", "number", min=0, max=10**9), Field("three", "text")])
-NAMES = ("one", "two", "three")
-FOREIGN = {"one": '"of nobody"', "two": "999999999", "three": '"of nobody"'}
+MARKED = FieldSet(
+    [
+        Field("one", "text"),
+        Field("two", "number", min=0, max=10**9),
+        Field("three", "text"),
+        Field("four", "several", labels=("a", "b", "c")),
+    ]
+)
+NAMES = ("one", "two", "three", "four")
+FOREIGN = {"one": '"of nobody"', "two": "999999999", "three": '"of nobody"', "four": '["c"]'}
 
 
 def mark(row: int, name: str) -> str:
     """The only right answer, as JSON."""
+    if name == "four":
+        return '["a", "b"]'
     return str(1000 * row + 123) if name == "two" else json.dumps(f'{name} of {row} \\ " }}{{')
 
 
@@ -237,7 +246,7 @@ def test_of_broken_answers_each_field_of_each_row_gets_its_own_or_nothing(count:
 def test_wherever_an_answer_is_cut_each_field_gets_its_own_or_nothing(count: int) -> None:
     rows = {n: ", ".join(f'"{name}": {mark(n, name)}' for name in NAMES) for n in range(1, count + 1)}
     whole = "{" + ", ".join(f'"{n}": {{{row}}}' for n, row in rows.items()) + "}" if count > 1 else f"{{{rows[1]}}}"
-    assert len(found_in(whole, count)) == 3 * count
+    assert len(found_in(whole, count)) == len(NAMES) * count
     for end in range(len(whole)):
         assert all(value == mark(*place) for place, value in found_in(whole[:end], count).items()), whole[:end]
 
