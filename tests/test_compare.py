@@ -109,6 +109,8 @@ def test_disagreements_are_written_with_both_labels_and_gold(jobs: BatchJob) -> 
     ended = jobs("compare", "t", "t-2", "--disagreements", "t.csv")
     assert ended.code == 2
     assert "would be written over" in ended.err
+    ended = jobs("compare", "t", "t-2", "--disagreements", "-")
+    assert (ended.code, "stdout has the comparison: name a file" in ended.err) == (2, True)
     assert (jobs.folder / "t.csv").read_bytes() == before
 
 
@@ -135,7 +137,9 @@ def test_a_job_is_itself(jobs: BatchJob) -> None:
     found = compared(jobs, "t", "t", "--gold", "gold")
     assert (found["agreement"]["share"], found["kappa"], found["right"]["p"]) == (1.0, 1.0, 1.0)
     assert (found["differs"], found["disagreements"]) == ([], [])
-    assert "none differ that say how rows are asked" in jobs("compare", "t", "t").out
+    said = jobs("compare", "t", "t", "--gold", "gold").out
+    assert "none differ that say how rows are asked" in said
+    assert "both are right equally often (McNemar's exact test, p = 1.0000)" in said
 
 
 # ---------------------------------------------------------------- the arithmetic

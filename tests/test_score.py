@@ -181,6 +181,16 @@ def test_a_blank_cell_of_a_gold_file_says_nothing(scored: BatchJob) -> None:
     assert (found["rows"]["scored"], found["ids_without_row"]) == (1, 0)
 
 
+def test_rows_that_share_an_id_with_gold_in_a_file_are_said(batchjob: BatchJob) -> None:
+    (batchjob.folder / "t.csv").write_text("id,text\n1,one\n1,two\n2,three\n")
+    (batchjob.folder / "gold.csv").write_text("id,gold\n1,a\n2,a\n")
+    assert batchjob("start", "t.csv", "--labels", "a,b", *TASK[2:]).code == 0
+    found = report(batchjob, "--gold-file", "gold.csv")
+    assert (found["rows"]["scored"], found["rows_of_shared_ids"]) == (3, 1)
+    said = batchjob("score", "--gold-file", "gold.csv").out
+    assert "same id   1 row with the id of a row before: the gold file's word counts for both" in said
+
+
 def test_values_that_are_too_many_are_not_told_apart() -> None:
     counts = Counts((), known=lambda value: True)
     for row in judged([(f"value {n}", f"value {n}") for n in range(MOST_FOREIGN + 1)]):

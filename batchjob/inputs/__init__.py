@@ -138,7 +138,7 @@ def _format_by_suffix(path: str) -> str:
         known = ", ".join(f".{name}" for name in (*FORMATS, *ALIASES))
         raise InputError(
             f"{path}: the suffix does not tell the format (known: {known}, the text ones also with .gz);"
-            f" name it with --format {'|'.join(FORMATS)}"
+            f" give it one, or, where a command takes it, name it with --format {'|'.join(FORMATS)}"
         )
     return found
 

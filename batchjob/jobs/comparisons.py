@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchjob.corrections.overlay import overlay_of
+from batchjob.errors import SettingError
 from batchjob.forecast.counting import Lengths
 from batchjob.jobs.guard import check_export
 from batchjob.jobs.scores import SCORED_STATES, Gold
@@ -159,6 +160,8 @@ def compare(
         for _ in differing:
             pass
     else:
+        if disagreements == "-":
+            raise SettingError("--disagreements -: stdout has the comparison: name a file")
         check_export(reader, a, "--disagreements", disagreements)
         check_export(reader, b, "--disagreements", disagreements)
         open_output(disagreements, None).write(("id", "text", *_names(a, b), "gold"), differing)

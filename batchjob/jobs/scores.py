@@ -38,6 +38,7 @@ class Gold(NamedTuple):
     said: str  # where it stands
     of: GoldOf
     unmet: Callable[[], int] = lambda: 0  # ids with gold for which `of` was never asked
+    again: Callable[[], int] = lambda: 0  # rows for which it was asked with an id that a row before has
 
 
 def gold_in_input(reader: StoreReader, job: Job, named: str) -> Gold:
@@ -72,14 +73,15 @@ def gold_in_file(job: Job, path: str, named: str | None) -> Gold:
     for line, key, value in said:
         if value and gold.setdefault(key, value) != value:
             raise InputError(f"{path}, line {line:,}: id {key} has gold {gold[key]!r} above and {value!r} here")
-    met: set[str] = set()
+    met: Counter[str] = Counter()
 
     def gold_of(key: str, rest: str | None) -> str:
         if key in gold:
-            met.add(key)
+            met[key] += 1
         return gold.get(key, "")
 
-    return Gold(f"column {column} of {path}", gold_of, lambda: len(gold) - len(met))
+    said_by = f"column {column} of {path}"
+    return Gold(said_by, gold_of, lambda: len(gold) - len(met), lambda: met.total() - len(met))
 
 
 def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -> ScoreReport:
@@ -107,7 +109,7 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
             counts.add(row)
         else:
             left_out[row] += 1
-    found: dict[str, Any] = {"field": field, "left_out": left_out, "strangers": gold.unmet()}
+    found: dict[str, Any] = {"field": field, "left_out": left_out, "strangers": gold.unmet(), "shared": gold.again()}
     return score_report(job.name, gold.said, counts, labels, **found)
 
 

@@ -80,8 +80,9 @@ def open_output(path: str, format: str | None, *, spreadsheet: bool = False) -> 
     name = format or name
     if name not in FORMATS:
         known = ", ".join(f".{known}" for known in (*FORMATS, *ALIASES))
+        to_export = f"; export takes --format {'|'.join(FORMATS)}, too"
         said = f"format {format!r} is not known" if format else f"{path}: the suffix does not tell the format"
-        raise SettingError(f"{said}; known: {known} (the text ones also with .gz), or --format {'|'.join(FORMATS)}")
+        raise SettingError(f"{said}; known: {known} (the text ones also with .gz){to_export}")
     if spreadsheet and name != "csv":
         raise SettingError(f"--spreadsheet writes CSV, and {path} is {name}: name a .csv file, or leave it out")
     module, _, function = (SPREADSHEET if spreadsheet else FORMATS[name]).partition(":")

@@ -168,8 +168,8 @@ def _agreement_lines(found: Comparison) -> Iterator[str]:
     if found.agreement is None:
         yield "agree     no row has a label from both"
         return
-    beyond = "" if found.kappa is None else f"; Cohen's kappa {found.kappa:.3f}"
-    yield f"agree     {share_words(found.agreement)}{beyond}"
+    beyond = "kappa is not defined" if found.kappa is None else f"Cohen's kappa {found.kappa:.3f}"
+    yield f"agree     {share_words(found.agreement)}; {beyond}"
 
 
 def _gold_lines(found: Comparison) -> Iterator[str]:
@@ -183,6 +183,8 @@ def _gold_lines(found: Comparison) -> Iterator[str]:
     yield f"          only A {right.only_a:,}, only B {right.only_b:,}, both {right.both:,}, neither {right.neither:,}"
     better = "A" if right.only_a > right.only_b else "B"
     verdict = f"{better} is right more often" if right.p < SURE else "the difference may well be chance"
+    if right.only_a == right.only_b:
+        verdict = "both are right equally often"
     yield f"          {verdict} (McNemar's exact test, {_p(right.p)})"
 
 

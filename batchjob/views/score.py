@@ -60,6 +60,7 @@ class ScoreReport(Value, frozen=True):
     foreign_gold: tuple[Foreign, ...]
     foreign_rows: int
     ids_without_row: int
+    rows_of_shared_ids: int  # whose id a row before has: what the gold file says of it counts for both
     rows: ScoredRows
     accuracy: Share | None
     macro_f1: float | None
@@ -78,6 +79,7 @@ def score_report(
     field: str | None,
     left_out: Mapping[str, int],
     strangers: int,
+    shared: int,
 ) -> ScoreReport:
     """The report of rows that were counted.
 
@@ -85,6 +87,7 @@ def score_report(
         labels: those of the job.
         left_out: rows with gold that have no end yet, by state, and those WITHOUT_GOLD.
         strangers: ids with gold that no row has.
+        shared: rows with gold by an id that a row before has.
     """
     known, scores = set(labels), tuple(counts.labels())
     return ScoreReport(
@@ -94,6 +97,7 @@ def score_report(
         foreign_gold=foreign_of(counts.foreign, labels),
         foreign_rows=counts.foreign.rows,
         ids_without_row=strangers,
+        rows_of_shared_ids=shared,
         rows=ScoredRows(
             scored=counts.rows,
             right=counts.right,
@@ -137,7 +141,7 @@ def score_lines(report: ScoreReport, columns: int | None) -> list[str]:
         f"job {report.job}: {_headline(report)}",
         *foreign_lines(report.foreign_gold, report.foreign_rows, "job's labels" if report.field is None else "field's"),
         f"gold      {report.gold}, {_compared(report)}",
-        *_row_lines(report.rows, report.ids_without_row),
+        *_row_lines(report.rows, report.ids_without_row, report.rows_of_shared_ids),
         *_source_lines(report),
         *(["", *_table(report.labels, columns)] if report.labels else []),
         *(["", *_confusion_lines(report)] if report.confusions else []),
@@ -173,7 +177,7 @@ def foreign_lines(values: Sequence[Foreign], rows: int, what: str) -> Iterator[s
         yield f"  and {counted(len(values) - MOST_FOREIGN_SHOWN, 'more value')}: --json has them"
 
 
-def _row_lines(rows: ScoredRows, strangers: int) -> Iterator[str]:
+def _row_lines(rows: ScoredRows, strangers: int, shared: int) -> Iterator[str]:
     failed = f", of them {rows.failed:,} failed, which count as wrong" if rows.failed else ""
     yield f"rows      {rows.right:,} right of {rows.scored:,} scored{failed}"
     left = {
@@ -187,6 +191,8 @@ def _row_lines(rows: ScoredRows, strangers: int) -> Iterator[str]:
         yield f"left out  {told}"
     if strangers:
         yield f"no row    {counted(strangers, 'id')} of the gold file: no row of the job has them"
+    if shared:
+        yield f"same id   {counted(shared, 'row')} with the id of a row before: the gold file's word counts for both"
 
 
 def _source_lines(report: ScoreReport) -> Iterator[str]:
