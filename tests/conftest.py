@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,10 @@ settings.load_profile("any machine")
 FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
 transcript.begin()
+
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:  # as under nohup, or behind the & of a script: so would each command
+        signal.signal(number, usual)
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     # The tests start thousands of processes, and each would compile the package for itself: half of their time.

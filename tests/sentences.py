@@ -1,7 +1,7 @@
 """Every sentence that batchjob can print, collected from its code: `python tests/sentences.py`.
 
 With files named behind it, only those that stand in none of them, and how many do: transcripts (see transcript.py), or
-the sources of tests. On 2026-11-26 they had 847 of 966. What is a help text, a docstring, SQL or a key is no sentence.
+the sources of tests. On 2026-11-26 they had 953 of 971. What is a help text, a docstring, SQL or a key is no sentence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ APART = (
 """What a run does not print: the built-in endpoint's own words, places for tests, words it looks for, files, pages."""
 WORDS = re.compile(r"[a-z]{2,}[,:;]? [a-z(-]", re.IGNORECASE)
 SQL = re.compile(
-    r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|WHERE|FROM|JOIN|BEGIN|COMMIT|ORDER BY|AND|IN|IS NOT|AS) "
+    r"\b(SET LOCAL|SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|WHERE|FROM|JOIN|BEGIN|COMMIT|ORDER BY|AND|IN|IS NOT|AS) "
     r"|\w\.\w+ ?[=,]|^\(?\w+, \w+, "
 )
 PROGRAMMERS = {"RuntimeError", "LookupError", "NotImplementedError", "TypeError", "AttributeError", "AssertionError"}

@@ -92,6 +92,12 @@ def endpoint_at(url: str, key: str | None = KEY) -> ChatEndpoint:
     return ChatEndpoint(url, key=key, timeout=5, connect_timeout=5)
 
 
+async def rested(endpoint: ChatEndpoint) -> None:
+    """Until its connections may be used again."""
+    while getattr(endpoint._transport, "_resting", ()):
+        await asyncio.sleep(0.005)
+
+
 async def test_a_request_is_these_bytes(transport: str) -> None:
     recorder = Recorder()
     async with listening(recorder) as port:
@@ -224,9 +230,10 @@ async def test_a_connection_is_used_again_until_it_was_idle_for_too_long(monkeyp
         endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
         for n in range(3):
             await endpoint.send(b"{}", f"key-{n}")
-            await asyncio.sleep(0.03)
+            await rested(endpoint)
         assert [len(seen) for seen in recorder.connections] == [3]
         monkeypatch.setattr(fast, "KEEPALIVE_SECONDS", 0.01)
+        await asyncio.sleep(0.02)
         await endpoint.send(b"{}", "key-3")
         await endpoint.close()
     assert [len(seen) for seen in recorder.connections] == [3, 1]
@@ -277,7 +284,7 @@ async def test_a_loss_closes_the_connections_that_were_idle_before(transport: st
     async with listening(serve) as port:
         endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
         await asyncio.gather(*(endpoint.send(b"", f"key-{n}") for n in range(10)))
-        await asyncio.sleep(0.03)
+        await rested(endpoint)
         dead = True
         heard = [await endpoint.send(b"", f"again-{n}") for n in range(5)]
         await endpoint.close()
@@ -331,7 +338,7 @@ async def test_a_connection_on_which_something_may_still_be_sent_is_not_used_aga
         endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
         for n in range(2):
             assert isinstance(await endpoint.send(b"x" * size, f"key-{n}"), Answered | Rejected)
-            await asyncio.sleep(0.03)
+            await rested(endpoint)
         await endpoint.close()
     assert [head.split(b" ")[0] for head in heads] == [b"POST", b"POST"]
 
@@ -381,7 +388,7 @@ async def test_a_trailer_is_no_header_of_the_next_answer(trailer: str) -> None:
     async with listening(serve) as port:
         endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
         first = await endpoint.send(b"{}", "key-1")
-        await asyncio.sleep(0.03)
+        await rested(endpoint)
         second = await endpoint.send(b"{}", "key-2")
         await endpoint.close()
     assert isinstance(first, Answered)
@@ -432,7 +439,7 @@ async def test_a_proxy_of_plain_http_is_told_the_whole_address_and_its_password(
         heard = []
         for n in range(2):
             heard.append(await endpoint.send(b"{}", f"key-{n}"))
-            await asyncio.sleep(0.03)
+            await rested(endpoint)
         await endpoint.close()
     assert all(isinstance(answer, Answered) for answer in heard)
     assert [len(seen) for seen in recorder.connections] == ([2] if transport == "fast" else [1, 1])

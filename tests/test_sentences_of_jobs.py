@@ -199,8 +199,10 @@ def test_a_command_that_is_broken_off_or_broken_says_so(
         monkeypatch.setattr("batchjob.cli.jobs.open_reader", Mock(side_effect=error))
         assert told in said(capsys, "jobs")
     monkeypatch.setattr("sys.platform", "win32")
-    with pytest.raises(SystemExit, match="Windows is not supported; WSL is"):
+    with pytest.raises(SystemExit) as ended:
         main(["jobs"])
+    wsl = "batchjob: Windows is not supported; WSL is (wsl --install): there batchjob runs as on Linux"
+    assert ended.value.code == wsl
 
 
 def test_what_is_not_installed_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,15 +19,16 @@ import msgspec
 import pytest
 
 import batchjob as bj
-from batchjob.cli import _run, example
+from batchjob.cli import _run, example, on_end
 from batchjob.cli.doctor import disk, endpoint, machine
-from batchjob.endpoints import key
+from batchjob.endpoints import fast, key
 from batchjob.errors import JobBusy, StoreError
 from batchjob.jobs.plans import plan_resume
 from batchjob.jobs.run import run
 from batchjob.logs import make_logger
-from batchjob.model import Claim
+from batchjob.model import Claim, Limits, Quota
 from batchjob.pace.hold import Hold
+from batchjob.pace.pacer import Pacer
 from batchjob.records import Worker
 from batchjob.states import JobState
 from batchjob.stores import open_reader, open_store
@@ -137,6 +138,19 @@ def test_a_command_that_gives_a_key_has_a_minute(said: Say, monkeypatch: pytest.
     monkeypatch.setattr(key, "COMMAND_SECONDS", 0.01)
     command = ("start", "t.csv", "--labels", "a,b", "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
     assert "--api-key-command gave no key within 0 s" in said(*command, "--api-key-command", "sleep 9", "--new")
+
+
+def test_a_command_at_the_end_that_cannot_be_run_or_hangs_is_told(said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_end, "MOST_SECONDS", 0.01)
+    run_again = ("start", "t.csv", *JOB, "--on-end")
+    assert "--on-end took more than 0 s and was ended; the job is as it was said above" in said(*run_again, "sleep 9")
+    assert "--on-end could not be run: Argument list too long" in said(*run_again, ":" * 300_000)
+
+
+def test_labels_that_other_rows_may_get_stay(said: Say) -> None:
+    change("UPDATE label_cache SET job_id = (SELECT id FROM job WHERE name = 'part')")
+    told = said("cache", "clear")
+    assert "those stay that rows without a label may still get: in jobs that are not finished, or by a retry" in told
 
 
 def test_examples_are_not_drawn_from_what_is_piped_in(batchjob: BatchJob) -> None:
@@ -295,12 +309,16 @@ def test_what_the_user_may_not_do_is_said_with_the_file(batchjob: BatchJob, made
         ("start", "t.csv", *JOB, "--new", "--db", "held/batchjob.db"),
         ("start", "t.csv", *JOB, "--db", "held/none.db"),
         ("doctor", "--db", "held/batchjob.db"),
+        ("start", "t.csv", *JOB, "--new", "--db", "kept/batchjob.db"),
+        ("status", "--db", "shut/batchjob.db"),
+        ("doctor", "--db", "shut/batchjob.db"),
     ]
     folder = batchjob.folder
-    for name in ("held", "shut"):
+    for name, mode in (("held", 0o400), ("shut", 0), ("kept", 0o600)):
         shutil.copytree(made, folder / name)
         for file in (folder / name).iterdir():
-            file.chmod(0o400 if name == "held" else 0)
+            file.chmod(mode)
+    (folder / "kept" / "batchjob.db").chmod(0o400)
     (folder / "held").chmod(0o500)
     script = "import sys; from batchjob.cli import _run; [_run(line.split()) for line in sys.stdin]"
     python = batchjob.command.replace("bin/batchjob", "bin/python")
@@ -321,8 +339,27 @@ def test_what_the_user_may_not_do_is_said_with_the_file(batchjob: BatchJob, made
         f"cannot write beside {held}/none.db: Permission denied",
         f"{held}/batchjob.db cannot be written by this user: it can only be looked at",
         f"no file may be made in {held} by this user: give another --db",
+        f"{folder}/kept/batchjob.db cannot be written: it, or its folder, is read-only",
+        f"{folder}/shut/batchjob.db may not be read by this user; allow it with: chmod u+rw {folder}/shut/batchjob.db",
+        f"{folder}/shut/batchjob.db can neither be read nor be written by this user",
     ):
         assert sentence in said, said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("_head", lambda request: "", "the head of a request"),
+        ("ANSWER", b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}", "how an answer is read"),
+        ("_whole", lambda content: None, "how a body is kept that came in one piece"),
+        ("_is_clean", lambda connection: False, "when a connection can be used again"),
+    ],
+)
+def test_doctor_says_why_connections_are_not_kept(
+    said: Say, monkeypatch: pytest.MonkeyPatch, name: str, value: object, told: str
+) -> None:
+    monkeypatch.setattr(fast, name, value)
+    assert f" is not as expected (RuntimeError: {told}): a connection for each request, which is" in said("doctor")
 
 
 def test_a_database_on_a_network_disk_is_refused(said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +371,7 @@ def test_a_database_on_a_network_disk_is_refused(said: Say, monkeypatch: pytest.
 
 def test_doctor_says_what_is_too_old_too_full_or_too_slow(said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     assert disk._room(1, 0).text.endswith(" free; the database has 0 bytes. Make room before the next run")
-    assert "A job may need more: make room, or give a --db on another disk" in disk._room(20 << 20, 0).text
+    assert ". A job may need more: make room, or give a --db on another disk" in disk._room(20 << 20, 0).text
     assert machine._sqlite((3, 7, 0)).text == "3.7.0: 3.38.0 is needed. Use a Python that brings a newer one"
     monkeypatch.setattr(machine, "PYTHON_NEEDED", (9, 0))
     monkeypatch.setattr(endpoint, "ANSWER_SECONDS", 0.01)
@@ -426,6 +463,16 @@ def test_workers_that_give_no_sign_are_told(place: Path) -> None:
         status, state=JobState.REFUSED, reason_kind="bad_setting", reason="Unsupported: max_completion_tokens"
     )
     assert "--param max_completion_tokens=omit" in next_command(refused, settings_of(snapshot), "")
+
+
+def test_what_holds_a_run_back_is_said() -> None:
+    pacer = Pacer(rpm=0, tpm=0, concurrency=8, now=0.0)
+    pacer.rate_limited(None, 0.0, 0.0)
+    assert pacer.describe(0.0, 1) == "waiting 1.0 s, because the endpoint has too many requests (429)"
+    pacer = Pacer(rpm=0, tpm=0, concurrency=8, now=0.0)
+    pacer.learn(Limits(requests=Quota(limit=60, remaining=0, reset_seconds=60)), 0.0)
+    assert pacer.admit(0.0, 1.0) > 0.0
+    assert pacer.describe(1.0, 1) == "held to 60 requests a minute, the endpoint's limit"
 
 
 def test_who_waits_for_another_worker_says_so() -> None:

@@ -108,7 +108,7 @@ def test_status_names_input_model_endpoint_and_when_it_began(batchjob: BatchJob,
 
 
 def test_ctrl_c_clears_the_live_lines_and_says_what_is_waited_for(batchjob: BatchJob, sandbox: Sandbox) -> None:
-    write_tickets(batchjob, 50)
+    write_tickets(batchjob, 500)  # it runs for longer than this test looks at it, on a busy machine too
     url = sandbox("--latency", "0.2")
     terminal = Terminal(batchjob, 80, "start", "t.csv", "--base-url", url, *LABELS, "--concurrency", "2")
     terminal.read_until("rows/s")

@@ -29,7 +29,7 @@ SAMPLE_RECORDS = 1000
 LEAST_BELOW = 2
 """Records that must agree before lines above them are taken for no part of the table."""
 
-CARRIAGE_RETURNS = "bare carriage returns"
+CARRIAGE_RETURNS = "carriage_returns"
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SPELLED = {"\t": "tab"}  # as --delimiter takes it

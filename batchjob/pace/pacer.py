@@ -20,7 +20,7 @@ FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 1.0, 1.5, 60.0  # after 429s that do 
 
 BECAUSE = {
     "429s": "because the endpoint has too many requests (429)",
-    "the endpoint asked": "as the endpoint asks",
+    "asked": "as the endpoint asks",
     "paused": "as the endpoint asks",
 }
 """Reason of a pause -> the end of a sentence."""
@@ -119,7 +119,7 @@ class Pacer:
             self._paused_at = now
             self._take_for_quota(asked, now)
         if asked is not None:
-            self._wait(asked + MARGIN, now, "the endpoint asked")
+            self._wait(asked + MARGIN, now, "asked")
 
     def _take_for_quota(self, asked: float | None, now: float) -> None:
         self._refused = True

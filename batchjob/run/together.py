@@ -22,7 +22,7 @@ AGAIN_SECONDS = 1.0
 """Until others are asked again for what they may leave."""
 AHEAD = 2
 """Money is drawn for so many times the requests that may be in flight, if there is so much."""
-REFUSED = NotSent("asked_elsewhere", "another worker asks for this text")
+REFUSED = NotSent("asked_elsewhere", "")
 
 
 class Together:

@@ -85,6 +85,8 @@ def _permissions(path: Path) -> Finding:
     if is_open:
         names = " ".join(str(file) for file, mode in there.items() if mode & 0o077)
         return Finding(WARNING, "permissions", f"others may read {', '.join(is_open)}: chmod 600 {names}")
-    if not os.access(real, os.R_OK | os.W_OK):
+    if not os.access(real, os.R_OK):
+        return Finding(PROBLEM, "permissions", f"{path} can neither be read nor be written by this user")
+    if not os.access(real, os.W_OK):
         return Finding(WARNING, "permissions", f"{path} cannot be written by this user: it can only be looked at")
     return Finding(OK, "permissions", "nobody else may read the database")

@@ -5,6 +5,7 @@ Migrations are numbered .sql files, each applied in one transaction with the num
 
 from __future__ import annotations
 
+import os
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -146,12 +147,18 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return StoreError(f"{path} cannot be written: it, or its folder, is read-only")
     if code == sqlite3.SQLITE_CANTOPEN:
-        return StoreError(f"{path} cannot be opened: check that its folder exists and may be written")
+        return StoreError(_not_opened(path))
     if code == sqlite3.SQLITE_BUSY:
         return StoreError(f"{path} is locked by another program. Close it and try again")
     if "Could not decode" in str(error):
         return damaged(path, "a text that is no UTF-8")
     return StoreError(f"{path}: SQLite says: {error}")
+
+
+def _not_opened(path: Path) -> str:
+    if path.exists() and not os.access(path, os.R_OK):
+        return f"{path} may not be read by this user; allow it with: chmod u+rw {shlex.quote(str(path))}"
+    return f"{path} cannot be opened: check that its folder exists and may be written"
 
 
 def damaged(path: Path, why: str) -> StoreError:
