@@ -11,7 +11,7 @@ import pytest
 from storm import harness
 from storm.harness import World, plan_storm
 from storm.several import storm_of_workers
-from storm.test_storm import objections, told_table
+from storm.test_storm import objections, told_line, told_table
 from tests import postgres
 
 pytestmark = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)
@@ -66,5 +66,6 @@ def test_no_storm_over_four_workers_loses_a_label_or_pays_twice(tmp_path: Path) 
         with world_of(tmp_path / str(seed), seed, modes[seed % len(modes)], 2500) as world:
             storms.append(storm_of_workers(world, workers=WORKERS, blows=BLOWS))
         struck += storms[-1].blows.total()
+        print(f"{seed}  {told_line(modes[seed % len(modes)], storms[-1:])}", flush=True)
     print(told_table(storms))
     assert objections(storms) == []

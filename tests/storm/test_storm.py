@@ -44,18 +44,19 @@ def told_table(storms: list[Told]) -> str:
     """A line per mode and one for all: what was done and what came of it."""
     head = f"{'mode':<24}" + "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
     modes = {told.plan.mode for told in storms}
-    lines = [_line(mode, [told for told in storms if told.plan.mode == mode]) for mode in sorted(modes)]
+    lines = [told_line(mode, [told for told in storms if told.plan.mode == mode]) for mode in sorted(modes)]
     signals = sum((told.blows for told in storms), Counter[str]())
     moments = sum((told.moments for told in storms), Counter[str]())
     told = [f"{name}: {_counted(counts)}" for name, counts in (("signals", signals), ("killed in", moments))]
-    return "\n".join(["", head, *lines, _line("all", storms), *told])
+    return "\n".join(["", head, *lines, told_line("all", storms), *told])
 
 
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.most_common())
 
 
-def _line(name: str, storms: list[Told]) -> str:
+def told_line(name: str, storms: list[Told]) -> str:
+    """What was done in these storms, and what came of it."""
     def total(figure: str) -> int:
         return sum(int(getattr(told, figure)) for told in storms)
 
@@ -85,7 +86,7 @@ def test_no_storm_of_kills_loses_a_label_or_pays_twice(tmp_path: Path) -> None:
         url = postgres.new_database() if ON_POSTGRES else None
         with World(folder, plan, url=url) as world:
             storms.append(storm(world))
-        print(f"{time.monotonic() - began:6.0f} s  {_line(plan.mode, storms[-1:])}", flush=True)
+        print(f"{time.monotonic() - began:6.0f} s  {told_line(plan.mode, storms[-1:])}", flush=True)
         if storms[-1].objections:
             print("\n".join(objections(storms[-1:])), flush=True)
         else:
