@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from batchjob.cli.trial import command
@@ -160,6 +161,55 @@ def test_with_gold_only_rows_that_have_some_are_drawn(batchjob: BatchJob) -> Non
     assert ended.code == 2
     assert "no row has a value in 'rigth'" in ended.err
     assert batchjob("try", *ask, "text").code == 2
+
+
+FIELDS = """
+sandbox = true
+rpm = 0
+quiet = true
+[[fields]]
+name = "topic"
+labels = ["card_arrival", "age_limit"]
+[[fields]]
+name = "parts"
+kind = "several"
+labels = ["app", "card", "money"]
+[[fields]]
+name = "score"
+kind = "number"
+min = 1
+max = 5
+"""
+
+
+def test_of_several_answers_each_is_shown_and_one_may_be_judged(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    rows = [{"text": f"bad {n}", "parts": ["money", "card"]} for n in range(3)]
+    (batchjob.folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (batchjob.folder / "job.toml").write_text(FIELDS.replace("sandbox = true\n", ""))
+    url = sandbox("--model", "small", "--model", "large", "--poison", "bad 1", "--poison-fault", "off_list")
+    ask = ("t.jsonl", "--base-url", url, "--model", "small", "--model", "large")
+    found = document(batchjob, *ask, code=4)
+    said = batchjob("try", *ask).out
+    assert "a line a field: A | B\n" in said
+    for row in found["rows"]:
+        one, other = row["answers"]
+        bad = row["text"] == "bad 1"
+        assert (row["agree"], one["label"] is None, "score" in one["values"]) == (not bad, bad, not bad)
+        assert one["values"] == other["values"]
+        values = {**one["values"], **({"score": "(off_list): 'something_else_entirely'"} if bad else {})}
+        shown = [value if isinstance(value, str) else msgspec.json.encode(value).decode() for value in values.values()]
+        lines = [
+            f"  {'!' if bad and name == 'score' else ' '} {name}: {a} | {a}"
+            for name, a in zip(values, shown, strict=True)
+        ]
+        assert "\n".join([f"{'!' if bad else '='} {row['id']}: {row['text']}", *lines, ""]) in said
+
+    assert "name one of them with --field: topic, parts, score" in batchjob("try", *ask, "--gold", "parts").err
+    found = document(batchjob, *ask, "--gold", "parts", "--field", "parts", code=4)
+    right = [row["answers"][0]["label"] == "card, money" for row in found["rows"]]
+    assert [row["agree"] for row in found["rows"]] == right
+    assert (found["variants"][0]["accuracy"]["hits"], found["variants"][0]["accuracy"]["n"]) == (sum(right), 3)
+    assert "--field" not in found["variants"][0]["start"]
 
 
 def test_rows_that_are_examples_are_not_drawn(batchjob: BatchJob) -> None:

@@ -28,15 +28,15 @@ from batchjob.jobs.trials import Sample, Tried, Wanted, draw, plan_trial, tried
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
 from batchjob.settings.config import JobConfig
-from batchjob.settings.fields import refuse_fields
 from batchjob.stores import open_reader
 from batchjob.task.examples import is_example
+from batchjob.task.fields.looked_at import Written, looked_at, written
 from batchjob.views.next_steps import next_command
 from batchjob.views.status import named_input, status_of
 from batchjob.views.summary import trouble_lines
 from batchjob.views.trial import Trial, TrialRow, Variant, trial_lines, trial_row, whole_of
 
-OWN = ("rows", "sample", "seed")
+OWN = ("rows", "sample", "seed", "field")
 MOST_VARIANTS = 10
 WORST_FIRST = (130, 3, 5, 4, 0)
 """The exit codes of runs: that of a try is the worst of its variants'."""
@@ -68,6 +68,7 @@ _option = partial(click.option, cls=GroupedOption, group="input")
 @_option("-n", "--rows", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="Rows to try")
 @_option("--sample", type=click.Choice(["random", "first"]), default="random", show_default=True, help="Which rows")
 @_option("--seed", type=int, default=1, show_default=True, metavar="N", help="Another seed draws other rows")
+@_option("--field", metavar="NAME", help="Which answer, of several for each row  [all; named with --gold]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document", cls=GroupedOption, group="output")
 @setting_options("try", several=("model", "prompt_file"))
 def command(
@@ -75,6 +76,7 @@ def command(
     rows: int,
     sample: str,
     seed: int,
+    field: str | None,
     db: str | None,
     config: str | None,
     api_key_command: str | None,
@@ -87,7 +89,7 @@ def command(
     try them again costs nothing, and neither do they when start labels the whole file. With --gold only rows that have
     some are drawn, and accuracy is told.
     """
-    ways = _ways(inputs, config, flags)
+    ways = _ways(inputs, config, flags, field)
     first, gold = ways[0], ways[0].gathered.settings.gold
     path = database(db, configured=first.gathered.db)
     key_command = api_key_command or first.gathered.key_command
@@ -100,7 +102,7 @@ def command(
         show_lines([line for request in requests for line in (*request, "")])
     found = []
     for way in ways:
-        found.append(_try(way, drawn, path, key, key_command))
+        found.append(_try(way, drawn, path, key, key_command, field))
         if found[-1].code == 130:
             return 130
     trial = Trial(
@@ -108,14 +110,16 @@ def command(
         sample=drawn.source.sample,
         requests=tuple(requests),
         gold=gold,
+        fields=tuple([one.name for one in first.config.fields]),
+        field=field,
         variants=tuple(map(_variant, ways, works, found)),
-        rows=tuple(_rows(drawn, [one.tried for one in found])),
+        rows=tuple(_rows(drawn, [one.tried for one in found], _meant(first.config, gold, field))),
     )
     show_document(trial) if as_json else show_lines(trial_lines(trial, columns()))
     return min((one.code for one in found), key=WORST_FIRST.index)
 
 
-def _ways(inputs: Sequence[str], config: str | None, flags: dict[str, Any]) -> list[Way]:
+def _ways(inputs: Sequence[str], config: str | None, flags: dict[str, Any], field: str | None) -> list[Way]:
     """Each --model with each --prompt-file.
 
     Raises:
@@ -130,8 +134,8 @@ def _ways(inputs: Sequence[str], config: str | None, flags: dict[str, Any]) -> l
             chosen = {name: one for name, one in (("model", model), ("prompt_file", prompt)) if one is not None}
             gathered = gather_settings(config, {**flags, **chosen})
             complete(gathered.settings)
-            if gathered.settings.gold is not None:
-                refuse_fields(gathered.settings, "try-...", "--gold is of one label: score --field NAME looks at each")
+            if gathered.settings.gold is not None or field is not None:
+                looked_at(gathered.settings, field)
             name = ", ".join([gathered.settings.model, *([prompt] if prompt else [])])
             ways.append(Way(name, gathered, chosen, _asking(gathered.settings, inputs)))
     return ways
@@ -167,7 +171,12 @@ def _requests(ways: Sequence[Way], drawn: Sample) -> list[list[str]]:
     return [lines for lines in found.values() if lines]
 
 
-def _try(way: Way, drawn: Sample, db: str, key: str | None, key_command: str | None) -> Found:
+def _meant(config: JobConfig, gold: str | None, field: str | None) -> Written:
+    """How gold is read, where there is any."""
+    return (lambda text: None) if gold is None else written(config, field)
+
+
+def _try(way: Way, drawn: Sample, db: str, key: str | None, key_command: str | None, field: str | None) -> Found:
     """Label the sample in one way; what stopped it is said."""
     plan = plan_trial(drawn, way.config, db=db, beside=way.gathered.files)
     ended, _ = carry_out(plan, key, key_command)
@@ -175,7 +184,7 @@ def _try(way: Way, drawn: Sample, db: str, key: str | None, key_command: str | N
         status = status_of(store.snapshot(plan.name))
         if ended.ending.exit_code not in (0, 4):
             say(*trouble_lines(status, next_command(status, plan.config, db_flag())))
-        found = tried(store, plan.name, drawn.gold)
+        found = tried(store, plan.name, drawn.gold, field)
     return Found(plan.name, ended.ending.exit_code, found.asked if ended.requests else 0, found)
 
 
@@ -196,8 +205,8 @@ def _variant(way: Way, work: Work, found: Found) -> Variant:
     )
 
 
-def _rows(drawn: Sample, tries: Sequence[Tried]) -> Iterator[TrialRow]:
+def _rows(drawn: Sample, tries: Sequence[Tried], meant: Written) -> Iterator[TrialRow]:
     for number, (line, key, text, rest, _) in enumerate(drawn.chunk.rows, start=1):
         gold = None if drawn.gold is None else drawn.gold.of(key, rest)
         answers = tuple([one.answers[number] for one in tries if number in one.answers])
-        yield trial_row(key, line, text, gold, answers)
+        yield trial_row(key, line, text, gold, answers, gold and (meant(gold) or gold))

@@ -14,7 +14,7 @@ from batchjob.forecast.work import Work
 from batchjob.jobs.comparisons import side_by_itself
 from batchjob.jobs.guard import check_run
 from batchjob.jobs.intake import rows_within
-from batchjob.jobs.plans import NewJob, Plan, complete, free_name, jobs_of, stem_of
+from batchjob.jobs.plans import NewJob, Plan, complete, free_name, jobs_of, settings_of, stem_of
 from batchjob.jobs.scores import Gold, gold_column, score
 from batchjob.model import Chunk, InputRow, InputSource, Notice
 from batchjob.ports import Reader, StoreReader
@@ -23,6 +23,8 @@ from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.scoring.interval import Share
 from batchjob.settings.config import JobConfig
 from batchjob.task.asked import prompt_of
+from batchjob.task.fields.answers import field_others, field_values
+from batchjob.task.fields.looked_at import looked_at
 from batchjob.task.identity import Task
 from batchjob.views.compare import Side
 from batchjob.views.trial import Answer
@@ -131,17 +133,27 @@ class Tried(NamedTuple):
     asked: int  # rows that went out in a request
 
 
-def tried(reader: StoreReader, name: str, gold: Gold | None) -> Tried:
-    """What a job of a sample has found."""
+def tried(reader: StoreReader, name: str, gold: Gold | None, field: str | None) -> Tried:
+    """What a job of a sample has found; `field`: whose values are looked at, of several for each row."""
     job = reader.job(name)
+    config = settings_of(job)
     answers, asked = dict[int, Answer](), 0
     for record in map(ExportRow._make, reader.export_rows(job)):
         asked += record.attempts > 0
-        answers[record.number] = _answer(record)
+        answers[record.number] = _answer_of_fields(record, config, field) if config.fields else _answer(record)
     side, _ = side_by_itself(reader, job, asked)
-    return Tried(side, None if gold is None else score(reader, job, gold).accuracy, answers, asked)
+    return Tried(side, None if gold is None else score(reader, job, gold, field).accuracy, answers, asked)
 
 
 def _answer(record: ExportRow) -> Answer:
     said: dict[str, Any] = {"label": record.label, "source": record.source, "state": record.state}
     return Answer(**said, error=record.error_kind, answer=record.answer, confidence=record.confidence)
+
+
+def _answer_of_fields(record: ExportRow, config: JobConfig, field: str | None) -> Answer:
+    """What a row has by field, and as its label the value that is looked at."""
+    found, others = _answer(record), field_others(record.answer)
+    label = record.label if field is None else looked_at(config, field)[1](record.label, record.answer)
+    answer = None if label is not None else others.get(field) if field else msgspec.json.encode(others).decode()
+    values = field_values(record.label, record.answer)
+    return msgspec.structs.replace(found, label=label, answer=answer, values=values, others=others)

@@ -41,16 +41,6 @@ def folded(name: str) -> str:
     return "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
 
 
-def refuse_fields(config: JobConfig, job: str, what: str) -> None:
-    """See that a job has one label a row, for what knows no more.
-
-    Raises:
-        SettingError: it has several answers.
-    """
-    if config.fields:
-        raise SettingError(f"job {job!r} has several answers about each text, and {what}")
-
-
 def check_fields(config: JobConfig) -> None:
     """See that the fields can be asked.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from batchjob.forecast.estimate import ANSWER_SECONDS, Estimate, run_seconds
 from batchjob.model import Value
@@ -10,6 +13,8 @@ from batchjob.numbers import about, counted, duration
 from batchjob.printable import printable
 from batchjob.scoring.interval import Share, wilson
 from batchjob.settings.config import JobConfig
+from batchjob.states import plain_kind
+from batchjob.task.fields.values import value_text
 from batchjob.views.compare import Side
 from batchjob.views.lines import cut, padded, width
 from batchjob.views.score import share_words
@@ -29,6 +34,8 @@ class Answer(Value, frozen=True):
     error: str | None  # the kind it failed with
     answer: str | None  # what the model said, where that is not the label
     confidence: float | None
+    values: dict[str, Any] = msgspec.field(default_factory=dict)  # by field, of a row with several answers
+    others: dict[str, str] = msgspec.field(default_factory=dict)  # what was answered for a field where that is no value
 
 
 class TrialRow(Value, frozen=True):
@@ -73,6 +80,8 @@ class Trial(Value, frozen=True):
     sample: str
     requests: tuple[list[str], ...]  # the first request of each prompt, in lines
     gold: str | None
+    fields: tuple[str, ...]  # of rows with several answers
+    field: str | None  # that is looked at; null: all
     variants: tuple[Variant, ...]
     rows: tuple[TrialRow, ...]
 
@@ -88,10 +97,12 @@ class Trial(Value, frozen=True):
         return wilson(sum(same), len(same)) if len(self.variants) > 1 else None
 
 
-def trial_row(key: str, line: int, text: str, gold: str | None, answers: tuple[Answer, ...]) -> TrialRow:
-    """A row with its answers."""
+def trial_row(
+    key: str, line: int, text: str, gold: str | None, answers: tuple[Answer, ...], meant: str | None
+) -> TrialRow:
+    """A row with its answers; `meant` is gold as a label of the job is spelled."""
     said = {one.label for one in answers}
-    return TrialRow(key, line, text, gold, answers, len(said | ({gold} if gold else set())) == 1 and None not in said)
+    return TrialRow(key, line, text, gold, answers, len(said | ({meant} if meant else set())) == 1 and None not in said)
 
 
 def whole_of(side: Side, estimate: Estimate, config: JobConfig, *, rows: int, asked: int, left: int) -> Whole:
@@ -121,7 +132,7 @@ def trial_lines(trial: Trial, columns: int | None) -> list[str]:
         f"sample    {trial.sample} of {printable(trial.input)}",
         *(f"{letter}         {printable(one.name)}, job {one.job}" for letter, one in named),
         "",
-        *_rows(trial, columns),
+        *(_rows(trial, columns) if trial.field or not trial.fields else _by_field(trial)),
         "",
         *([f"agree     {share_words(agreement)}"] if agreement else []),
         *(line for letter, one in named for line in _variant(letter, one)),
@@ -145,6 +156,25 @@ def _rows(trial: Trial, columns: int | None) -> Iterator[str]:
         mark, key, *rest = line
         shown = [padded(mark, widths[0]), padded(key, widths[1]), padded(text, text_width)]
         yield "  ".join([*shown, *map(padded, rest, widths[2:])]).rstrip()
+
+
+def _by_field(trial: Trial) -> Iterator[str]:
+    """Each row with a line for each field, the variants beside each other; `!` marks those on which not all agree."""
+    yield f"a line a field: {' | '.join(trial.letters)}"
+    for row in trial.rows:
+        yield f"{'=' if row.agree else '!'} {printable(row.id)}: {printable(row.text)[:200]}"
+        for name in trial.fields:
+            values = [one.values.get(name) for one in row.answers]
+            agree = None not in values and all(value == values[0] for value in values)
+            yield f"  {' ' if agree else '!'} {name}: {' | '.join(_value(one, name) for one in row.answers)}"
+
+
+def _value(one: Answer, name: str) -> str:
+    """A value, or what there is instead."""
+    if name in one.values:
+        return printable(value_text(one.values[name]))
+    answer = f": {one.others[name]!r}" if name in one.others else ""
+    return printable(f"({plain_kind(one.error) if one.error else one.state}){answer}")
 
 
 def _cells(row: TrialRow) -> tuple[str, ...]:

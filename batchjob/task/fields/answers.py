@@ -145,10 +145,19 @@ def field_values(label: str | None, answer: str | None) -> dict[str, Any]:
     """The values that a row of a job with fields has: all by its label, else those that were kept."""
     if label is not None:
         return msgspec.json.decode(label, type=dict[str, Any])
+    return _stored(answer).values
+
+
+def field_others(answer: str | None) -> dict[str, str]:
+    """What was answered for the fields that a row lacks, where that is no value."""
+    return _stored(answer).others
+
+
+def _stored(answer: str | None) -> _Stored:
     try:
-        return msgspec.json.decode(answer or "", type=_Stored).values
+        return msgspec.json.decode(answer or "", type=_Stored)
     except msgspec.MsgspecError:
-        return {}
+        return _Stored({})
 
 
 def counted_in(fields: Sequence[Field], label: str) -> list[str]:
