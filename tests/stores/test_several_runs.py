@@ -447,3 +447,12 @@ async def test_a_file_is_for_one_process(tmp_path: Any) -> None:
     with pytest.raises(SettingError, match="several workers on job 'job' need a database"):
         await store.join("job", SETTINGS)
     await store.close()
+
+
+async def test_rows_that_are_put_back_as_runs_end_leave_the_job_to_their_endings(url: str) -> None:
+    async with workers(url, 2) as (one, two):
+        for row, worker in ((1, one), (2, two)):
+            request, _ = await worker.claim(row)
+            await worker.store.commit([failed(request, row)])
+        assert await one.store.retry(["bad"], at=3.0) == 2
+        assert (await two.store.job()).state == JobState.RUNNING

@@ -286,7 +286,7 @@ class PgStore(PgJobs):
             for kind in kinds:
                 given = self._job_id, kind, but, second
                 back += await db.fetchval("SELECT batchjob.put_back($1, $2, $3, $4)", *given)
-            if back:
+            if back and await db.fetchval("SELECT batchjob.is_free(0, $1)", self._job_id):
                 await db.execute(PUT_BACK, self._job_id, "failed rows were put back", at)
             return back
 
