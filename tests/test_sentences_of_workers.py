@@ -66,7 +66,7 @@ async def test_stop_says_how_many_it_told_and_work_that_the_job_is_stopped(url: 
         assert "job 'job' was stopped for all workers" in told
         assert "next      batchjob resume job --db 'postgresql://" in told
         late: Any = await open_store(url, job="job")
-        await late.join("job")
+        await late.join("job", settings.encode())
         with pytest.raises(JobError, match="job 'job' was stopped for all workers: stopped by batchjob stop"):
             await late.begin_run(TASK, fresh=True, up_to=None, at=2.0)
         await late.close()
