@@ -171,6 +171,15 @@ def test_one_of_several_answers_is_compared_and_rows_shown_as_examples_are_left_
     assert batchjob("start", str(TICKETS), "--config", "f.toml", "--name", "f").code == 0
     found = compared(batchjob, "f", "f", "--field", "topic")
     assert (found["agreement"]["n"], found["agreement"]["share"]) == (20, 1.0)
+    (batchjob.folder / "g.toml").write_text((batchjob.folder / "f.toml").read_text().replace(', "change_pin"]', "]"))
+    assert batchjob("start", str(TICKETS), "--config", "g.toml", "--name", "g", "--new").code == 0
+    assert compared(batchjob, "f", "g", "--field", "sure")["differs"] == [
+        {
+            "setting": "fields",
+            "a": '{"name":"topic","labels":["card_arrival","change_pin"]}',
+            "b": '{"name":"topic","labels":["card_arrival"]}',
+        }
+    ]
     ended = batchjob("compare", "f", "f")
     assert (ended.code, "name one of them with --field: topic, sure" in ended.err) == (2, True)
 

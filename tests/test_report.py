@@ -348,5 +348,3 @@ def test_of_several_answers_each_has_its_table_and_one_may_be_looked_at(batchjob
     text = Page(read(batchjob, "r.html")).text
     assert "By gold" in text
     assert "Examples" in text
-    ended = batchjob("try", str(TICKETS), "--gold", "gold")
-    assert (ended.code, "score --field NAME looks at each" in ended.err) == (2, True)

@@ -98,12 +98,14 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
     kind = next((one.kind for one in config.fields if one.name == field), "one")
     if kind not in ("one", "yes_no"):
         labels = ()  # its values are others, or more than one of them
-    counts, left_out = Counts(labels, lambda said: read(said) is not None), Counter[str]()
+    counts = Counts(labels, (lambda said: read(said) is not None) if config.fields else None)
+    left_out = Counter[str]()
 
-    def gold_of(key: str, rest: str | None) -> str:
+    def meant(key: str, rest: str | None) -> str:
         said = gold.of(key, rest)
         return read(said) or said
 
+    gold_of = meant if config.fields else gold.of
     for row in judged_rows(reader, job, gold_of, value, overlay_of(reader, job, field)):
         if isinstance(row, Judged):
             counts.add(row)

@@ -89,12 +89,12 @@ def _plain(name: str, value: Any) -> Any:
         own = {model: _plain("params", one.params) for model, one in value.items()}
         return {model: {"params": params} for model, params in own.items() if params}
     if isinstance(value, tuple):
-        return [_without_defaults(table) for table in value]
+        return [without_defaults(table) for table in value]
     return value
 
 
-def _without_defaults(table: msgspec.Struct) -> dict[str, Any]:
-    """A rule or a route without what it does not set, so that a new field of these moves no digest either."""
+def without_defaults(table: msgspec.Struct) -> dict[str, Any]:
+    """A rule, a route or the like without what it does not set, so that a new key of these moves no digest either."""
     fields = msgspec.structs.fields(table)
     defaults = {f.name: f.default if f.default_factory is msgspec.NODEFAULT else f.default_factory() for f in fields}
     return {name: value for name, default in defaults.items() if (value := getattr(table, name)) != default}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import msgspec
+
 from batchjob.model import Value
 from batchjob.numbers import counted, dollars
 from batchjob.printable import printable
@@ -12,6 +14,7 @@ from batchjob.scoring.interval import Share, wilson
 from batchjob.scoring.pairs import Duel
 from batchjob.settings.config import JobConfig
 from batchjob.settings.declared import declared, spelled
+from batchjob.task.identity import without_defaults
 from batchjob.views.score import Foreign, foreign_lines, foreign_of, share_words
 from batchjob.views.status import Status
 
@@ -127,13 +130,22 @@ def _changes(a: JobConfig, b: JobConfig) -> Iterator[Changed]:
     for setting in declared(JobConfig):
         before, after = getattr(a, setting.name), getattr(b, setting.name)
         if before != after and setting.about.group not in NOT_ASKED:
-            yield Changed(setting.name, _spelled(before), _spelled(after))
+            yield Changed(setting.name, _spelled(before, after), _spelled(after, before))
 
 
-def _spelled(value: object) -> str:
-    if value is None:
+def _spelled(value: object, other: object) -> str:
+    """A setting's value; of tables those that the other has not."""
+    if value is None or value == ():
         return "not set"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else spelled(value)
+    if not isinstance(value, tuple):
+        return spelled(value)
+    tables = [one for one in value if isinstance(one, msgspec.Struct)]
+    told = [
+        msgspec.json.encode(without_defaults(one)).decode()
+        for one in tables
+        if not (isinstance(other, tuple) and one in other)
+    ]
+    return ", ".join(told if tables else map(str, value)) or "these in another order"
 
 
 # ---------------------------------------------------------------- for a person
@@ -145,7 +157,7 @@ def comparison_lines(found: Comparison) -> list[str]:
         f"A         {found.a.job}: {_side_words(found.a)}",
         f"B         {found.b.job}: {_side_words(found.b)}",
         *_agreement_lines(found),
-        *foreign_lines(found.foreign_gold, found.foreign_rows, "two jobs' labels"),
+        *foreign_lines(found.foreign_gold, found.foreign_rows, "none of the two jobs' labels"),
         *_gold_lines(found),
         *_left_out_lines(found),
         *_difference_lines(found),

@@ -139,7 +139,7 @@ def score_lines(report: ScoreReport, columns: int | None) -> list[str]:
     """What a person reads of it."""
     return [
         f"job {report.job}: {_headline(report)}",
-        *foreign_lines(report.foreign_gold, report.foreign_rows, "job's labels" if report.field is None else "field's"),
+        *foreign_lines(report.foreign_gold, report.foreign_rows, _none_of(report)),
         f"gold      {report.gold}, {_compared(report)}",
         *_row_lines(report.rows, report.ids_without_row, report.rows_of_shared_ids),
         *_source_lines(report),
@@ -151,6 +151,10 @@ def score_lines(report: ScoreReport, columns: int | None) -> list[str]:
 def share_words(found: Share) -> str:
     """A share with its interval and what it was counted in: `93.0 % (89.6 to 95.4), n=300`."""
     return f"{percent(found.hits, found.n)} ({100 * found.low:.1f} to {100 * found.high:.1f}), n={found.n:,}"
+
+
+def _none_of(report: ScoreReport) -> str:
+    return "none of the job's labels" if report.field is None else f"no value of field {report.field}"
 
 
 def _compared(report: ScoreReport) -> str:
@@ -169,7 +173,7 @@ def foreign_lines(values: Sequence[Foreign], rows: int, what: str) -> Iterator[s
     if not values:
         return
     it = "it counts" if rows == 1 else "they count"
-    yield f"gold of {counted(rows, 'row')} is none of the {what}, so {it} as wrong:"
+    yield f"gold of {counted(rows, 'row')} is {what}, so {it} as wrong:"
     for one in values[:MOST_FOREIGN_SHOWN]:
         meant = f"; is it {printable(one.nearest)}?" if one.nearest else ""
         yield f"  {one.rows:,} {printable(one.gold)[:SHOWN_CHARACTERS]}{meant}"
