@@ -151,8 +151,17 @@ def test_several_answers_about_each_text_are_fields_that_line_up() -> None:
     with pytest.raises(JobError, match=r"in job\.fields"):
         _ = job.labels
     assert job.score([LABELS[0], None], field="topic")["accuracy"]["n"] == 1
+    assert job.compare(job, gold=[job.fields[0]["urgent"], None], field="urgent")["accuracy_a"]["hits"] == 1
     with pytest.raises(JobError, match=r"in job\.labels"):
         _ = labelled(TEXTS).fields
+
+
+def test_gold_in_a_list_may_be_of_any_plain_kind() -> None:
+    asked = [{"name": "n", "kind": "number", "min": 0, "max": 0.5, "decimals": 1}, {"name": "sure", "kind": "yes_no"}]
+    job = bj.label(TEXTS, fields=asked, sandbox=True, rpm=0, progress=False)
+    values = [found["n"] for found in job.fields if found is not None]
+    assert job.score(values, field="n")["accuracy"]["hits"] == 3
+    assert job.score([0, float("nan"), None], field="n")["rows"]["without_gold"] == 2
 
 
 def test_what_no_json_holds_is_met_and_what_cannot_be_written_is_named_by_its_row() -> None:
@@ -306,6 +315,9 @@ def test_scores_comparisons_and_reports_are_those_of_the_commands(batchjob: Batc
     assert json.loads(batchjob("score", "first", "--gold", "gold", "--json").out) == score
     compared = first.compare(second, gold="gold")
     assert json.loads(batchjob("compare", "first", "second", "--gold", "gold", "--json").out) == compared
+    last = labelled([TEXTS[2]], name="last")
+    compared = first.compare(last, gold=["other", "other", LABELS[2]])
+    assert (compared["accuracy_a"]["hits"], compared["accuracy_a"]["n"]) == (1, 1), "gold of the rows before is theirs"
     first.report("report.html", gold="gold")
     assert "66.7 %" in Path("report.html").read_text()
 

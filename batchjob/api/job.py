@@ -170,11 +170,14 @@ class Job:
         with self._read() as (reader, job):
             return _document(scores.score(reader, job, self._gold(reader, job, gold, gold_file), field))
 
-    def compare(self, other: Job, *, gold: str | Sequence[str | None] | None = None) -> dict[str, Any]:
+    def compare(
+        self, other: Job, *, gold: str | Sequence[str | None] | None = None, field: str | None = None
+    ) -> dict[str, Any]:
         """This job beside another one of the same database: what `batchjob compare --json` says, this one being `a`.
 
         Args:
             gold: the right labels of this job's rows, as for `score`.
+            field: which answer, of jobs with several about each text.
 
         Raises:
             SettingError: the other job is in another database, or there is no such column.
@@ -185,23 +188,30 @@ class Job:
             )
         with self._read() as (reader, job):
             right = None if gold is None else self._gold(reader, job, gold, None)
-            return _document(comparisons.compare(reader, job, reader.job(other.name), gold=right))
+            return _document(comparisons.compare(reader, job, reader.job(other.name), gold=right, field=field))
 
     def report(
-        self, path: str | os.PathLike[str], *, by: str | None = None, gold: str | None = None, texts: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        by: str | None = None,
+        gold: str | None = None,
+        field: str | None = None,
+        texts: bool = True,
     ) -> None:
         """Write what it did as one file to hand over, HTML or Markdown by the suffix.
 
         Args:
             by: also labels by the values of this column of the input.
             gold: a column with the right labels.
+            field: which answer these two are about, of a job with several about each text.
             texts: whether a few texts of each label stand in it.
 
         Raises:
             SettingError: there is no such column or form, or the file is one that is needed.
         """
         with self._read() as (reader, job):
-            reports.write_report(reader, job, _file(path), by=by, gold=gold, texts=texts)
+            reports.write_report(reader, job, _file(path), by=by, gold=gold, field=field, texts=texts)
 
     # ------------------------------------------------------------ go on
 
@@ -261,7 +271,15 @@ def _fields(label: str | None, state: str) -> dict[str, Any] | None:
 def _in_turn(gold: Sequence[str | None]) -> Callable[[str, str | None], str]:
     """The gold of each row, which are asked about in their order."""
     left = chain(gold, repeat(None))
-    return lambda key, rest: str(next(left) or "").strip()
+    return lambda key, rest: _gold_text(next(left)).strip()
+
+
+def _gold_text(value: Any) -> str:
+    """A label as a file would have it; None and NaN are none, 0 and False are."""
+    if isinstance(value, list | tuple | bool):
+        return msgspec.json.encode(value).decode()
+    missing = value is None or value != value
+    return "" if missing is True else str(value)
 
 
 def _file(path: str | os.PathLike[str]) -> str:

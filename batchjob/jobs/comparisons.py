@@ -31,7 +31,7 @@ class Half(NamedTuple):
 
     key: str
     text: str
-    rest: str | None
+    gold: str  # "" where nobody says any
     label: str | None
     ended: bool
 
@@ -71,8 +71,7 @@ class Counted:
             if any(shown(a.text) for shown in self._shown):
                 self.examples += 1
                 continue
-            gold = self._gold.of(a.key, a.rest) if self._gold else ""
-            if gold:
+            if gold := a.gold:
                 of_a, of_b = (read(gold) or "" for read in self._read)
                 if not (of_a or of_b):
                     self.foreign.add(gold)
@@ -95,10 +94,12 @@ class Counted:
     def halves(self, reader: StoreReader, job: Job, which: int) -> Iterator[tuple[int, Half]]:
         """The rows of one of the jobs by number; those that were asked for are counted."""
         value, overlay = self._values[which], overlay_of(reader, job, self._fields[which])
+        gold = self._gold.of if self._gold and which == 0 else None  # asked of each row in turn: it may be a list
         for record in map(overlay, reader.export_rows(job)):
             number, key, text, rest, label, _, state, _, _, _, answer, attempts, *_ = record
             self.asked[which] += attempts > 0
-            yield number, Half(key, text, rest, value(label, answer), state in SCORED_STATES)
+            right = "" if gold is None else gold(key, rest)
+            yield number, Half(key, text, right, value(label, answer), state in SCORED_STATES)
 
     def by_number(self, reader: StoreReader, a: Job, b: Job) -> Iterator[Pair]:
         """The rows of two jobs of one input. One whose text has changed in between has no counterpart."""
@@ -122,7 +123,7 @@ class Counted:
         names: dict[str, str] = {}  # each label once
         for _, half in self.halves(reader, b, 1):
             label = half.label and names.setdefault(half.label, half.label)
-            known.setdefault(hash(half.text), Half("", "", None, label, half.ended))
+            known.setdefault(hash(half.text), Half("", "", "", label, half.ended))
         met = set()
         for _, half in self.halves(reader, a, 0):
             other = known.get(code := hash(half.text))
