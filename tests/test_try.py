@@ -112,6 +112,19 @@ def test_each_model_with_each_prompt_is_a_column_beside_gold(batchjob: BatchJob,
     assert said.count("POST ") == 2
 
 
+def test_what_is_left_to_ask_is_so_also_behind_a_try_that_was_broken_off(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    bad = ("--poison", "the age limit|refunds", "--poison-fault", "off_list")
+    ask = (str(TICKETS), *TASK, "--base-url", sandbox(*bad), "--model", "toy", "-n", "150")
+    killed = batchjob("try", *ask, env={"BATCHJOB_FAILPOINT": "results.after_commit=kill@5"})
+    assert killed.code != 0
+    found = document(batchjob, *ask, code=4)
+    labelled = sum(row["answers"][0]["label"] is not None for row in found["rows"])
+    (variant,) = found["variants"]
+    assert variant["whole"]["to_ask"] == 300 - labelled < 300 - 100
+    planned = batchjob(*shlex.split(variant["start"])[1:], "--dry-run").out
+    assert f"to pay    {variant['whole']['to_ask']} rows" in planned
+
+
 def test_an_answer_off_the_list_stands_there_as_it_came(batchjob: BatchJob, sandbox: Sandbox) -> None:
     url = sandbox("--poison", "refunds", "--poison-fault", "off_list")
     ended = batchjob("try", str(TICKETS), *TASK, "--base-url", url, "--model", "toy")

@@ -25,6 +25,7 @@ from batchjob.jobs.drawing import with_examples
 from batchjob.jobs.intake import open_as_set
 from batchjob.jobs.plans import complete
 from batchjob.jobs.trials import Sample, Tried, Wanted, draw, plan_trial, tried
+from batchjob.model import Job
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
 from batchjob.settings.config import JobConfig
@@ -56,7 +57,7 @@ class Found(NamedTuple):
 
     job: str
     code: int
-    asked: int  # rows that went out in a request now
+    bought: int  # rows that a request has labelled now
     tried: Tried
 
 
@@ -178,20 +179,23 @@ def _meant(config: JobConfig, gold: str | None, field: str | None) -> Written:
 
 def _try(way: Way, drawn: Sample, db: str, key: str | None, key_command: str | None, field: str | None) -> Found:
     """Label the sample in one way; what stopped it is said."""
-    plan = plan_trial(drawn, way.config, db=db, beside=way.gathered.files)
+    plan, before = plan_trial(drawn, way.config, db=db, beside=way.gathered.files), 0
+    if isinstance(plan.job, Job):
+        with open_reader(db) as store:
+            before = tried(store, plan.name, None, field).bought
     ended, _ = carry_out(plan, key, key_command)
     with open_reader(db) as store:
         status = status_of(store.snapshot(plan.name))
         if ended.ending.exit_code not in (0, 4):
             say(*trouble_lines(status, next_command(status, plan.config, db_flag())))
         found = tried(store, plan.name, drawn.gold, field)
-    return Found(plan.name, ended.ending.exit_code, found.asked if ended.requests else 0, found)
+    return Found(plan.name, ended.ending.exit_code, found.bought - before, found)
 
 
 def _variant(way: Way, work: Work, found: Found) -> Variant:
     side, config = found.tried.side, way.config
     estimate = outlook(work, config, prices_of(config)).for_rows(config.rows_per_request)
-    left = max(work.asked - found.asked, 0)
+    left = max(work.asked - found.bought, 0)
     own = OWN if config.draw_examples else (*OWN, "gold")
     start = start_line(click.get_current_context(), way.chosen, own)
     return Variant(

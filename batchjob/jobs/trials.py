@@ -22,6 +22,7 @@ from batchjob.records import ExportRow
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.scoring.interval import Share
 from batchjob.settings.config import JobConfig
+from batchjob.states import State
 from batchjob.task.asked import prompt_of
 from batchjob.task.fields.answers import field_others, field_values
 from batchjob.task.fields.looked_at import looked_at
@@ -130,19 +131,20 @@ class Tried(NamedTuple):
     side: Side
     accuracy: Share | None
     answers: dict[int, Answer]  # by the row's number in the sample
-    asked: int  # rows that went out in a request
+    bought: int  # rows that have their label by a request: no other job asks for their texts again
 
 
 def tried(reader: StoreReader, name: str, gold: Gold | None, field: str | None) -> Tried:
     """What a job of a sample has found; `field`: whose values are looked at, of several for each row."""
     job = reader.job(name)
     config = settings_of(job)
-    answers, asked = dict[int, Answer](), 0
+    answers, asked, bought = dict[int, Answer](), 0, 0
     for record in map(ExportRow._make, reader.export_rows(job)):
         asked += record.attempts > 0
+        bought += record.attempts > 0 and record.state == State.DONE
         answers[record.number] = _answer_of_fields(record, config, field) if config.fields else _answer(record)
     side, _ = side_by_itself(reader, job, asked)
-    return Tried(side, None if gold is None else score(reader, job, gold, field).accuracy, answers, asked)
+    return Tried(side, None if gold is None else score(reader, job, gold, field).accuracy, answers, bought)
 
 
 def _answer(record: ExportRow) -> Answer:
