@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from batchjob.cli import main
+from batchjob.cli.process import trouble_of
 
 LABELS = ("--labels", "refund,invoice", "--rpm", "0", "--model", "m")
 Start = Callable[..., str]
@@ -181,6 +182,10 @@ def test_a_name_that_is_not_utf8_is_refused_before_anything_is_made(batchjob: An
     assert not (batchjob.folder / "batchjob.db").exists()
     with odd.open() as piped:
         assert batchjob("start", "-", "--sandbox", *LABELS, "--format", "csv", stdin=piped).code == 0
+
+
+def test_half_a_character_that_stands_in_no_name_is_not_called_one() -> None:
+    assert trouble_of(UnicodeEncodeError("utf-8", "a\ud83d", 1, 2, "surrogates not allowed")) == ""
 
 
 def test_in_a_folder_whose_name_is_not_utf8_commands_have_their_sentence(

@@ -111,7 +111,7 @@ def test_the_second_model_is_asked_for_what_the_first_has_no_sure_label_for(
     assert status["second"] == {**told, "usd": pytest.approx(16 * 12e-6)}
     assert status["cost"]["usd"] == pytest.approx((36 + 16) * 12e-6)
     assert status["model"] == "small, large"
-    assert "second    14 rows labelled by large, in 16 answers" in batchjob("status").out
+    assert "second    14 rows labelled by a second model (now large), in 16 answers" in batchjob("status").out
     assert "counters    equal to what they count" in batchjob("doctor").out
     purposes = Counter(
         row["purpose"] for row in csv.DictReader(batchjob("export", "--requests", "-o", "-").out.splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -73,8 +74,9 @@ def trouble_of(error: BaseException) -> str:
     if isinstance(error, ImportError) and error.name in ("_sqlite3", "sqlite3"):
         return "this Python has no SQLite (its module _sqlite3): take another, or build it with SQLite's headers there"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        name = os.fsencode(error.object[:200]).decode("utf-8", "backslashreplace")
-        return f"{name} is not UTF-8. If it is a file's name, rename that; if it is right, set PYTHONUTF8=1"
+        with contextlib.suppress(UnicodeEncodeError):  # half a character of another kind stands in no name
+            name = os.fsencode(error.object[:200]).decode("utf-8", "backslashreplace")
+            return f"{name} is not UTF-8. If it is a file's name, rename that; if it is right, set PYTHONUTF8=1"
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK and isinstance(error.filename, str):
         barred = barred_folder(error.filename) if isinstance(error, PermissionError) else ""
         why = f"this user may not enter the folder {barred}" if barred else os.strerror(error.errno).lower()

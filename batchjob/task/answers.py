@@ -102,7 +102,8 @@ def _of_line(line: str) -> str | None:
     if quoted is None:
         return answer or None
     try:
-        return _sound(json.loads(quoted[1]))
+        found: str = sound(json.loads(quoted[1]))
+        return found
     except ValueError:
         return answer
 
@@ -176,7 +177,7 @@ def _answer(value: Any, unclosed: int) -> str | None:
         return _answer(labels[0], 0) if len(labels) == 1 and not unclosed and not isinstance(labels[0], tuple) else None
     if isinstance(value, bool):
         return str(value).lower()
-    return _sound(value) if isinstance(value, str) else None
+    return str(sound(value)) if isinstance(value, str) else None
 
 
 def number_of(value: Any) -> int | None:
@@ -185,9 +186,11 @@ def number_of(value: Any) -> int | None:
     return int(match[1]) if match else None
 
 
-def _sound(text: str) -> str:
-    """The text with half a surrogate pair replaced, which UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode()
+def sound(value: Any) -> Any:
+    """What JSON gave, with each half of a surrogate pair in it replaced, which UTF-8 cannot hold."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(sound, value))
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 # ---------------------------------------------------------------- JSON, as far as it goes

@@ -150,7 +150,7 @@ def _second_lines(status: Status) -> Iterator[str]:
     if (second := status.second) is not None:
         worth = "" if second.usd is None else f", {dollars(second.usd)} of the cost"
         worth += f" ({second.unknown:,} of unknown cost)" if second.unknown else ""
-        told = f"{counted(second.labelled, 'row')} labelled by {printable(second.model)}"
+        told = f"{counted(second.labelled, 'row')} labelled by a second model (now {printable(second.model)})"
         yield f"second    {told}, in {counted(second.answered, 'answer')}{worth}"
 
 

@@ -97,6 +97,7 @@ def test_a_value_is_what_was_answered_or_there_is_none(name: str, given: Any, va
 def test_a_number_with_decimals_has_no_more_of_them() -> None:
     share = FieldSet([Field("share", "number", min=0, max=1, decimals=2)])
     assert [share.taken({"share": given}).values.get("share") for given in ("0.25", "1", "0.255")] == [0.25, 1.0, None]
+    assert share.label(share.taken({"share": "-0.0"})) == '{"share":0.0}'
 
 
 # ---------------------------------------------------------------- a whole answer
@@ -118,6 +119,15 @@ def test_an_answer_is_read_by_the_names_of_the_fields(content: str, near: bool) 
     assert (result.event, result.label, result.paid) == (Event.COMPLETE, LABEL, 1)
     assert result.matched is (Matched.NEAR if near else Matched.EXACT)
     assert field_values(result.label, None) == WHOLE
+
+
+def test_half_a_character_in_an_answer_is_replaced_wherever_it_stands() -> None:
+    content = json.dumps({**WHOLE, "note": "a\ud83d", "category": "\ud800", "topics": [{"\udc00": ["\ud801"]}]})
+    for rows in ((Row(7, "t"),), (Row(7, "t"), Row(8, "t"))):
+        (result, *_) = reading(Answered(content if len(rows) == 1 else f'{{"1": {content}}}'), *rows)
+        assert result.error_kind == "off_list:category,topics"
+        assert field_values(None, result.answer)["note"] == "a?"
+        assert "'?' is not one of its labels" in (result.error or "")
 
 
 def test_what_is_answered_is_kept_and_only_the_rest_is_asked_for() -> None:

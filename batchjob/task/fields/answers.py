@@ -15,7 +15,7 @@ import msgspec
 from batchjob.model import RowResult
 from batchjob.settings.fields import folded
 from batchjob.settings.tables import Field
-from batchjob.task.answers import WRAPPER_KEYS, json_objects, number_of, once
+from batchjob.task.answers import WRAPPER_KEYS, json_objects, number_of, once, sound
 from batchjob.task.fields.values import Found, Reader, counters
 from batchjob.task.labels import LabelSet, Match
 from batchjob.task.thoughts import spoken
@@ -127,7 +127,7 @@ class FieldSet(LabelSet):
         for key, value in members:
             name = self._names.get(folded(key))
             if name is not None:
-                found[name] = TWICE if name in found else value
+                found[name] = TWICE if name in found else sound(value)
         return {name: value for name, value in found.items() if value is not TWICE and value is not None}
 
 

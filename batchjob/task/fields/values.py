@@ -80,7 +80,7 @@ class Reader:
         text = str(given).strip()
         if not _NUMBER.fullmatch(text):
             return None
-        value = float(text)
+        value = float(text) + 0.0  # -0 is 0
         field = self.field
         if not (field.min or 0.0) <= value <= (field.max or 0.0) or round(value, field.decimals) != value:
             return None
