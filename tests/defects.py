@@ -477,6 +477,24 @@ def _(company: Any) -> None:
 
 
 @defect(
+    "a rate that chance has taught is never doubted",
+    "pace.insistence",
+    f"{RULE}::test_many_429s_by_chance_do_not_wear_the_speed_down",
+)
+def _(insistence: Any) -> None:
+    put(insistence, "Insistence.event", lambda self, accepted, now: None)
+
+
+@defect(
+    "whoever insists finds chance",
+    "pace.insistence",
+    f"{RULE}::test_a_quota_of_a_few_a_minute_is_asked_ever_more_rarely_whether_it_is_one",
+)
+def _(insistence: Any) -> None:
+    put(insistence, "Insistence.MORE", 9.0)
+
+
+@defect(
     "no trial is made",
     "pace.company",
     f"{RULE}::test_a_quota_a_little_below_what_the_concurrency_can_do_is_found_by_a_trial",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from enum import Enum
-from math import inf
+from math import inf, sqrt
 
 
 class Verdict(Enum):
@@ -28,7 +28,7 @@ class Company:
     many. Too many refusals among the latest requests are a quota's as well: a bucket refuses only what overruns it.
     """
 
-    __slots__ = ("_latency", "_memory", "_refused", "_sent", "_share", "_until", "count")
+    __slots__ = ("_latency", "_memory", "_mostly", "_refused", "_sent", "_share", "_until", "count", "usual")
 
     RIPE = 1.2  # times the slowest of the latest 429s: then a 429 is heard
     FORGET = 0.97  # of that latency, with each 429
@@ -37,6 +37,8 @@ class Company:
     SOME = 2  # refusals: by chance there are seldom more in one event
     MANY, PART = 40, 0.4  # requests, and the share that then says quota
     MUCH = 0.15  # of the latest requests
+    SIGMAS, BESIDES = 4.5, 2.0  # by which more are refused than is usual, to be a quota's: chance does so once in 1e5
+    ALL = 0.95  # of so many of those that are judged a quota refuses
 
     def __init__(self, most_in_flight: int) -> None:
         self.count = 0  # requests sent
@@ -47,6 +49,8 @@ class Company:
         # All that go out at once at the start may be heard of as refusals first: an average must outlast them.
         self._memory = 400.0 + 2.0 * most_in_flight  # requests
         self._share = 0.0  # of the latest requests that were refused
+        self._mostly = True  # more than half of those that are judged was refused, as far as that is known
+        self.usual = 0.0  # a share of 429s that was found to come by chance, at any speed; 0: none was
 
     def sent(self, now: float) -> None:
         """A request goes out."""
@@ -60,7 +64,7 @@ class Company:
     @property
     def held(self) -> int:
         """Requests that are not to be replaced by others while it is open what their 429s say, but for a few."""
-        return max(len(self._refused) - self.SOME, 0)
+        return max(len(self._refused) - self.SOME, 0) if self._mostly and not self.usual else 0
 
     def refused(self, sent_at: float, now: float) -> Verdict:
         """A 429 was heard, to a request sent then. After a verdict the next 429 is looked at anew."""
@@ -78,14 +82,22 @@ class Company:
         return verdict
 
     def _verdict(self, now: float) -> Verdict:
-        if self._share > self.MUCH:
+        if self._share > self.MUCH and not self.usual:
             return Verdict.QUOTA
         ripe = now - self.RIPE * self._latency
         refused = bisect_right(self._refused, ripe)
         if not refused:
+            self._mostly = True
             return Verdict.OPEN
         sent = max(bisect_right(self._sent, ripe) - bisect_left(self._sent, self._refused[0]), refused)
+        if self.usual:
+            by_chance = sent * self.usual
+            most = by_chance + self.SIGMAS * sqrt(by_chance * (1.0 - self.usual)) + self.BESIDES
+            if refused >= max(most, self.ALL_OF):
+                return Verdict.QUOTA
+            return Verdict.ALONE if most < self.ALL * sent else Verdict.OPEN
         share = refused / sent
+        self._mostly = share > 0.5 or sent < self.ENOUGH
         if sent < self.ENOUGH:
             return Verdict.QUOTA if share == 1.0 and sent >= self.ALL_OF else Verdict.OPEN
         if share >= (self.MOST if sent < self.MANY else self.PART):

@@ -11,12 +11,16 @@ from math import inf
 from batchjob.model import Limits
 from batchjob.numbers import duration
 from batchjob.pace.company import Company, Trial, Verdict
+from batchjob.pace.insistence import Found, Insistence
 from batchjob.pace.overload import Overload
 from batchjob.pace.quota import CATCH_UP, SHARE, Gcra, believable
 from batchjob.pace.refusals import Refusals
 
 MARGIN = 0.02  # seconds added to a Retry-After: never early
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 1.0, 1.5, 60.0  # after 429s that do not say how long
+
+STILL_TO_HEAR = 1.0
+"""Seconds after which to ask again whether what went out at full speed is heard of; each answer is a reason, too."""
 
 BECAUSE = {
     "429s": "because the endpoint has too many requests (429)",
@@ -45,6 +49,7 @@ class Pacer:
         self._why = ""
         self._company = Company(concurrency)
         self._trial = Trial()
+        self._insistence = Insistence()
         self._paused_at = -inf  # when the latest pause for a quota began: what was sent before knew nothing of it
         self._refused = False  # the pause that runs, or ran last, is a 429's and its lesson not drawn yet
         self._held_at, self._held_by = -inf, ""
@@ -70,19 +75,26 @@ class Pacer:
         if self._refused:
             self._refused = False
             self._refusals.pause_over(self._until, given=self._given)
-        requests, budget = self._requests, self._tokens
-        wait, by = requests.next - now, "rpm"
+        requests, budget, insists = self._requests, self._tokens, self._insistence.sends
+        if self._insistence.on and not insists:
+            if self._insistence.late(now) is None:
+                return STILL_TO_HEAR
+            self._take_for_chance(now)
+        wait, by = (-inf if insists and not requests.rate else requests.next - now), "rpm"
         if budget.next - now > wait:
             wait, by = budget.next - now, "tpm"
         if wait > 0.0:
             self._held_at, self._held_by = now, by
             return wait
-        rate = min(requests.rate or inf, self._refusals.rate or inf, self._trial.rate or inf)
+        learned = inf if insists else min(self._refusals.rate or inf, self._trial.rate or inf)
+        rate = min(requests.rate or inf, learned)
         if rate < inf:
             requests.charge(1.0, now, rate)
         if budget.rate:
             budget.charge(max(tokens, 0.0), now, budget.rate)
-        elif rate == inf:
+        if insists:
+            self._insistence.sent(now)
+        elif rate == inf and not budget.rate:
             self._free = True  # no limit is known, and the pause is over
         self._company.sent(now)
         return 0.0
@@ -106,6 +118,12 @@ class Pacer:
         chance: before anything was answered, at the rate learned or above, and just after a pause.
         """
         asked = believable(retry_after)
+        if self._insistence.on:
+            found = self._insistence.heard(sent_at, now, refused=True)
+            if found is Found.CHANCE:
+                self._take_for_chance(now)
+            if found is not Found.QUOTA:
+                return
         if sent_at > self._paused_at:
             verdict = self._company.refused(sent_at, now)
             if verdict is Verdict.QUOTA:
@@ -116,6 +134,7 @@ class Pacer:
             if verdict is not Verdict.QUOTA and not expected:
                 self._free = self._free and not self._trial.rate
                 return
+            self._company.usual = 0.0
             self._paused_at = now
             self._take_for_quota(asked, now)
         if asked is not None:
@@ -125,10 +144,20 @@ class Pacer:
         self._refused = True
         self._refusals.happened(now, self._requests.rate)
         streak = self._refusals.streak
+        if streak == 1:
+            self._insistence.event(self._refusals.accepted, now)
         if asked is None or streak > 1:  # no word, or one that did not hold: wait longer, then try with one
             self._probing = True
             exponent = min(streak - (1 if asked is None else 2), 50)
             self._wait(min(FIRST_PAUSE * PAUSE_GROWTH**exponent, LONGEST_PAUSE), now, "429s")
+
+    def _take_for_chance(self, now: float) -> None:
+        """They come at any speed: nothing that was learned of them holds."""
+        self._refusals = Refusals(now)
+        self._company.usual = self._insistence.share
+        self._probing = self._refused = False
+        if not self._requests.rate:
+            self._requests.next = now
 
     @property
     def until(self) -> float:
@@ -172,6 +201,8 @@ class Pacer:
             self._refusals.since = now  # what went before is not sending
         if self._probing and now >= self._until:
             self._probing = False
+        if self._insistence.on and self._insistence.heard(sent_at, now, refused=False) is Found.CHANCE:
+            self._take_for_chance(now)
         if self._trial.rate and (found := self._trial.accepted(sent_at)):
             self._refusals.found(found, now)
         self._refusals.succeeded(now, self._requests.rate)

@@ -66,3 +66,18 @@ def test_chance_on_top_of_a_quota_does_not_wear_the_rate_down() -> None:
 def test_a_tiny_quota_costs_no_more_than_was_in_flight_at_first(told: bool) -> None:
     run = simulate(World(**{**SLOW, "rows": None}, server=partial(FixedWindow, 60), minutes=10, told=told))  # type: ignore[arg-type]
     assert run.refused <= 100 + 30
+
+
+@told_and_not
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.5])
+@pytest.mark.parametrize("place", [FAST, SLOW, {**FAST, "concurrency": 1}], ids=["15 ms", "500 ms", "one at a time"])
+def test_many_429s_by_chance_do_not_wear_the_speed_down(place: dict[str, float], share: float, told: bool) -> None:
+    """They are taken for a quota's at first, and a rate that is learned of them falls with each: for ever, once."""
+    world = World(**{**place, "rows": 500}, chance=share, told=told)  # type: ignore[arg-type]
+    assert simulate(world).seconds <= perfect_seconds(world) + 180
+
+
+def test_a_quota_of_a_few_a_minute_is_asked_ever_more_rarely_whether_it_is_one() -> None:
+    run = simulate(World(server=partial(FixedWindow, 5), minutes=60, told=True))
+    assert run.used(5) >= 0.9
+    assert run.refused <= 40 + 60 + 8 * 24
