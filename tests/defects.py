@@ -52,6 +52,7 @@ SAVING = "tests/test_saving.py"
 STORE = "tests/stores/test_store.py"
 PG_RUNS = "tests/stores/test_postgres_runs.py"
 SEVERAL = "tests/stores/test_several_runs.py"
+TOGETHER = "tests/run/test_together.py"
 WORKERS = "tests/test_workers.py"
 
 
@@ -1677,6 +1678,169 @@ def _(scripts: Any) -> None:
 )
 def _(watch: Any) -> None:
     put(watch, "other_version", lambda one, other: False)
+
+
+@defect(
+    "a take whose answer was lost is not known again",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_take_whose_answer_was_lost_is_given_again",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "INTO first, last FROM lease WHERE id = mine;", "INTO first, last FROM lease WHERE false;")
+
+
+@defect(
+    "a claim that was refused counts when its answer was lost",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_claim_that_was_refused_and_whose_answer_was_lost_is_refused_again",
+)
+def _(scripts: Any) -> None:
+    change_sql(
+        scripts,
+        "jsonb_build_object('again', true, 'refused', refused)",
+        "jsonb_build_object('again', true, 'refused', '[]'::jsonb)",
+    )
+
+
+@defect(
+    "a claim looks at its rows before it waits for them",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_claim_sees_what_the_one_made_of_the_row_for_whom_it_waited",
+)
+def _(scripts: Any) -> None:
+    look = """    PERFORM 1 FROM jsonb_array_elements(kept) JOIN row ON row.id = (value ->> 0)::bigint
+    WHERE row.state <> 'pending';
+    IF FOUND THEN
+        RAISE EXCEPTION 'batchjob: claim_rows' USING ERRCODE = 'BJ002';
+    END IF;
+"""
+    insert = "    INSERT INTO flight (row_id, request_id)\n    SELECT input.id, (value ->> 1)::bigint"
+    change_sql(scripts, look)
+    change_sql(scripts, insert, look + insert)
+
+
+@defect(
+    "what is committed or given out waits for no disk where the server says so",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_what_is_committed_and_what_is_given_out_is_flushed_whatever_the_server_is_told",
+)
+def _(scripts: Any) -> None:
+    before = put(
+        scripts, "read", lambda file: before(file).replace("set_config('synchronous_commit', 'on', true), ", "")
+    )
+
+
+@defect(
+    "every run sends first, whether or not the endpoint has answered one",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_the_first_request_of_a_job_is_one_runs_alone",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "coalesce(heard, true)", "true")
+
+
+@defect(
+    "a run without rows keeps the first request to itself",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_who_has_no_rows_leaves_the_first_request_to_others",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "WHERE j.id = job AND j.prober = own\n", "WHERE false\n")
+
+
+@defect(
+    "money that a dead run may have spent is given out again",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_the_worst_case_of_what_a_dead_run_had_out_is_spent",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "WHERE run.job_id = job AND run.ended_at IS NOT NULL;  -- to be", "WHERE false;  -- to be")
+
+
+@defect(
+    "a refused request keeps the texts that it had for itself",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_of_a_request_with_several_texts_none_is_taken_where_one_is_asked_for_elsewhere",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, "AND (one ->> 3)::bigint = ANY (refused) AND asked.id", "AND false AND asked.id")
+
+
+@defect(
+    "a text whose row failed is never asked for again",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_a_text_whose_row_failed_or_was_left_may_be_asked_for_by_another",
+)
+def _(scripts: Any) -> None:
+    change_sql(scripts, " AND may_take_over(asked.row_id);", " AND false;")
+
+
+@defect(
+    "a run ends although rows of others may come back",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_no_two_runs_are_given_the_same_rows",
+)
+def _(scripts: Any) -> None:
+    change_sql(
+        scripts,
+        "    SELECT EXISTS (SELECT 1 FROM run JOIN job AS j ON",
+        "    SELECT false AND EXISTS (SELECT 1 FROM run JOIN job AS j ON",
+    )
+    change_sql(
+        scripts,
+        "        OR EXISTS (SELECT 1 FROM lease WHERE job_id = job AND id >> 40 <> own",
+        "        OR EXISTS (SELECT 1 FROM lease WHERE false AND id >> 40 <> own",
+    )
+    change_sql(
+        scripts,
+        "        OR EXISTS (SELECT 1 FROM flight WHERE row_id >> 40 = job",
+        "        OR EXISTS (SELECT 1 FROM flight WHERE false AND row_id >> 40 = job",
+    )
+
+
+@defect(
+    "the first run to end says how the job ended",
+    "stores.postgres.scripts",
+    f"{SEVERAL}::test_the_last_run_to_end_says_how_the_job_ended",
+)
+def _(scripts: Any) -> None:
+    change_sql(
+        scripts,
+        "    last := NOT EXISTS (SELECT 1 FROM run WHERE job_id = job AND ended_at IS NULL);",
+        "    last := true;",
+    )
+
+
+@defect(
+    "rows of a dead run are sent again under hold",
+    "stores.postgres.scripts",
+    f"{PG_RUNS}::test_who_is_silent_is_given_up_after_the_lease_and_then_commits_nothing",
+)
+def _(scripts: Any) -> None:
+    change_sql(
+        scripts,
+        "state_now text := CASE WHEN hold THEN 'unconfirmed' ELSE 'pending' END;",
+        "state_now text := 'pending';",
+    )
+
+
+@defect(
+    "a request leaves though its run may be taken for dead",
+    "stores.postgres.store",
+    f"{TOGETHER}::test_a_request_leaves_only_while_its_run_is_sure_to_be_alive",
+)
+def _(store: Any) -> None:
+    put(store, "PgStore.may_send", lambda self: True)
+
+
+@defect("each run takes the whole quota", "pace.gate", f"{TOGETHER}::test_each_run_takes_its_part_of_the_quota")
+def _(gate: Any) -> None:
+    put(gate, "Gate.share", lambda self, runs: None)
+
+
+@defect("a pause is of one run alone", "run.together", f"{TOGETHER}::test_a_pause_of_one_run_is_one_of_all")
+def _(together: Any) -> None:
+    put(together, "Together.paused", lambda self: None)
 
 
 # ---------------------------------------------------------------- files made to deceive

@@ -375,7 +375,7 @@ class Runner:
                 rate, unwanted = self.progress.rows_per_second, self.progress.unwanted
                 self._commits.submit(Beat(rate, self.pacing, self._wall(), self.outage, unwanted))
                 if self._together is not None:
-                    await self._together.beat()
+                    self._together.beat()
             await asyncio.sleep(BEAT_SECONDS)
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
+from batchjob.errors import StoreError
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.spending import Spending
 from batchjob.logs import Logger
@@ -22,6 +24,8 @@ AGAIN_SECONDS = 1.0
 """Until others are asked again for what they may leave."""
 AHEAD = 2
 """Money is drawn for so many times the requests that may be in flight, if there is so much."""
+TRIES = 5
+"""Commits in a row that may be too slow for a request to leave behind them."""
 REFUSED = NotSent("asked_elsewhere", "")
 
 
@@ -52,6 +56,7 @@ class Together:
         self._told_until = 0.0  # when the pause is over that others began
         self._drawing: asyncio.Task[None] | None = None
         self._drawn_dry = False
+        self._beating: asyncio.Task[None] | None = None
         self._aside: list[asyncio.Task[None]] = []
 
     def told(self, control: Control) -> None:
@@ -91,9 +96,14 @@ class Together:
             self._gate.correct_tokens(exchange.tokens, REFUSED, self._clock())
             self._supply.refused(exchange.parcel)
             return False
-        while not self._store.may_send():
+        for _ in range(TRIES):
+            if self._store.may_send():
+                return True
             self.told(await self._store.commit(()))
-        return True
+        raise StoreError(
+            f"the database takes longer for a commit than a request may wait with --lease {self._config.lease:g}: 0.6 "
+            f"of it, {TRIES} times in a row. Resume with a longer --lease"
+        )
 
     def paused(self) -> None:
         """A request was not answered well: if all are to wait for it here, so they do elsewhere."""
@@ -135,8 +145,18 @@ class Together:
 
     # ------------------------------------------------------------ each second
 
-    async def beat(self) -> None:
-        """Others may have left rows or money, or settled rows; and this run may have some to leave."""
+    def beat(self) -> None:
+        """Others may have left rows or money, or settled rows; and this run may have some to leave. Where the store is
+        away nobody waits for it here: that is no standing still.
+        """
+        if self._beating is None or self._beating.done():
+            self._beating = asyncio.create_task(self._look_around())
+
+    async def _look_around(self) -> None:
+        with contextlib.suppress(StoreError):  # the next commit says so
+            await self._ask_others()
+
+    async def _ask_others(self) -> None:
         self._supply.ask_again()
         if self._budget.limited and not self._gate.in_flight and self._drawing is None:
             await self._ask_for(0)
@@ -146,6 +166,7 @@ class Together:
 
     async def close(self) -> None:
         """Wait for what is still on its way to the store."""
-        if self._drawing is not None:
-            self._drawing.cancel()
-        await asyncio.gather(*self._aside, return_exceptions=True)
+        going_on = [task for task in (self._drawing, self._beating) if task is not None]
+        for task in going_on:
+            task.cancel()
+        await asyncio.gather(*going_on, *self._aside, return_exceptions=True)

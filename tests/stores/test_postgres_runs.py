@@ -99,6 +99,61 @@ async def make_job_as_second(store: Any) -> Any:
     return run
 
 
+# ---------------------------------------------------------------- databases that are no place for jobs
+
+
+def database(settings: str = "", **options: str) -> str:
+    """A new one, made with these options and settings."""
+    whole = postgres.new_database()
+    name = whole.split("/")[3].split("?")[0]
+    wanted = "".join(f" {option} {value}" for option, value in options.items())
+    if wanted:
+        postgres.execute(str(postgres.server().get_uri()), f"CREATE DATABASE {name}_own{wanted}")
+        whole, name = whole.replace(f"/{name}?", f"/{name}_own?"), f"{name}_own"
+    if settings:
+        postgres.execute(whole, settings.replace("THIS", name))
+    return whole
+
+
+async def refused(url: str, words: str) -> None:
+    with pytest.raises(StoreError, match=words):
+        await open_store(url, job="job")
+
+
+async def test_a_database_that_is_only_read_is_refused_at_once() -> None:
+    read_only = database("ALTER DATABASE THIS SET default_transaction_read_only = on")
+    await refused(read_only, r"is only read \(default_transaction_read_only is on")
+
+
+async def test_an_encoding_that_cannot_hold_every_text_is_refused() -> None:
+    latin = database(ENCODING="'LATIN1'", TEMPLATE="template0", LC_COLLATE="'C'", LC_CTYPE="'C'")
+    await refused(latin, "has the encoding LATIN1, which cannot hold every text. Make another database: createdb --enc")
+
+
+async def test_a_user_without_rights_is_told_which() -> None:
+    url = database("DROP ROLE IF EXISTS nobody_here; CREATE ROLE nobody_here LOGIN")
+    theirs = url.replace("postgres:@", "nobody_here:@")
+    await refused(theirs, "permission denied for database .*, so no tables can be made: GRANT CREATE ON DATABASE")
+    async with opened(url) as store:
+        await make_job(store)
+        await refused(theirs, "permission denied for schema batchjob. The tables are another user's: GRANT that role")
+        postgres.execute(url, "GRANT USAGE ON SCHEMA batchjob TO nobody_here")
+        postgres.execute(url, "GRANT SELECT ON ALL TABLES IN SCHEMA batchjob TO nobody_here")
+        with open_reader(theirs) as reader:
+            assert reader.names() == {"job"}
+    postgres.execute(url, "DROP OWNED BY nobody_here; DROP ROLE nobody_here")
+
+
+async def test_another_schema_in_the_search_path_is_no_matter() -> None:
+    other = "CREATE SCHEMA other; CREATE TABLE other.row (x int); CREATE TABLE other.job (x int)"
+    url = database(f"{other}; ALTER DATABASE THIS SET search_path = other")
+    async with opened(url) as store:
+        request = (await make_job(store)).first_request_id
+        await store.commit([Claim(request, "key", (1,), "m", 2.0)])
+        await store.commit([answer(request, 1)])
+        assert states(url)[0] == "done"
+
+
 # ---------------------------------------------------------------- lines that are cut
 
 

@@ -7,14 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
-from batchjob.errors import GivenUp, JobBusy, JobError, SettingError
+from batchjob.errors import GivenUp, JobBusy, JobError, SettingError, StoreError
 from batchjob.model import AddRows, Chunk, Claim, EndAll, Ending, RowResult, Run, Settle
 from batchjob.states import Event, JobState, Outcome, Source
 from batchjob.stores import open_check, open_store, stop
 from batchjob.stores.postgres import shared
+from batchjob.stores.postgres.jobs import as_json
 from batchjob.stores.postgres.watch import Peer
+from batchjob.stores.writes import Sorted
 from tests import postgres
 from tests.stores.test_store import SOURCE, TASK, make_job
 
@@ -166,6 +169,9 @@ async def test_a_text_whose_row_failed_or_was_left_may_be_asked_for_by_another(u
 async def test_of_a_request_with_several_texts_none_is_taken_where_one_is_asked_for_elsewhere(url: str) -> None:
     async with workers(url, 2) as (one, two):
         await one.claim(1, texts=(TEXT,))
+        before, _ = await two.claim(2)
+        release = RowResult(2, Event.RELEASE, 1, 0, error_kind="server_error", error="?")
+        await two.store.commit([Settle(before, Outcome.REJECTED, (release,), 3.0)])  # from here on it has row 2 in hand
         refused, told = await two.claim(2, 3, texts=(OTHER, TEXT))
         assert told.refused == (refused,)
         _, told = await one.claim(4, texts=(OTHER,))
@@ -456,3 +462,54 @@ async def test_rows_that_are_put_back_as_runs_end_leave_the_job_to_their_endings
             await worker.store.commit([failed(request, row)])
         assert await one.store.retry(["bad"], at=3.0) == 2
         assert (await two.store.job()).state == JobState.RUNNING
+
+
+async def waits(db: Any) -> None:
+    """Until somebody waits for a lock."""
+    while not await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0.02)
+
+
+async def test_a_claim_sees_what_the_one_made_of_the_row_for_whom_it_waited(url: str) -> None:
+    """Looked at before it waits, the row is pending; when its turn comes it has its label."""
+    async with workers(url, 2) as (one, two):
+        request, _ = await one.claim(1)
+        ids = {"job_id": one.store._job_id, "task_id": one.store._task_id, "run_id": one.run.id}
+        given = {name: records for name, records in Sorted([answered(request, 1)], **ids).given.items() if records}
+        db, other = await asyncpg.connect(url), await asyncpg.connect(url)
+        try:
+            async with db.transaction():
+                group = one.run.id, one.store._seq + 1, ids["job_id"], ids["task_id"], as_json(given)
+                await db.fetchval("SELECT batchjob.commit_group($1, $2, $3, $4, $5)", *group)
+                claiming = asyncio.create_task(two.claim(1))
+                await asyncio.wait_for(waits(other), 20)
+            with pytest.raises(StoreError, match="not in the state it expects"):
+                await claiming
+        finally:
+            await db.close()
+            await other.close()
+        assert states(url)[0] == "done"
+
+
+async def test_what_is_committed_and_what_is_given_out_is_flushed_whatever_the_server_is_told(url: str) -> None:
+    name = url.split("/")[3].split("?")[0]
+    db = await asyncpg.connect(url)
+    await db.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    try:
+        async with workers(url, 1) as (one,):
+            job, run, task, seq = one.store._job_id, one.run.id, one.store._task_id, one.store._seq + 1
+            steps = (
+                f"batchjob.commit_group({run}, {seq}, {job}, {task}, '{{}}')",
+                f"batchjob.take_range({run}, {job}, {(run << 40) + 1}, 9, 2)",
+                f"batchjob.take_returned({run}, {job}, {(run << 40) + 1}, 9)",
+                f"batchjob.draw({run}, {job}, 1, 0, 0, 0)",
+            )
+            for step in steps:
+                async with db.transaction():
+                    await db.execute("SET LOCAL synchronous_commit = off")
+                    await db.execute(f"SELECT {step}")
+                    assert await db.fetchval("SHOW synchronous_commit") == "on", step
+            one.store._silence()
+    finally:
+        await db.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+        await db.close()

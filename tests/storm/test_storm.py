@@ -57,6 +57,7 @@ def _counted(counts: Counter[str]) -> str:
 
 def told_line(name: str, storms: list[Told]) -> str:
     """What was done in these storms, and what came of it."""
+
     def total(figure: str) -> int:
         return sum(int(getattr(told, figure)) for told in storms)
 

@@ -77,6 +77,8 @@ def _why(error: BaseException, url: str) -> str:
 def _said(error: BaseException, url: str) -> str:
     """The words of an error, without the password of the URL."""
     words = getattr(error, "message", None) or str(error) or type(error).__name__  # without DETAIL, which shows texts
+    if "connection_lost" in words:
+        words = "the connection was closed"
     password = _password(url)
     return without_passwords(words.replace(password, "***") if password else words)
 
@@ -101,7 +103,12 @@ def translate(error: BaseException, url: str) -> StoreError:
             f"database. Nothing was written; resume reads it anew"
         )
     if isinstance(error, pg.InsufficientPrivilegeError):
-        return StoreError(f"{place}: {words}. Its user needs the rights of an owner: GRANT CREATE ON DATABASE")
+        if "for database" in words:
+            return StoreError(f"{place}: {words}, so no tables can be made: GRANT CREATE ON DATABASE ... TO this user")
+        return StoreError(
+            f"{place}: {words}. The tables are another user's: GRANT that role to this one. To read, USAGE on the "
+            f"schema batchjob and SELECT on its tables are enough"
+        )
     if isinstance(error, AWAY):
         return StoreError(f"{place} is away: {words}")
     return StoreError(f"{place}: PostgreSQL says: {words}")

@@ -17,6 +17,9 @@ WHAT = (
     "SELECT version(), current_setting('server_version_num')::int, to_regclass('batchjob.meta')::text,"
     " to_regnamespace('batchjob')::text"
 )
+FOR_WRITING = (
+    "SELECT current_setting('server_encoding'), pg_is_in_recovery(), current_setting('transaction_read_only')::boolean"
+)
 MAKING = 0x626A6F62
 """The advisory lock under which tables are made, for the transaction alone."""
 
@@ -51,9 +54,27 @@ async def version_of(db: Connection, url: str) -> int:
 
 
 async def migrate(db: Connection, url: str) -> None:
-    """Bring the tables up to the newest version, in the caller's transaction; of two who try, one waits."""
-    if await version_of(db, url) == len(migrations()):
+    """Bring the tables up to the newest version, in the caller's transaction; of two who try, one waits.
+
+    Raises:
+        StoreError: they are of a newer batchjob, or this is no database to write to.
+    """
+    version = await version_of(db, url)
+    encoding, standby, read_only = await db.fetchrow(FOR_WRITING)
+    if standby:
+        raise StoreError(f"{shown(url)} is a standby, which is only read: give the server that it follows")
+    if read_only:
+        raise StoreError(
+            f"{shown(url)} is only read (default_transaction_read_only is on for this server, database or user): "
+            f"give one that may be written to"
+        )
+    if version == len(migrations()):
         return
+    if encoding != "UTF8":
+        raise StoreError(
+            f"{shown(url)} has the encoding {encoding}, which cannot hold every text. Make another database: "
+            f"createdb --encoding UTF8 --template template0 NAME"
+        )
     try:
         await db.execute(f"SELECT pg_advisory_xact_lock({MAKING})")
         done = await version_of(db, url)
