@@ -6,8 +6,7 @@ the request. The row is done when it has all, and until then only those that it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import exp, isfinite
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from batchjob.exchange.decide import Decision, Next
 from batchjob.exchange.rows import Terms, bought_in_vain, kept
 from batchjob.model import Answered, LostRequest, Parcel, Reply, Row, RowResult
 from batchjob.states import Event, Matched, Source
-from batchjob.task.confidence import Token
+from batchjob.task.confidence import confidence_of_values
 from batchjob.task.fields.answers import FieldSet, Kept
 from batchjob.task.finish import Ended, how_it_ended
 
@@ -37,7 +36,7 @@ def field_results(
         if decision.next is Next.READ or cut:
             given = fields.given(reply.content, len(rows))
             numbered = enumerate(rows, start=1)
-            found = tuple([_answered(row, given.get(n, {}), reply, terms, fields, len(rows)) for n, row in numbered])
+            found = tuple([_answered(row, given.get(n, {}), reply, terms, len(rows), n) for n, row in numbered])
             if decision.next is Next.READ or any(map(fields.has_any, found)):
                 return found
     results = results_of(parcel, reply, decision, terms, lost, counts=counts)
@@ -51,9 +50,9 @@ def _keeping(row: Row, result: RowResult) -> RowResult:
     return msgspec.structs.replace(result, answer=row.answer)
 
 
-def _answered(
-    row: Row, given: Mapping[str, Any], reply: Answered, terms: Terms, fields: FieldSet, count: int
-) -> RowResult:
+def _answered(row: Row, given: Mapping[str, Any], reply: Answered, terms: Terms, count: int, number: int) -> RowResult:
+    fields = terms.labels
+    assert isinstance(fields, FieldSet)
     before = fields.kept(row.answer) or Kept({}, {})
     new = fields.taken({name: value for name, value in given.items() if name not in before.values})
     has = Kept({**before.values, **new.values}, {**before.others, **new.others}, before.near or new.near)
@@ -68,7 +67,7 @@ def _answered(
             Source.MODEL,
             None if content == label or (count > 1 and not new.near) else kept(content),
             matched=Matched.NEAR if has.near else Matched.EXACT,
-            confidence=_confidence(reply.tokens, new.values) if reply.tokens and count == 1 else None,
+            confidence=confidence_of_values(reply.tokens, fields.certain(new), number if count > 1 else None),
         )
     off = any(name in has.others for name in fields.missing(has))
     kind, why = fields.kind("off_list" if off else "missing_answer", has), fields.why(has)
@@ -78,26 +77,3 @@ def _answered(
     return RowResult(
         row.number, Event.RELEASE, row.attempts, row.paid, answer=fields.answer(has), error_kind=kind, error=why
     )
-
-
-def _confidence(tokens: Sequence[Token], values: Mapping[str, Any]) -> float | None:
-    """How sure the model was of the value that it was least sure of, 0 to 1; None where they are not spelled out."""
-    content = "".join(text for text, _ in tokens)
-    found = []
-    for name, value in values.items():
-        begin = content.find(f'"{name}"')
-        spelled = msgspec.json.encode(value).decode()
-        at = content.find(spelled.strip('[]"'), begin + len(name) + 2) if begin >= 0 else -1
-        if at < 0:
-            return None
-        found.append(_probability(tokens, at, at + len(spelled.strip('[]"'))))
-    return min(found, default=None)
-
-
-def _probability(tokens: Sequence[Token], begin: int, end: int) -> float:
-    total, at = 0.0, 0
-    for text, logarithm in tokens:
-        if at < end and at + len(text) > begin:
-            total += logarithm
-        at += len(text)
-    return min(max(exp(total), 0.0), 1.0) if isfinite(total) else 0.0

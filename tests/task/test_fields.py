@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -175,6 +176,20 @@ def test_a_shared_answer_gives_each_row_what_it_has_and_leaves_the_rest_to_be_as
     prompt = prompt_of(CONFIG, None)
     assert [prompt.fitting(rows[n:], 9, 1000) for n in range(3)] == [1, 1, 1]
     assert prompt.fitting([rows[0], rows[2], rows[1]], 9, 1000) == 2
+
+
+def test_a_row_is_as_sure_as_its_least_sure_value_and_a_text_does_not_count() -> None:
+    def sure(answer: str, unsure: str, *rows: Row) -> list[float | None]:
+        begin = answer.index(unsure)
+        tokens = [(answer[:begin], 0.0), (unsure, math.log(0.5)), (answer[begin + len(unsure) :], 0.0)]
+        return [one.confidence for one in reading(Answered(answer, tokens=tuple(tokens)), *rows)]
+
+    one, other = json.dumps(WHOLE), json.dumps({**WHOLE, "score": 5, "topics": ["app", "card"]})
+    assert sure(one, "short", Row(7, "t")) == [1.0]
+    assert sure(one, "refund", Row(7, "t")) == [0.5]
+    rows = Row(7, "t"), Row(8, "t"), Row(9, "t")
+    shared = f'{{"2": {other}, "3": {one}, "1": {one}}}'
+    assert sure(shared, '"app", "ca', *rows) == [1.0, 0.5, 1.0]
 
 
 # ---------------------------------------------------------------- broken answers

@@ -77,6 +77,10 @@ class FieldSet(LabelSet):
                 others[name] = _shown(given[name])
         return Kept(values, others, near)
 
+    def certain(self, kept: Kept) -> list[str]:
+        """The names of the values that a model may be more or less sure of: a text could always be another."""
+        return [field.name for field in self.fields if field.name in kept.values and field.kind != "text"]
+
     def missing(self, kept: Kept) -> tuple[str, ...]:
         """The names of the fields that a row has no value of."""
         return tuple([name for name in self._readers if name not in kept.values])
