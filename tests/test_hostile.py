@@ -248,7 +248,7 @@ def test_with_the_clock_set_back_the_latest_job_is_still_the_one_that_ran_last(
 
 
 def test_with_the_clock_set_back_no_age_rate_or_time_left_is_below_zero(batchjob: BatchJob, sandbox: Any) -> None:
-    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"my card {n}\n" for n in range(400)))
+    (batchjob.folder / "in.csv").write_text("text\n" + "".join(f"my card {n}\n" for n in range(1000)))
     start = ("start", "in.csv", "--base-url", sandbox("--latency", "0.05"), *TASK, "--concurrency")
     process = batchjob.begin(*start, "2")
     until(lambda: is_under_way(batchjob) and rate(batchjob("status", "--json").out)["rows_per_second"] is not None)
@@ -259,7 +259,7 @@ def test_with_the_clock_set_back_no_age_rate_or_time_left_is_below_zero(batchjob
     process.communicate()
     assert clock_set_back(batchjob, *start, "40").returncode == 0
     assert clock_set_back(batchjob, "cache", "prune", "--older-than", "1h").returncode == 0
-    assert "in: 400, 0 min old" in clock_set_back(batchjob, "cache", "stats").stdout
+    assert "in: 1,000, 0 min old" in clock_set_back(batchjob, "cache", "stats").stdout
 
 
 # ---------------------------------------------------------------- what keeps the program busy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -320,9 +321,21 @@ def test_a_dry_run_says_what_would_keep_the_job_from_running(batchjob: BatchJob)
     ended = batchjob("start", "t.csv", *remote, "--budget", "0.000001", "--dry-run")
     assert ended.code == 0
     assert "but       no API key" in ended.out
-    assert "but       0.0000010 USD of the budget are left" in ended.out
+    left = "but       0.0000010 USD of the budget are left"
+    assert f"{left}, and less than 0.01 USD are likely needed" in ended.out
+    assert f"{left}, and a request could cost " in ended.out
     refused = batchjob("start", "t.csv", *remote[:2], "--model", "n", *remote[4:], "--budget", "1", "--dry-run")
     assert (refused.code, refused.out) == (2, "")
+
+
+def test_the_budget_that_a_profile_suggests_is_enough_for_the_job(
+    batchjob: BatchJob, sandbox: Callable[..., str]
+) -> None:
+    write_distinct(batchjob, 12)
+    thinks = ("--base-url", sandbox(), "--model", "gpt-5-mini", "--provider", "openai", "--price", "0.25,2")
+    *_, next_ = batchjob("profile", "t.csv", *LABELS, *thinks).out.splitlines()
+    assert " --budget 0.0" in next_
+    assert batchjob(*shlex.split(next_.removeprefix("next      batchjob ")), "--quiet").code == 0
 
 
 # ---------------------------------------------------------------- start with other settings

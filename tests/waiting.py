@@ -18,7 +18,7 @@ def is_under_way(batchjob: BatchJob) -> bool:
     return bool(said) and json.loads(said)["pid"] is not None and json.loads(said)["rows"]["done"] > 0
 
 
-def until(true: Callable[[], bool], *, seconds: float = 15) -> None:
+def until(true: Callable[[], bool], *, seconds: float = 60) -> None:
     """Returns as soon as it is true; fails if it never is."""
     end = time.monotonic() + seconds
     while not true():

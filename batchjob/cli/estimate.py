@@ -122,13 +122,8 @@ def _begun(db: str, job: Job) -> tuple[str, float]:
 
 def _hindrances(db: str, config: JobConfig, estimate: Estimate, spent: float) -> Iterator[str]:
     """What would keep a start from running now, or to its end."""
-    if (
-        config.budget is not None
-        and estimate.expected_usd is not None
-        and spent + estimate.expected_usd > config.budget
-    ):
-        left = max(config.budget - spent, 0.0)
-        yield f"but       {dollars(left)} of the budget are left, and {about(estimate.expected_usd)} are likely needed"
+    if config.budget is not None:
+        yield from _short_of_money(max(config.budget - spent, 0.0), estimate)
     try:
         require_key(config)
     except BatchjobError as error:
@@ -137,6 +132,13 @@ def _hindrances(db: str, config: JobConfig, estimate: Estimate, spent: float) ->
     if writer is not None:
         who = f"process {writer['pid']}" if "pid" in writer else "another process"
         yield f"but       {who} is working in this database: start is refused until it has ended"
+
+
+def _short_of_money(left: float, estimate: Estimate) -> Iterator[str]:
+    if estimate.expected_usd is not None and estimate.expected_usd > left:
+        yield f"but       {dollars(left)} of the budget are left, and {about(estimate.expected_usd)} are likely needed"
+    if estimate.worst_usd and (each := estimate.worst_usd / estimate.requests) > left:
+        yield f"but       {dollars(left)} of the budget are left, and a request could cost {dollars(each)}: none leaves"
 
 
 def first_chunk(plan: Plan) -> tuple[Chunk, Plan]:

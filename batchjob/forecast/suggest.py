@@ -21,7 +21,8 @@ def suggested(found: Outlook, config: JobConfig, *, rows: int, given: Collection
     """Settings that fit the input, without those that are `given` already; `rows` go out in requests.
 
     Several rows a request where that saves a quarter, with a sample verified; concurrency for answers that take two
-    seconds at the quota of requests; a budget of twice what is expected, but no more than the worst case.
+    seconds at the quota of requests; a budget of twice what is expected, with room for what is in flight to be as dear
+    as it may, but no more than the worst case.
     """
     chosen: dict[str, Any] = {}
     most = config.rows_per_request
@@ -37,7 +38,9 @@ def suggested(found: Outlook, config: JobConfig, *, rows: int, given: Collection
             chosen["concurrency"] = concurrency
     estimate = found.for_rows(most)
     if "budget" not in given and config.budget is None and estimate.expected_usd and estimate.worst_usd:
-        chosen["budget"] = _rounded_up(min(2 * estimate.expected_usd, estimate.worst_usd))
+        chosen["budget"] = _budget(
+            estimate.expected_usd, estimate.worst_usd, estimate.requests, chosen.get("concurrency", config.concurrency)
+        )
     return chosen
 
 
@@ -59,6 +62,12 @@ def _burden(estimate: Estimate) -> float:
     if estimate.input_tokens is not None and estimate.output_tokens is not None:
         return estimate.input_tokens + estimate.output_tokens
     return estimate.requests
+
+
+def _budget(expected: float, worst: float, requests: int, concurrency: int) -> float:
+    """What a job does not stop for before its end: a request is sent where its worst case can be paid too."""
+    in_flight = worst * min(concurrency, requests) / requests
+    return _rounded_up(min(max(2 * expected, expected + in_flight), worst))
 
 
 def _rounded_up(amount: float) -> float:
