@@ -168,6 +168,10 @@ def test_gold_of_several_labels_and_of_numbers_counts_by_what_it_means(batchjob:
         assert (found["field"], found["rows"]["scored"], found["rows"]["right"]) == (name, 39 + bool(foreign), 39)
         assert [one["gold"] for one in found["foreign_gold"]] == [foreign] * bool(foreign)
         assert found["macro_f1"] is None, "its labels are not the values"
+    assert batchjob("export", "-o", "out.jsonl").code == 0
+    found = report(batchjob, "--gold-file", "out.jsonl", "--gold", "topics", "--field", "topics")
+    assert found["rows"]["right"] == 40, "an array, as the export has it"
+    assert "0 rows corrected, 120 as they were" in batchjob("correct", "t", "--file", "out.jsonl").out
     plain = [row for row in rows if "cash, coins" not in row["topics"] and row["topics"]]
     (batchjob.folder / "gold.csv").write_text(
         "".join(["id,gold\n", *(f'{r["id"]},"{"; ".join(r["topics"])}"\n' for r in plain)])

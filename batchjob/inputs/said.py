@@ -8,7 +8,10 @@ from batchjob.errors import InputError
 from batchjob.inputs import open_input
 from batchjob.inputs.reader import StreamReader
 from batchjob.run.ingest import CHUNK_ROWS
+from batchjob.task.columns import column_reader
 
+NO_TEXT = "not_text:"
+"""How one begins that says the row has something else: an array is several labels."""
 ABSENT = "missing_text:"
 """How a defect begins that only says that the row has no value: it says nothing, then."""
 
@@ -37,8 +40,12 @@ def said_of_ids(path: str, *, id_column: str | None, columns: Sequence[str]) -> 
 
 
 def _said(path: str, file: StreamReader) -> Said:
+    listed = column_reader(file.source, file.source.text_column)
     for chunk in file.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS):
-        for line, key, value, _, defect in chunk.rows:
+        for line, key, value, rest, defect in chunk.rows:
+            if defect is not None and defect.startswith(NO_TEXT) and (found := listed(key, rest)).startswith("["):
+                yield line, key, found
+                continue
             if defect is not None and not defect.startswith(ABSENT):
                 raise InputError(f"{path}, line {line:,}: {defect.partition(': ')[2]}")
             yield line, key, value.strip()
