@@ -478,6 +478,15 @@ def _(company: Any) -> None:
 
 
 @defect(
+    "connections are kept whatever comes on them",
+    "endpoints.fast",
+    f"{CLIENT}::test_after_an_answer_that_nobody_asked_for_no_connection_is_kept",
+)
+def _(fast: Any) -> None:
+    put(fast, "FastTransport._see_answer_too_many", lambda self, connection, *, begun=False: None)
+
+
+@defect(
     "a rate that chance has taught is never doubted",
     "pace.insistence",
     f"{RULE}::test_many_429s_by_chance_do_not_wear_the_speed_down",

@@ -371,6 +371,38 @@ async def test_the_beginning_of_an_answer_nobody_asked_for_closes_the_connection
     assert [getattr(answer, "content", answer) for answer in heard] == ["alpha"] * 3
 
 
+@pytest.mark.parametrize("transport", ["fast"], indirect=True)
+async def test_after_an_answer_that_nobody_asked_for_no_connection_is_kept() -> None:
+    """The next one may come when the connection is in use again, and be taken for another row's."""
+    connections, strayed = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(completion("alpha")))
+        if connections == 1:
+            await strayed.wait()
+            writer.write(http(completion("beta")))
+        await reader.read()
+
+    async with listening(serve) as port:
+        endpoint = endpoint_at(f"http://127.0.0.1:{port}/v1")
+        await endpoint.send(b"{}", "key-0")
+        await rested(endpoint)
+        assert not endpoint.slowed
+        strayed.set()
+        transport: Any = endpoint._transport
+        while fast._is_clean(transport._idle[0][1]):
+            await asyncio.sleep(0)
+        for n in range(1, 3):
+            assert isinstance(reply := await endpoint.send(b"{}", f"key-{n}"), Answered)
+            assert reply.content == "alpha"
+        assert "nobody asked for" in endpoint.slowed
+        await endpoint.close()
+    assert connections == 3
+
+
 @pytest.mark.parametrize("trailer", ["X-Request-Id: of-the-first", "Content-Encoding: gzip"])
 async def test_a_trailer_is_no_header_of_the_next_answer(trailer: str) -> None:
     body = completion("alpha")

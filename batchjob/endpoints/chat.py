@@ -129,7 +129,7 @@ class ChatEndpoint(ChatBodies):
     @property
     def slowed(self) -> str:
         """Why each request has a connection of its own; "" where connections are kept."""
-        return "" if self._transport.name == "fast" else self._transport.why
+        return "" if self._transport.keeps else self._transport.why
 
     async def close(self) -> None:
         """Close all connections."""

@@ -42,10 +42,11 @@ class FastTransport:
     If more comes on a connection than was asked for, or only begins to, it is not used again: the next request would
     take that for its answer, and a row would get its neighbour's label. So a connection rests, without a parser, before
     it is put back, and what comes meanwhile is seen. That also shows which connections the server closed, so no request
-    is lost on them.
+    is lost on them. Who sent one answer too many may do so later, too, when the connection is in use again: from then
+    on none is kept.
     """
 
-    name, why = "fast", "connections are kept"
+    name, why, keeps = "fast", "connections are kept", True
 
     def __init__(
         self, method: str, url: URL, headers: Mapping[str, str], *, proxy: URL | None, connect_timeout: float
@@ -128,11 +129,22 @@ class FastTransport:
             if self._loop.time() - since < KEEPALIVE_SECONDS and _is_clean(connection):
                 _expect_answer(connection)
                 return connection
+            self._see_answer_too_many(connection)
             connection.close()
         return None
 
+    def _see_answer_too_many(self, connection: Connection, *, begun: bool = False) -> None:
+        """If an answer came on it that nobody asked for, keep no connection any more; `begun`: one has."""
+        if self.keeps and (begun or _has_said(connection)[9:10] == b"2"):  # not a server's 408 to nobody
+            self.keeps, self.why = False, "the endpoint sent an answer that nobody asked for"
+            self._drop_idle()
+
     def _rest(self, connection: Connection) -> None:
-        if not _is_clean(connection) or _has_begun_another(connection):
+        clean = _is_clean(connection)
+        begun = clean and _has_begun_another(connection)
+        if begun or not clean:
+            self._see_answer_too_many(connection, begun=begun)
+        if begun or not clean or not self.keeps:
             connection.close()
             return
         due = self._loop.time() + REST_SECONDS
@@ -188,6 +200,11 @@ def _is_clean(connection: Connection) -> bool:
     if protocol is None or protocol.should_close or protocol.transport is None:
         return False
     return not protocol.transport.is_closing() and not protocol.transport.get_write_buffer_size()
+
+
+def _has_said(connection: Connection) -> bytes:
+    """What came on a connection that rests."""
+    return b"" if connection.protocol is None else connection.protocol._tail
 
 
 def _expect_answer(connection: Connection) -> None:
@@ -247,7 +264,7 @@ def _rehearse(connector: aiohttp.TCPConnector, request: aiohttp.ClientRequest, t
             _must(_read(used, ANSWER) == (200, "kept", b"{}"), "how an answer is read")
             _must(_is_clean(used) and not _has_begun_another(used), "when a connection can be used again")
         _receive(used, b"H")
-        _must(not _is_clean(used), "how bytes that nobody asked for are seen")
+        _must(not _is_clean(used) and _has_said(used) == b"H", "how bytes that nobody asked for are seen")
         _read(doubled, ANSWER + b"HTTP/1.1 2")
         _must(not _is_clean(doubled) or _has_begun_another(doubled), "how another answer that has begun is seen")
     finally:

@@ -23,7 +23,7 @@ class PlainTransport:
     one that was given up may still leave.
     """
 
-    name = "plain"
+    name, keeps = "plain", False
 
     def __init__(
         self,

@@ -187,7 +187,7 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id:
     used = read_usage(reply.get("usage"), headers)
     return Answered(
         content,
-        BROKEN_OFF if choice.get("error") else finish_reason,
+        BROKEN_OFF if choice.get("error") or _says_error(reply.get("error")) else finish_reason,
         text_of(message.get("refusal")),
         used.usage,
         provider_id or identifier(reply.get("id")),
@@ -211,6 +211,12 @@ def _message_of(choice: dict[str, Any]) -> dict[str, Any]:
 def _disagree(contents: Sequence[str | None]) -> bool:
     """Whether choices say more than one thing: nobody asked for several, and none is more the answer than another."""
     return len({said for content in contents if (said := (content or "").strip())}) > 1
+
+
+def _says_error(error: Any) -> bool:
+    """Whether an error beside choices says something went wrong; gateways leave empty ones there."""
+    said = error.get("message") if isinstance(error, dict) else error
+    return bool(text_of(said)) or _told_status(error) is not None
 
 
 def _told_status(error: Any) -> int | None:

@@ -34,7 +34,9 @@ class Transport(Protocol):
 
     name: str
     why: str
-    """Why it was chosen."""
+    """Why it was chosen, or why it does not keep connections any more."""
+    keeps: bool
+    """Whether a connection is used for more than one request."""
 
     async def ask(self, headers: str = "", body: bytes = b"") -> Answer:
         """Send one request, once, and read its answer. `headers` are whole lines, each with its CRLF.

@@ -318,4 +318,9 @@ async def _endpoint(
             log.warning(
                 "transport_plain", meaning="a connection for each request, which is slower", why=endpoint.slowed
             )
+            yield endpoint
+            return
         yield endpoint
+        if endpoint.slowed:
+            meaning = "a connection for each request from then on; one of the labels before that may be another row's"
+            log.warning("connections_not_kept", meaning=meaning, why=endpoint.slowed)

@@ -830,6 +830,7 @@ odd("the label behind a tag nobody opened", content(lambda label: f"alpha or bet
 odd("JSON whose reason names another label", content(lambda label: f'{{"label": "{label}", "reason": "not gamma"}}'))
 odd("a finish_reason nobody knows", built(lambda x: http(right(finish="odd")(x))))
 odd("a single choice with index 1", built(lambda x: http(right()(x).replace(b'"index": 0', b'"index": 1'))))
+odd("an empty error beside the choice", built(lambda x: http(b'{"error": {"message": ""}, ' + right()(x)[1:])))
 odd("choices out of order, one of them silent", built(lambda x: http(_out_of_order(x))))
 odd("two choices that say the same", built(lambda x: http(_twice_the_same(x))))
 odd("a stream of one whole answer", built(lambda x: http(b"data: " + right()(x) + b"\n\ndata: [DONE]\n\n")))
@@ -907,6 +908,10 @@ def lost(fault: str, act: Act, kind: str, **more: Any) -> None:
     )
 
 
+def _error_beside() -> bytes:
+    return json.dumps({**json.loads(completion("alpha")), "error": {"message": "the provider is gone"}}).encode()
+
+
 def _choice_error() -> bytes:
     answer = json.loads(completion("alpha"))
     answer["choices"][0]["error"] = {"code": 502, "message": "Provider returned error"}
@@ -949,6 +954,7 @@ for _reason in ("error", "insufficient_system_resource", "abort"):
         f"finish_reason {_reason}", raw(http(completion("alpha", finish=_reason))), "broken_off_answer", same_key=False
     )
 lost("a choice with an error in it", raw(http(_choice_error())), "broken_off_answer", same_key=False)
+lost("an error beside a choice", raw(http(_error_beside())), "broken_off_answer", same_key=False)
 lost("a stream that breaks off", built(lambda x: http(_deltas(x, end=False))), "garbled_answer")
 lost("closed without an answer", _closed_unanswered, "connection_lost")
 lost("reset without an answer", _reset_unanswered, "connection_lost")
