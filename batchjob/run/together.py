@@ -57,6 +57,7 @@ class Together:
         self._drawing: asyncio.Task[None] | None = None
         self._drawn_dry = False
         self._beating: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._aside: list[asyncio.Task[None]] = []
 
     def told(self, control: Control) -> None:
@@ -96,10 +97,18 @@ class Together:
             self._gate.correct_tokens(exchange.tokens, REFUSED, self._clock())
             self._supply.refused(exchange.parcel)
             return False
+        while not self._store.may_send():
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._be_sure())
+            await asyncio.shield(self._asking)
+        return True
+
+    async def _be_sure(self) -> None:
+        """Ask the store, for all whose requests wait, until they may leave."""
         for _ in range(TRIES):
-            if self._store.may_send():
-                return True
             self.told(await self._store.commit(()))
+            if self._store.may_send():
+                return
         raise StoreError(
             f"the database takes longer for a commit than a request may wait with --lease {self._config.lease:g}: 0.6 "
             f"of it, {TRIES} times in a row. Resume with a longer --lease"

@@ -10,7 +10,7 @@ import msgspec
 
 from batchjob.errors import JobBusy
 from batchjob.model import InputSource, Job, Key, Remembered, TaskRecord
-from batchjob.states import State
+from batchjob.stores.counters import Counters
 from batchjob.stores.postgres import records
 from batchjob.stores.postgres.line import Connection, Line
 from batchjob.stores.postgres.nul import restored, without, without_in_json
@@ -20,7 +20,7 @@ from batchjob.stores.records import job_from_record
 T = TypeVar("T")
 
 
-class PgJobs:
+class PgJobs(Counters):
     """A part of ports.Store. `create_job` or `choose` sets the job."""
 
     def __init__(self, url: str, writing: Line, reading: Line) -> None:
@@ -100,15 +100,6 @@ class PgJobs:
         """
         if not self._run_id and not await db.fetchval("SELECT batchjob.is_free(0, $1)", self._job_id):
             raise busy(self._job)
-
-    async def counts(self) -> dict[str, int]:
-        """See ports.Store.counts."""
-        found = await self._tally("row")
-        return {state: found.get(state, 0) for state in State}
-
-    async def failures(self) -> dict[str, int]:
-        """See ports.Store.failures."""
-        return {kind: n for kind, n in (await self._tally("error")).items() if n}
 
     async def _tally(self, kind: str) -> dict[str, int]:
         query = "SELECT name, sum(n)::bigint FROM batchjob.tally WHERE job_id = $1 AND kind = $2 GROUP BY name"

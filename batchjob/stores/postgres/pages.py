@@ -6,17 +6,13 @@ answer is lost, the same is taken when it is asked for again.
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from batchjob.model import LostRequest, Page, Parcel, Row
+from batchjob.model import Page
 from batchjob.stores import ids
+from batchjob.stores.pages import bounded, fresh, returned
 from batchjob.stores.postgres.line import Connection
 from batchjob.stores.postgres.nul import restored
-
-PAGE_BYTES = 4 * 1024 * 1024
-"""Texts read ahead at once, at most; a page ends early behind a text that passes it."""
 
 RETURNED = (
     "SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back,"
@@ -131,50 +127,15 @@ class Pages(NamedTuple):
 
     async def _read_returned(self, db: Connection) -> tuple[Page, Pages]:
         given = await db.fetch(RETURNED, list(self.taken))
-        count = len(_bounded(given, 2))
+        count = len(list(bounded(given, 2)))
         while count < len(given) and given[count][0] == given[count - 1][0] > 0:
             count += 1  # what goes out whole, under its key, is not parted
         records = [restored(one) for one in given[:count]]
-        return _page_of(records), self._replace(taken=tuple(one[1] for one in given[count:]))
+        return returned(records), self._replace(taken=tuple(one[1] for one in given[count:]))
 
     async def _read_range(self, db: Connection, limit: int) -> tuple[Page, Pages]:
         first, last = self.rest
         given = await db.fetch(FRESH, first, last, limit)
-        records = _bounded(given, 1)
+        records = list(bounded(map(restored, given), 1))
         behind = records[-1][0] if len(records) < len(given) or len(given) == limit else last
-        number_of = ids.number_of
-        rows = [Row(number_of(id_), text, 0, 0, defect, rest, key) for id_, text, defect, rest, key in records]
-        return Page(rows=tuple(rows)), self._replace(rest=(behind, last))
-
-
-def _bounded(records: list[Any], text_at: int) -> list[tuple[Any, ...]]:
-    """The records up to and with the one whose text passes PAGE_BYTES."""
-    size, found = 0, []
-    for record in records:
-        found.append(restored(record))
-        size += len(record[text_at])
-        if size > PAGE_BYTES:
-            break
-    return found
-
-
-def _page_of(records: list[tuple[Any, ...]]) -> Page:
-    """Lost requests as parcels, the others as rows."""
-    parcels: list[Parcel] = []
-    rows: list[Row] = []
-    for request, group in groupby(records, itemgetter(0)):
-        first, *others = group
-        found = [_row(record) for record in (first, *others)]
-        model, key, digest, broken_off = first[9:13]
-        if key:
-            parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest, broken_off)))
-        else:
-            rows += found
-    return Page(tuple(parcels), tuple(rows))
-
-
-def _row(record: Any) -> Row:
-    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_, first, key = record
-    return Row(
-        ids.number_of(id_), text, attempts, paid, defect, rest, key, put_back=put_back, answer=answer, first=first
-    )
+        return fresh(records), self._replace(rest=(behind, last))

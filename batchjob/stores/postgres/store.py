@@ -21,7 +21,6 @@ from batchjob.model import (
     Ending,
     Key,
     Page,
-    Row,
     Run,
     Settle,
     TaskRecord,
@@ -29,9 +28,9 @@ from batchjob.model import (
     Write,
 )
 from batchjob.ports import Asking, Control, Drawn
-from batchjob.states import Outcome, Source, State
-from batchjob.stores import ids
+from batchjob.states import State
 from batchjob.stores.counting import counted_of
+from batchjob.stores.pages import unheard
 from batchjob.stores.postgres import pages, process, removal, schema, shared
 from batchjob.stores.postgres.jobs import PgJobs, add_task, as_json, busy, changed
 from batchjob.stores.postgres.line import Connection, Line, connect
@@ -127,13 +126,10 @@ class PgStore(PgJobs):
         if stop is not None:
             reason = msgspec.json.decode(stop, type=Ending).reason
             raise JobError(f"job {self._job!r} was stopped for all workers: {reason}", then=("resume", self._job))
-        requests = await self._tally("request")
-        heard = requests.get(Outcome.ANSWERED, 0) + requests.get(Outcome.REJECTED, 0) > 0
-        labelled = bool((await self._tally("source")).get(Source.MODEL))
+        run = await self._begun(self._run_id, fresh=fresh, shared=True)
         self._pages = pages.Pages(self._job_id, self._run_id, fresh, up_to)
         self._beating = asyncio.create_task(self._beat())
-        first = ids.first_request_id(self._run_id)
-        return Run(self._run_id, first, shared=True, heard=heard, labelled=labelled, fresh=fresh)
+        return run
 
     async def _beat(self) -> None:
         """Each second a step, where the run takes none: while it waits for its last answers, it is alive too. And a
@@ -219,14 +215,7 @@ class PgStore(PgJobs):
     async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
         """See ports.Store.unheard_rows."""
         found = await self._read(lambda db: db.fetch(pages.UNHEARD, self._job_id, self._run_id, after, limit))
-        rows: list[Unheard] = []
-        size = 0
-        for id_, text, rest, key, first, model, job in map(restored, found):
-            rows.append(Unheard(id_, Row(ids.number_of(id_), text, rest=rest, key=key, first=first), model, job))
-            size += len(text)
-            if size > pages.PAGE_BYTES:
-                break
-        return rows
+        return unheard(map(restored, found))
 
     async def remove(self) -> bool:
         """See ports.Store.remove. A server's old pages are its own to overwrite."""

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from itertools import groupby
-from operator import itemgetter
-from typing import Any
 
-from batchjob.model import LostRequest, Page, Parcel, Row
+from batchjob.model import Page
 from batchjob.stores import ids
+from batchjob.stores.pages import bounded, fresh, returned
 from batchjob.stores.sqlite.group import QUERIES
-
-PAGE_BYTES = 4 * 1024 * 1024
-"""Texts read ahead at once, at most; a page ends early behind a text that passes it."""
 
 
 class Pages:
@@ -59,7 +53,7 @@ class Pages:
         assert self._returned is not None
         last_request = self._before - 1 if self._returned[0] else 0
         records = list(
-            _bounded(db.execute(QUERIES["returned_rows"], self._values(*self._returned, last_request, limit)), 2)
+            bounded(db.execute(QUERIES["returned_rows"], self._values(*self._returned, last_request, limit)), 2)
         )
         if not records:
             self._returned = (0, 0) if self._without_request else None
@@ -69,7 +63,7 @@ class Pages:
         if records[-1][10]:  # a page's end must not part what goes out whole, under its key
             records += db.execute(QUERIES["returned_rows"], self._values(request, id_, request, -1))
         self._returned = request, records[-1][1]
-        return _page_of(records)
+        return returned(records)
 
     def _values(self, request: int, after: int, last_request: int, limit: int) -> dict[str, int]:
         first, last = ids.row_range(self._job_id)
@@ -88,42 +82,8 @@ class Pages:
         if self._fresh is None:
             return None
         values = {"after": self._fresh, "last": self._last, "limit": limit}
-        records = list(_bounded(db.execute(QUERIES["fresh_rows"], values), 1))
+        records = list(bounded(db.execute(QUERIES["fresh_rows"], values), 1))
         if not records:
             return None
         self._fresh = records[-1][0]
-        number_of = ids.number_of
-        return Page(
-            rows=tuple([Row(number_of(id_), text, 0, 0, defect, rest, key) for id_, text, defect, rest, key in records])
-        )
-
-
-def _bounded(records: Iterator[Any], text_at: int) -> Iterator[Any]:
-    """The records up to and with the one whose text passes PAGE_BYTES."""
-    size = 0
-    for record in records:
-        yield record
-        size += len(record[text_at])
-        if size > PAGE_BYTES:
-            return
-
-
-def _page_of(records: list[Any]) -> Page:
-    """Lost requests as parcels, the others as rows."""
-    parcels: list[Parcel] = []
-    rows: list[Row] = []
-    for request, group in groupby(records, itemgetter(0)):
-        first, *others = group
-        found = [_row(record) for record in (first, *others)]
-        model, key, digest, broken_off = first[9:13]
-        if key:
-            parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest, bool(broken_off))))
-        else:
-            rows += found
-    return Page(tuple(parcels), tuple(rows))
-
-
-def _row(record: Any) -> Row:
-    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_, first, key = record
-    number = ids.number_of(id_)
-    return Row(number, text, attempts, paid, defect, rest, key, put_back=bool(put_back), answer=answer, first=first)
+        return fresh(records)

@@ -24,24 +24,25 @@ from batchjob.model import (
     Key,
     Page,
     Remembered,
-    Row,
     Run,
     TaskRecord,
     Unheard,
     Write,
 )
 from batchjob.ports import Control, Drawn
-from batchjob.states import JobState, Outcome, Source, State
+from batchjob.states import JobState, Outcome, State
 from batchjob.stores import ids
 from batchjob.stores.alone import Alone
+from batchjob.stores.counters import Counters
 from batchjob.stores.counting import counted_of
+from batchjob.stores.pages import unheard
 from batchjob.stores.records import job_from_record, select_jobs
 from batchjob.stores.sqlite import connections, files, removal, schema
 from batchjob.stores.sqlite.finding import find_job
 from batchjob.stores.sqlite.group import QUERIES, Group, apply_or_fail, count_up
 from batchjob.stores.sqlite.lock import WriterLock, refuse_working
 from batchjob.stores.sqlite.memory import Memory, learned
-from batchjob.stores.sqlite.pages import PAGE_BYTES, Pages
+from batchjob.stores.sqlite.pages import Pages
 from batchjob.stores.writes import Counted, Tally
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ BEATS_A_CHECKPOINT = 30
 _encode = msgspec.json.encode
 
 
-class SqliteStore(Alone):
+class SqliteStore(Alone, Counters):
     """See ports.Store. `create_job` or `choose` sets the job, `begin_run` the run."""
 
     def __init__(self, connection: connections.Writer, path: Path, lock: WriterLock) -> None:
@@ -171,15 +172,6 @@ class SqliteStore(Alone):
     async def _set(self, query: str, **values: str) -> None:
         await self._write(lambda db: db.execute(QUERIES[query], {**values, "job": self._job_id}))
 
-    async def counts(self) -> dict[str, int]:
-        """See ports.Store.counts."""
-        found = await self._tally("row")
-        return {state: found.get(state, 0) for state in State}
-
-    async def failures(self) -> dict[str, int]:
-        """See ports.Store.failures."""
-        return {kind: n for kind, n in (await self._tally("error")).items() if n}
-
     async def _tally(self, kind: str) -> dict[str, int]:
         query = "SELECT name, n FROM tally WHERE job_id = ? AND kind = ?"
         return await self._read(lambda db: dict(db.execute(query, (self._job_id, kind)).fetchall()))
@@ -199,10 +191,7 @@ class SqliteStore(Alone):
 
         self._run_id = await self._write(work)
         await self._read(self._memory.open)
-        requests = await self._tally("request")
-        heard = requests.get(Outcome.ANSWERED, 0) + requests.get(Outcome.REJECTED, 0) > 0
-        labelled = bool((await self._tally("source")).get(Source.MODEL))
-        run = Run(self._run_id, ids.first_request_id(self._run_id), heard=heard, labelled=labelled, fresh=fresh)
+        run = await self._begun(self._run_id, fresh=fresh, shared=False)
         self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
         return run
 
@@ -238,18 +227,7 @@ class SqliteStore(Alone):
     async def unheard_rows(self, *, after: int, limit: int) -> list[Unheard]:
         """See ports.Store.unheard_rows."""
         values = {"job": self._job_id, "run": self._run_id, "after": after, "limit": limit}
-
-        def work(db: sqlite3.Connection) -> list[Unheard]:
-            rows: list[Unheard] = []
-            size = 0
-            for id_, text, rest, key, first, model, job in db.execute(QUERIES["unheard_rows"], values):
-                rows.append(Unheard(id_, Row(ids.number_of(id_), text, rest=rest, key=key, first=first), model, job))
-                size += len(text)
-                if size > PAGE_BYTES:
-                    break
-            return rows
-
-        return await self._read(work)
+        return await self._read(lambda db: unheard(db.execute(QUERIES["unheard_rows"], values)))
 
     async def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
         """See ports.Store.cached_labels."""
