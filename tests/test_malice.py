@@ -237,6 +237,20 @@ def test_more_labels_than_a_model_can_be_told_are_refused_at_once(capfd: pytest.
 
 @pytest.mark.usefixtures("place")
 @pytest.mark.timeout(10)
+def test_a_label_of_a_million_characters_is_refused_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("labels.txt").write_text("x" * 1_000_000 + "\ny\n")
+    assert dry("--labels-file", "labels.txt") == 2
+    assert "label 'xxxxxxxxxxxxxxxxxxxx...' has 1,000,000 characters, 1,000 at most" in "".join(capfd.readouterr())
+
+
+@pytest.mark.usefixtures("place")
+def test_a_job_toml_may_begin_with_a_byte_order_mark(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("job.toml").write_bytes(b'\xef\xbb\xbflabels = ["a", "b"]\n')
+    assert dry("--config", "job.toml") == 0, "".join(capfd.readouterr())
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.timeout(10)
 def test_parameters_of_parameters_have_an_end(capfd: pytest.CaptureFixture[str]) -> None:
     assert dry("--labels", "a,b", "--param", ".".join("a" * 5000) + "=1") == 2
     assert "setting params: it is nested too deeply" in "".join(capfd.readouterr())

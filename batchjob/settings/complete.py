@@ -10,7 +10,7 @@ from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import allowed_of
-from batchjob.settings.fields import check_fields
+from batchjob.settings.fields import check_fields, label_problem
 from batchjob.settings.pairs import check_headers, check_params
 
 MOST_NAMED = 10
@@ -28,9 +28,8 @@ def check(config: JobConfig) -> JobConfig:
         check_fields(config)
     elif not config.labels:
         raise SettingError("no labels: give --labels billing,refund,other or --labels-file labels.txt")
-    for label in config.labels:
-        if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):
-            raise SettingError(f"label {label!r} is blank, or has spaces around it or control characters in it")
+    if problem := next(filter(None, map(label_problem, config.labels)), ""):
+        raise SettingError(problem)
     twice = [label for label, times in Counter(config.labels).items() if times > 1]
     if twice:
         raise SettingError(f"label {sorted(twice)[0]!r} is given twice")

@@ -22,7 +22,7 @@ from batchjob.settings.tables import Amount, Count, Length, Price, Share
 
 OTHER_ROWS = "refused for rows that are read: add --new"
 
-MOST_LABELS = 10_000
+MOST_LABELS, MOST_LABEL_CHARACTERS = 10_000, 1_000
 KINDS = {
     "int": "a whole number",
     "float": "a number",

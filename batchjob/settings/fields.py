@@ -6,7 +6,7 @@ from collections import Counter
 
 from batchjob.errors import SettingError
 from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import MOST_LABEL_CHARACTERS, JobConfig
 from batchjob.settings.tables import Field
 
 MOST_FIELDS = 30
@@ -82,10 +82,18 @@ def _wrong(field: Field) -> str:
 def _wrong_labels(field: Field) -> str:
     if not field.labels:
         return f'kind {field.kind} needs labels = ["...", "..."]'
-    for label in field.labels:
-        if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):
-            return f"label {label!r} is blank, or has spaces around it or control characters in it"
+    if problem := next(filter(None, map(label_problem, field.labels)), ""):
+        return problem
     if len(set(field.labels)) < len(field.labels):
         return "a label is given twice"
     unknown = next((label for label in field.descriptions if label not in field.labels), None)
     return "" if unknown is None else f"{unknown!r} is described, and is none of its labels"
+
+
+def label_problem(label: str) -> str:
+    """Why a text can be no label; "" where it can."""
+    if len(label) > MOST_LABEL_CHARACTERS:
+        return f"label {label[:20] + '...'!r} has {len(label):,} characters, {MOST_LABEL_CHARACTERS:,} at most"
+    if not label.strip() or label != label.strip() or any(ord(c) < 32 or ord(c) == 127 for c in label):
+        return f"label {label!r} is blank, or has spaces around it or control characters in it"
+    return ""

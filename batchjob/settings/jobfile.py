@@ -193,7 +193,7 @@ def parse_job_toml(path: Path) -> dict[str, Any]:
         ValueError: it is not TOML.
     """
     try:
-        return tomllib.loads(read_small(path, MOST_TOML_BYTES).decode())
+        return tomllib.loads(read_small(path, MOST_TOML_BYTES).decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
