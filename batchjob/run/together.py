@@ -22,6 +22,8 @@ from batchjob.settings.config import JobConfig
 
 AGAIN_SECONDS = 1.0
 """Until others are asked again for what they may leave."""
+SILENT_SECONDS = 10.0
+"""Without an answer of the store, to a sign of life a second: then it is said."""
 AHEAD = 2
 """Money is drawn for so many times the requests that may be in flight, if there is so much."""
 TRIES = 5
@@ -58,6 +60,7 @@ class Together:
         self._drawn_dry = False
         self._beating: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._told_at, self._silent = clock(), False
         self._aside: list[asyncio.Task[None]] = []
 
     def told(self, control: Control) -> None:
@@ -74,7 +77,19 @@ class Together:
             self._log.warning("requests_of_dead_workers", requests=control.lost, meaning="counted as lost")
         self._refused.update(control.refused)
         self._stop = control.stop
+        if self._silent:
+            self._silent = False
+            self._log.warning("database_answers", seconds=round(now - self._told_at))
+        self._told_at = now
         self._rouse()
+
+    def _look_whether_told(self, now: float) -> None:
+        """Say it, once, where the store does not answer a sign of life: a person would see nothing but a still job."""
+        silent = now - self._told_at
+        if silent > SILENT_SECONDS and not self._silent:
+            self._silent = True
+            said = "nothing new is sent until it answers; it is waited for, ten minutes at most"
+            self._log.warning("database_silent", seconds=round(silent), meaning=said)
 
     # ------------------------------------------------------------ what ends all
 
@@ -158,6 +173,7 @@ class Together:
         """Others may have left rows or money, or settled rows; and this run may have some to leave. Where the store is
         away nobody waits for it here: that is no standing still.
         """
+        self._look_whether_told(self._clock())
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._look_around())
 

@@ -22,10 +22,14 @@ from tests.stores.test_store import TASK, make_job
 WITH_SERVER = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)
 
 
+said: list[str] = []
+"""What was logged."""
+
+
 def beside(store: Any, gate: Any = None, clock: Callable[[], float] = lambda: 0.0) -> Together:
     """What a run of the store does of others; of its other parts nothing is asked."""
     other: Any = None
-    log: Any = SimpleNamespace(warning=lambda *_, **__: None)
+    log: Any = SimpleNamespace(warning=lambda event, **_: said.append(event))
     parts = store, other, other, gate, other, other, other
     return Together(JobConfig(), *parts, clock=clock, log=log, rouse=lambda: None)
 
@@ -40,6 +44,20 @@ def test_each_run_takes_its_part_of_the_quota(runs: int, most: int) -> None:
         sent += not wait
         now += wait
     assert most * 0.6 < sent <= most
+
+
+async def test_a_database_that_does_not_answer_is_said_once_and_so_is_that_it_does() -> None:
+    now = [0.0]
+    together = beside(None, Gate(JobConfig(), heard=True, now=0.0), lambda: now[0])
+    said.clear()
+    for second in (1.0, 9.0, 11.0, 12.0, 60.0):
+        now[0] = second
+        together.beat()
+    together.told(Control())
+    now[0] = 65.0
+    together.beat()
+    await together.close()
+    assert said == ["database_silent", "database_answers"]
 
 
 @pytest.fixture
