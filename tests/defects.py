@@ -478,6 +478,15 @@ def _(company: Any) -> None:
 
 
 @defect(
+    "rows that failed together are put back together",
+    "run.supply",
+    "tests/test_many_rows.py::test_rows_that_one_among_them_took_down_are_asked_apart_by_a_retry",
+)
+def _(supply: Any) -> None:
+    put(supply, "Supply._parted", lambda self, cases: [cases])
+
+
+@defect(
     "connections are kept whatever comes on them",
     "endpoints.fast",
     f"{CLIENT}::test_after_an_answer_that_nobody_asked_for_no_connection_is_kept",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from batchjob.stores.sqlite.store import open_store
 from batchjob.task.answers import split_answer
 from batchjob.task.labels import LabelSet
 from batchjob.task.prompt import DEFAULT_PROMPT, Prompt, default_max_tokens, max_tokens_for, response_format
+from tests.faults.server import ROW, Exchange, FaultServer, completion, http
 
 LABELS = ("billing", "card_arrival", "other", 'a "quoted" one', "到账", "5")
 Given = list[tuple[int, str]]
@@ -200,3 +202,27 @@ async def test_a_lost_request_goes_out_whole_also_at_the_end_of_a_page(tmp_path:
         assert page.rows == ()
     await store.close()
     assert found == [(f"k{request}", each) for request in range(rows)]
+
+
+def test_rows_that_one_among_them_took_down_are_asked_apart_by_a_retry(
+    batchjob: Any,
+) -> None:
+    (batchjob.folder / "t.csv").write_text("text\n" + "".join(f"row {n}\n" for n in range(1, 7)))
+
+    async def act(x: Exchange) -> None:
+        asked = ROW.findall(x.body["messages"][-1]["content"])
+        if "5" in asked:
+            x.reset()
+        said = "alpha" if len(asked) == 1 else json.dumps(dict.fromkeys(range(1, len(asked) + 1), "alpha"))
+        await x.send(http(completion(said)))
+
+    with FaultServer(act).running() as server:
+        task = ("--base-url", server.url, "--model", "m", "--labels", "alpha,beta", "--rpm", "0", "--quiet")
+        assert batchjob("start", "t.csv", *task, "--rows-per-request", "3", "--max-attempts", "2").code == 4
+        ended = batchjob("errors")
+        assert "3 connection_lost" in ended.out
+        assert "batchjob retry t --kind connection_lost --rows-per-request 1" in ended.out
+        assert batchjob("retry", "--rows-per-request", "1", "--quiet").code == 4
+    found = json.loads(batchjob("status", "--json").out)
+    assert found["rows"]["done"] == 5
+    assert found["rows"]["failed"] == 1

@@ -54,7 +54,7 @@ class Supply:
         self._page_rows = max(min(PAGE_ROWS, soon), 2 * config.rows_per_request)
         self._store, self._commits, self._wall, self._skipped = store, commits, wall, skipped
         self._prompt, self._walk = prompt, walk
-        hold = config.on_unconfirmed == "hold"
+        self._holds = hold = config.on_unconfirmed == "hold"
         self._models = frozenset(models_of(config))
         self._twins = Twins(job.name, dedupe=config.dedupe != "off", cache=config.cache, hold=hold)
         self._knows_unheard = not self._twins.holds
@@ -269,9 +269,18 @@ class Supply:
             if not unknown:
                 self._skip(known)
                 continue
-            self._whole.append(_parcel(cases, cases[0].model, parcel.lost))
+            self._whole += [_parcel(part, part[0].model, parcel.lost) for part in self._parted(cases)]
             for case in cases:
                 self._twins.lead(case)
+
+    def _parted(self, cases: list[Case]) -> list[list[Case]]:
+        """A lost request that failed, and is put back, is asked in parts where the run asks for fewer rows at once: one
+        of its rows may be what it failed for. What is held goes whole in any case, under its key.
+        """
+        most = self._rows_per_request
+        if self._holds or not all(case.row.put_back for case in cases):
+            return [cases]
+        return [cases[first : first + most] for first in range(0, len(cases), most)]
 
     def _asked_again(self, parcel: Parcel) -> list[Case]:
         """The rows of a lost request, for the model that was asked; for another where the job asks it no more."""

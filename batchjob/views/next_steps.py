@@ -151,6 +151,8 @@ def _changed(kind: str, config: JobConfig) -> str:
         return f"--max-tokens {max(LEAST_MAX_TOKENS, 4 * (config.max_tokens or 0))}"
     if kind == "timeout":
         return f"--timeout {_rounded_up(2.5 * config.timeout):g}"
+    if kind in ("connection_lost", "garbled_answer") and config.rows_per_request > 1:
+        return "--rows-per-request 1"  # one row may take those with it that go in one request
     if kind == "off_list":
         return "" if config.fallback else "--fallback LABEL"
     return "--model NAME" if kind in _ASKED_OTHERWISE else ""
