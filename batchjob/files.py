@@ -7,12 +7,14 @@ links are seen through; one that is not there yet by its folder and name.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from batchjob.errors import SettingError
 
@@ -234,3 +236,11 @@ def _check_parts(target: Target, others: Iterable[Named | Target]) -> None:
                 f"{other.what} {other.path} is named like a part file of {target.what} {target.path},"
                 f" which are removed: name another file"
             )
+
+
+def stdout_bytes() -> BinaryIO:
+    """stdout for bytes that are written whole. Without a buffer, as PYTHONUNBUFFERED has it, a write ends short where
+    the process is stopped and goes on meanwhile.
+    """
+    stream = sys.stdout.buffer
+    return open(stream.fileno(), "wb", closefd=False) if isinstance(stream, io.FileIO) else stream

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +185,30 @@ def test_a_name_that_is_not_utf8_is_refused_before_anything_is_made(batchjob: An
     assert not (batchjob.folder / "batchjob.db").exists()
     with odd.open() as piped:
         assert batchjob("start", "-", "--sandbox", *LABELS, "--format", "csv", stdin=piped).code == 0
+
+
+@pytest.mark.parametrize("command", [("export", "-o", "-", "--format", "jsonl", "--details"), ("try", "--json")])
+def test_a_process_that_is_stopped_while_it_prints_prints_all_when_it_goes_on(
+    batchjob: Any, command: tuple[str, ...]
+) -> None:
+    rows = "".join(f'{{"text": "row {n} {"x" * 400}"}}\n' for n in range(300))
+    (batchjob.folder / "in.jsonl").write_text(rows)
+    task = ("in.jsonl", "--sandbox", *LABELS, "--rpm", "0", "--quiet")
+    if command[0] == "export":
+        assert batchjob("start", *task).code == 0
+    else:
+        command = (*command, *task, "-n", "300")
+    environment = {**batchjob.environment, "PYTHONUNBUFFERED": "1"}
+    process = batchjob.begin(*command, env=environment)
+    until, there = time.monotonic() + 30, b"\0" * 4
+    while struct.unpack("i", there)[0] < 1 << 16 and time.monotonic() < until:  # the pipe is full
+        there = fcntl.ioctl(process.stdout, termios.FIONREAD, b"\0" * 4)
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    process.send_signal(signal.SIGCONT)
+    printed, _ = process.communicate(timeout=30)
+    assert (process.returncode, printed.count("x" * 400) >= 300) == (0, True)
 
 
 def test_half_a_character_that_stands_in_no_name_is_not_called_one() -> None:

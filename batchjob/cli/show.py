@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from batchjob.errors import BatchjobError
+from batchjob.files import stdout_bytes
 from batchjob.views.lines import folded
 
 LEAST_COLUMNS = 20
@@ -49,8 +50,9 @@ def _write(content: bytes) -> None:
         BatchjobError: stdout cannot be written.
     """
     try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        stdout = stdout_bytes()
+        stdout.write(content)
+        stdout.flush()
     except BrokenPipeError:
         _end_unheard(0)
     except OSError as error:

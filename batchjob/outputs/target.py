@@ -8,7 +8,6 @@ import fcntl
 import glob
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import BinaryIO
 
 from batchjob import failpoints
 from batchjob.errors import BatchjobError
-from batchjob.files import PART, is_file, is_folder, is_part, is_there, part_prefix, real_path
+from batchjob.files import PART, is_file, is_folder, is_part, is_there, part_prefix, real_path, stdout_bytes
 
 
 def check_target(path: Path) -> None:
@@ -46,8 +45,9 @@ def opened(path: str) -> Iterator[BinaryIO]:
     """
     try:
         if path == "-":
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            stdout = stdout_bytes()
+            yield stdout
+            stdout.flush()
         elif _is_stream(Path(path)):
             with Path(path).open("wb") as stream:
                 yield stream
