@@ -38,7 +38,7 @@ def join(batchjob: BatchJob, url: str, *options: str) -> subprocess.Popen[str]:
 
 def ended(*workers: subprocess.Popen[str]) -> tuple[list[int], str]:
     """Their exit codes, and what they said."""
-    said = [worker.communicate(timeout=60)[1] for worker in workers]
+    said = [worker.communicate(timeout=100)[1] for worker in workers]
     return [worker.returncode for worker in workers], "".join(said)
 
 
@@ -58,8 +58,8 @@ def test_rows_that_fail_alike_stop_all_workers_together_and_are_pending_again(ba
     refused: list[int] = []
 
     async def act(x: Exchange) -> None:
-        if not refused and len(asking(server)) < 4:
-            while len(server.requests) > 20 and len(asking(server)) < 4:
+        if not refused and len(asking(server)) < 3:
+            while len(server.requests) > 20 and len(asking(server)) < 3:
                 await asyncio.sleep(0.05)
             await x.send(http(completion(label_of(x.row))))
             return
@@ -69,10 +69,10 @@ def test_rows_that_fail_alike_stop_all_workers_together_and_are_pending_again(ba
     with FaultServer(act).running() as server:
         first = begin(batchjob, url, server.url, "--concurrency", str(together), rows=200)
         until(lambda: len(server.requests) > 5)
-        workers = [first, *(join(batchjob, url, "--concurrency", str(together)) for _ in range(3))]
+        workers = [first, *(join(batchjob, url, "--concurrency", str(together)) for _ in range(2))]
         codes, said = ended(*workers)
-    assert codes == [3, 3, 3, 3], said
-    assert said.count("row after row failed alike") == 4
+    assert codes == [3, 3, 3], said
+    assert said.count("row after row failed alike") == 3
     assert len(refused) <= 20 + 2 * len(workers) * together
     rows = rows_of(batchjob, url)
     assert (rows["failed"], rows["in_flight"], rows["done"] + rows["pending"]) == (0, 0, 200)
@@ -132,7 +132,7 @@ def test_clocks_an_hour_apart_change_nothing(batchjob: BatchJob, sandbox: Callab
     """One worker is an hour behind the server, one an hour before it, and pauses are shared by the server's clock."""
     url, ledger = postgres.new_database(), batchjob.folder / "ledger.jsonl"
     base = sandbox("--latency", "0.1", "--ledger", str(ledger), "--fault", "429=0.05")
-    (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(200)))
+    (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(120)))
     asked = ("--base-url", base, "--model", "m", "--labels", "a,b", "--rpm", "0", "--concurrency", "4", "--quiet")
     commands = {-1: ("start", "in.csv", *asked), 1: ("work", "in", "--quiet", "--concurrency", "4")}
     workers = []
@@ -145,7 +145,7 @@ def test_clocks_an_hour_apart_change_nothing(batchjob: BatchJob, sandbox: Callab
     assert codes == [0, 0], said
     requests = map(json.loads, ledger.read_text().splitlines())
     bills = Counter(row["text"] for request in requests if request["billed"] for row in request["rows"])
-    assert (len(bills), set(bills.values())) == (200, {1})
+    assert (len(bills), set(bills.values())) == (120, {1})
     assert batchjob("doctor", "--db", url).code == 0
 
 
