@@ -2140,6 +2140,24 @@ def _(answers: Any) -> None:
 
 
 @defect(
+    "half a character in an answer for fields ends the run",
+    "task.fields.answers",
+    f"{FIELDS}::test_half_a_character_in_an_answer_is_replaced_wherever_it_stands",
+)
+def _(answers: Any) -> None:
+    put(answers, "sound", lambda value: value)
+
+
+@defect(
+    "a write to stdout without a buffer may end short",
+    "files",
+    "tests/test_process.py::test_a_process_that_is_stopped_while_it_prints_prints_all_when_it_goes_on",
+)
+def _(files: Any) -> None:
+    put(files, "stdout_bytes", lambda: files.sys.stdout.buffer)
+
+
+@defect(
     "with another second model the first one is asked again, too",
     "jobs.plans",
     "tests/test_second.py::test_what_waits_for_a_second_model_is_asked_of_another_one_without_the_first",
