@@ -90,7 +90,7 @@ def test_failed_rows_are_wrong_and_pending_ones_are_left_out(scored: BatchJob) -
         "examples": 0,
     }
     said = scored("score", "--gold", "gold").out
-    assert f"{right} right of 303 scored, of them 1 failed, which count as wrong" in said
+    assert f"{right} right of 303 scored, of them 1 failed, which counts as wrong" in said
     assert "left out  2 pending or in flight, 1 without gold" in said
 
 

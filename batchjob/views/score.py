@@ -182,7 +182,8 @@ def foreign_lines(values: Sequence[Foreign], rows: int, what: str) -> Iterator[s
 
 
 def _row_lines(rows: ScoredRows, strangers: int, shared: int) -> Iterator[str]:
-    failed = f", of them {rows.failed:,} failed, which count as wrong" if rows.failed else ""
+    it = "counts" if rows.failed == 1 else "count"
+    failed = f", of them {rows.failed:,} failed, which {it} as wrong" if rows.failed else ""
     yield f"rows      {rows.right:,} right of {rows.scored:,} scored{failed}"
     left = {
         "pending or in flight": rows.pending,
