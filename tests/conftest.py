@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import transcript
 from hypothesis import settings
+from warm import Warm
 
 settings.register_profile("any machine", deadline=None)  # one with much to do is no slow program
 settings.load_profile("any machine")
@@ -35,6 +37,17 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
 
 
+WARM = {
+    *("test_cache_command", "test_columns", "test_compare", "test_exports", "test_fields", "test_files_kept"),
+    *("test_forecast_agrees", "test_paid_is_used", "test_profile", "test_remove", "test_report"),
+    *("test_saving", "test_score", "test_second", "test_several_inputs", "test_tables", "test_task_settings"),
+    *("test_try", "test_advice", "test_correct", "test_patterns"),
+}
+"""Tests of what a command says and does, not of how it starts: see warm.py."""
+SECONDS = 60
+"""That a command may take."""
+
+
 class Ended(NamedTuple):
     """A command that has ended."""
 
@@ -43,29 +56,44 @@ class Ended(NamedTuple):
     err: str
 
 
+def usual_environment() -> dict[str, str]:
+    """Ours, without what is said to batchjob."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
+    return {**kept, "PYTHONUTF8": "1"}
+
+
+@cache
+def _warm() -> Warm:
+    """One for all tests of this process."""
+    begun = Warm(usual_environment())
+    atexit.register(begun.end)
+    return begun
+
+
 class BatchJob:
     """The installed command, run in a folder of its own, with nothing of the caller's settings."""
 
     command = str(Path(sys.executable).with_name("batchjob"))
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
-        self.environment = {**kept, "PYTHONUTF8": "1"}
+    def __init__(self, folder: Path, *, warm: bool = False) -> None:
+        self.folder, self.warm = folder, warm
+        self.environment = usual_environment()
 
     def __call__(self, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> Ended:
-        ended = subprocess.run(
-            [self.command, *arguments],
-            cwd=self.folder,
-            env={**self.environment, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            **more,
-        )
-        assert "Traceback" not in ended.stderr, ended.stderr
-        assert "defect:" not in ended.stderr, ended.stderr
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        environment = {**self.environment, **(env or {})}
+        if self.warm and more.keys() <= {"input"} and (process := _warm()).can(environment):
+            words = [self.command, *arguments]
+            ended = Ended(*process.run(words, str(self.folder), environment, more.get("input"), SECONDS))
+            transcript.keep(ended.out, ended.err)
+        else:
+            told = subprocess.run(
+                [self.command, *arguments],
+                cwd=self.folder, env=environment, capture_output=True, text=True, timeout=SECONDS, **more,
+            )  # fmt: skip
+            ended = Ended(told.returncode, told.stdout, told.stderr)
+        assert "Traceback" not in ended.err, ended.err
+        assert "defect:" not in ended.err, ended.err
+        return ended
 
     def begin(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         """The command as a process that goes on; the caller ends it."""
@@ -80,8 +108,8 @@ def batchjob_in() -> type[BatchJob]:
 
 
 @pytest.fixture
-def batchjob(tmp_path: Path) -> Iterator[BatchJob]:
-    yield BatchJob(tmp_path)
+def batchjob(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[BatchJob]:
+    yield BatchJob(tmp_path, warm=sys.platform == "linux" and request.path.stem in WARM)
     transcript.keep_logs(tmp_path)
 
 
