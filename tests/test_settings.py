@@ -133,7 +133,7 @@ def test_the_reference_is_that_of_the_settings() -> None:
 
 def test_a_flag_that_is_no_setting_is_known_by_name() -> None:
     known = {setting.option for setting in FLAGGED} | {"--help", "--json", "--kind", "--input"}
-    known |= {"-n", "--rows", "--sample", "--seed"}  # of try: which rows
+    known |= {"-n", "--rows", "--sample", "--seed", "--field"}  # of try: which rows, and which answer
     assert {opt for name in ALWAYS for param in command(name).params for opt in param.opts if opt[0] == "-"} <= known
 
 
