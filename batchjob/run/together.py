@@ -13,7 +13,7 @@ from batchjob.logs import Logger
 from batchjob.model import EndAll, Ending, NotSent
 from batchjob.money.budget import Budget
 from batchjob.money.cost import picousd
-from batchjob.pace.gate import Gate
+from batchjob.pace.gate import STILL_SECONDS, Gate
 from batchjob.ports import ENDS_ALL, Control, Store
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.progress import Progress
@@ -60,7 +60,8 @@ class Together:
         self._drawn_dry = False
         self._beating: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
-        self._told_at, self._silent = clock(), False
+        self._looked_at = self._told_at = clock()
+        self._silent = False
         self._aside: list[asyncio.Task[None]] = []
 
     def told(self, control: Control) -> None:
@@ -85,6 +86,9 @@ class Together:
 
     def _look_whether_told(self, now: float) -> None:
         """Say it, once, where the store does not answer a sign of life: a person would see nothing but a still job."""
+        gap, self._looked_at = now - self._looked_at, now
+        if gap > STILL_SECONDS:  # this process stood still: nobody could be heard
+            self._told_at += gap
         silent = now - self._told_at
         if silent > SILENT_SECONDS and not self._silent:
             self._silent = True
