@@ -53,7 +53,7 @@ def asking(server: FaultServer) -> set[str]:
 
 
 def test_rows_that_fail_alike_stop_all_workers_together_and_are_pending_again(batchjob: BatchJob) -> None:
-    """20 in a row are enough, whoever has them, and those that are out by then; and not 20 of each."""
+    """20 in a row are enough, whoever has them, not 20 of each. A label that is committed late begins anew."""
     url, together = postgres.new_database(), 2
     refused: list[int] = []
 
@@ -73,7 +73,7 @@ def test_rows_that_fail_alike_stop_all_workers_together_and_are_pending_again(ba
         codes, said = ended(*workers)
     assert codes == [3, 3, 3], said
     assert said.count("row after row failed alike") == 3
-    assert len(refused) <= 20 + 2 * len(workers) * together
+    assert len(refused) < 20 * len(workers)
     rows = rows_of(batchjob, url)
     assert (rows["failed"], rows["in_flight"], rows["done"] + rows["pending"]) == (0, 0, 200)
 
