@@ -514,6 +514,21 @@ def _(insistence: Any) -> None:
 
 
 @defect(
+    "a cycle that is mostly a guessed pause is a measure of the rate",
+    "pace.refusals",
+    f"{RULE}::test_a_429_by_chance_behind_a_long_pause_that_was_guessed_says_nothing_of_the_rate",
+)
+def _(refusals: Any) -> None:
+    succeeded = refusals.Refusals.succeeded
+
+    def patched(self: Any, now: float, cap: float) -> None:
+        succeeded(self, now, cap)
+        self._resumed = self.since
+
+    put(refusals, "Refusals.succeeded", patched)
+
+
+@defect(
     "no trial is made",
     "pace.company",
     f"{RULE}::test_a_quota_a_little_below_what_the_concurrency_can_do_is_found_by_a_trial",

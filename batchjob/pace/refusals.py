@@ -32,6 +32,7 @@ class Refusals:
         "_marks",
         "_measured",
         "_open",
+        "_resumed",
         "_rough",
         "accepted",
         "rate",
@@ -56,6 +57,7 @@ class Refusals:
         self._rough, self._measured = True, False
         self._before = inf  # the rate that was refused
         self._ended = now  # when the latest pause could have ended
+        self._resumed = now  # when the first request behind it was accepted
         self._open = inf  # when the pause ends, while it is not known that it was long enough
         self._mark_at = now
         self._marks: deque[tuple[float, int]] = deque(maxlen=12)  # (when, accepted), five seconds apart: a minute
@@ -77,7 +79,8 @@ class Refusals:
             return  # refused before anything was accepted: nothing is known of the rate
         span = max(self._ended - self.since, 0.01)
         measured = max(self.accepted / span, self._last_minute(self._ended))
-        if span < self.SHORT or self.accepted < self.SHORT:  # two in a row say that the rate is far off
+        guessed = self._resumed - self.since  # of the span: a cycle that is mostly a guess measures nothing
+        if span < max(self.SHORT, 2 * guessed) or self.accepted < self.SHORT:  # two in a row: the rate is far off
             low, high = (0.25, 0.7) if self._rough else (0.9, 0.9)
             self._rough = True
         else:
@@ -116,6 +119,7 @@ class Refusals:
         """A request was accepted."""
         if now >= self._open:
             self.since, self.accepted, self.streak, self._open = self._ended, 0, 0, inf
+            self._resumed = now
             self._marks.clear()
         self.accepted += 1
         if now >= self._mark_at:

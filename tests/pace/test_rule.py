@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.pace.endpoints import Bucket, FixedWindow
+from tests.pace.endpoints import Bucket, FixedWindow, Server, SlidingWindow
 from tests.pace.grid import KINDS
 from tests.pace.simulator import World, perfect_seconds, simulate
 
@@ -60,6 +60,14 @@ def test_chance_on_top_of_a_quota_does_not_wear_the_rate_down() -> None:
     run = simulate(World(server=partial(FixedWindow, 6_000), chance=0.02, minutes=8))
     assert run.used(6_000) >= 0.9
     assert run.refusals <= 0.05
+
+
+@pytest.mark.parametrize("kind", [FixedWindow, SlidingWindow])
+def test_a_429_by_chance_behind_a_long_pause_that_was_guessed_says_nothing_of_the_rate(kind: type[Server]) -> None:
+    """The half of the pause that may have been in vain was taken for a time in which hardly anything was accepted."""
+    place = World(latency=0.015, refusal=0.003, concurrency=10, chance=0.02, told=False)
+    run = simulate(World(**{**place.__dict__, "server": partial(kind, 3_000), "minutes": 15}))
+    assert run.used(3_000) >= 0.3
 
 
 @told_and_not
