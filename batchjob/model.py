@@ -31,8 +31,7 @@ class Layout(Value, frozen=True):
 
 
 IN_MEMORY = "memory:"
-OF_SAMPLE = "\x1f"
-"""Before the sample in the place of an input of which a job has only that."""
+OF_SAMPLE = "\x1f"  # before the sample in the place of an input of which a job has only that
 
 
 class InputSource(Value, frozen=True):
@@ -63,9 +62,7 @@ class InputSource(Value, frozen=True):
     @property
     def named(self) -> str:
         """What a person calls it."""
-        if self.held:
-            return "rows of a program"
-        return "stdin" if self.path == "-" else self.path
+        return "rows of a program" if self.held else "stdin" if self.path == "-" else self.path
 
     @property
     def place(self) -> str:
@@ -181,8 +178,9 @@ class Limits(Value, frozen=True):  # both of them
     tokens: Quota = Quota()
 
 
-NO_ROOM = "too_many_files"
-"""The kind of a request for which this machine could not open one more connection."""
+NO_ROOM = "too_many_files"  # the kind of a request for which this machine could not open one more connection
+HUGE = "huge"  # the finish_reason of an answer that was larger than what is read of one
+SEVERAL = "several"  # and of one in several choices that do not say the same
 
 
 class NotSent(Value, frozen=True):
@@ -215,13 +213,6 @@ class Rejected(Value, frozen=True):
     limits: Limits | None = None
     reasons: tuple[str, ...] = ()  # other words of its JSON that say why, lower case
     page: bool = False  # no JSON but a page, as from what stands before the endpoint
-
-
-HUGE = "huge"
-"""The finish_reason of an answer that was larger than what is read of one."""
-
-SEVERAL = "several"
-"""The finish_reason of an answer in several choices that do not say the same."""
 
 
 class Answered(Value, frozen=True):
@@ -367,9 +358,6 @@ class EndAll(Value, frozen=True):
 
 
 Write = AddRows | Claim | Settle | Skip | Beat | EndAll
-
-
-# ---------------------------------------------------------------- a job and how a run of it ends
 
 
 class TaskRecord(Value, frozen=True):

@@ -47,8 +47,7 @@ def label(
         progress: one line that updates, and the end; False says nothing at all.
         new: a new job in any case, also where that pays for rows that another one has labelled.
         append: go on with the rows by which a file has grown.
-        settings: any other setting (docs/reference/settings.md): `sandbox=True`, `budget=5.0` (USD), `rpm=600`
-            (requests a minute), `prompt=...`, `config="job.toml"` for a file with settings.
+        settings: any other (docs/reference/settings.md): `budget=5.0` (USD), or `config="job.toml"` for a file of them.
 
     Returns:
         The job, also where rows failed or the budget is used up: those rows have the label None.

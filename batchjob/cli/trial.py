@@ -101,11 +101,9 @@ def command(
     requests = _requests(ways, drawn)
     if not as_json:
         show_lines([line for request in requests for line in (*request, "")])
-    found = []
-    for way in ways:
-        found.append(_try(way, drawn, path, key, key_command, field))
-        if found[-1].code == 130:
-            return 130
+    found = list(_all_tried(ways, drawn, path, key, key_command, field))
+    if found[-1].code == 130:
+        return 130
     trial = Trial(
         input=named_input(reader.source),
         sample=drawn.source.sample,
@@ -175,6 +173,17 @@ def _requests(ways: Sequence[Way], drawn: Sample) -> list[list[str]]:
 def _meant(config: JobConfig, gold: str | None, field: str | None) -> Written:
     """How gold is read, where there is any."""
     return (lambda text: None) if gold is None else written(config, field)
+
+
+def _all_tried(
+    ways: Sequence[Way], drawn: Sample, db: str, key: str | None, key_command: str | None, field: str | None
+) -> Iterator[Found]:
+    """The ways one after the other, until Ctrl-C."""
+    for way in ways:
+        found = _try(way, drawn, db, key, key_command, field)
+        yield found
+        if found.code == 130:
+            return
 
 
 def _try(way: Way, drawn: Sample, db: str, key: str | None, key_command: str | None, field: str | None) -> Found:

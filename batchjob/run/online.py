@@ -74,17 +74,14 @@ class Runner:
         log: Logger,
         learned: Mapping[str, Learned] | None = None,
     ) -> None:
-        self.progress, self.requests = Progress(config), 0  # requests: of this run so far, those not sent included
-        self.not_sent = 0
+        self.progress, self.requests, self.not_sent = Progress(config), 0, 0  # of this run, those not sent included
         self._job, self._run, self._config, self._chunks, self._key_prefix = job, run, config, chunks, key_prefix
         self._store, self._endpoint, self._budget = store, endpoint, budget
         self._clock, self._wall, self._chance, self._log = clock, wall, chance, log
-        self._telling, self._terms = Telling(log), Terms.of(config)
-        self._concluded = concluding(config)
+        self._telling, self._terms, self._concluded = Telling(log), Terms.of(config), concluding(config)
         prompt = prompt_of(config, job.source)
         self._questions = Questions(config, prompt, endpoint, budget, learned)
-        self._spending = Spending(budget, self._questions)
-        self._understanding = Understanding(config, self._questions)
+        self._spending, self._understanding = Spending(budget, self._questions), Understanding(config, self._questions)
         self._commits = GroupCommit(
             store, most_claims=-(-config.concurrency // 2), failed=self._store_failed, told=self._told
         )
