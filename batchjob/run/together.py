@@ -195,7 +195,7 @@ class Together:
 
     async def close(self) -> None:
         """Wait for what is still on its way to the store."""
-        going_on = [task for task in (self._drawing, self._beating) if task is not None]
+        going_on = [task for task in (self._drawing, self._beating, self._asking) if task is not None]
         for task in going_on:
             task.cancel()
         await asyncio.gather(*going_on, *self._aside, return_exceptions=True)

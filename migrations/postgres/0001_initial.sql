@@ -1,5 +1,5 @@
 -- The work table and its ledger in PostgreSQL, for any number of workers. Times are UTC epoch seconds, those of the
--- machine that wrote them: nothing is decided by a clock. docs/schema.md says what each column holds.
+-- machine that wrote them: nothing is decided by a clock. docs/reference/tables.md says what each column holds.
 --
 -- Ids are those of SQLite: a row's is job << 40 | its number, a request's run << 40 | its number in that run. So a
 -- request's id says which run sent it, and a run that was given up cannot use those of another.
