@@ -290,7 +290,7 @@ def test_status_and_help_load_no_library_they_do_not_use(job: BatchJob) -> None:
     for arguments in (["--help"], ["status"], ["status", "--help"], ["errors"], ["jobs"]):
         code = (
             f"import sys; from batchjob.cli import _run; code = _run({arguments!r});"
-            "print(code, *{'aiohttp', 'aiosqlite', 'structlog', 'rich', 'asyncio', 'uvloop'} & set(sys.modules))"
+            "print(code, *{'aiohttp', 'aiosqlite', 'structlog', 'wcwidth', 'asyncio', 'uvloop'} & set(sys.modules))"
         )
         ended = subprocess.run([sys.executable, "-c", code], cwd=job.folder, capture_output=True, text=True)
         assert ended.stdout.splitlines()[-1] == "0", arguments

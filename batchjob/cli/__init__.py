@@ -122,6 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; a known error is one sentence on stderr."""
     if sys.platform == "win32":
         sys.exit("batchjob: Windows is not supported; WSL is (wsl --install): there batchjob runs as on Linux")
+    process.collect_seldom()
     process.open_streams()
     process.end_on_signals()
     sys.exit(_run(arguments))

@@ -37,8 +37,6 @@ from batchjob.views.next_steps import next_command
 from batchjob.views.status import Status, status_of
 from batchjob.views.summary import summary_lines, trouble_lines
 
-GC_THRESHOLD = 50_000
-"""Objects between two collections. At Python's 700 the collector took 7 % of a run, to find next to nothing."""
 SWITCH_SECONDS = 0.0002
 """How long the event loop's thread keeps Python's lock when the store's thread wants it. At Python's 5 ms the store
 learned of the next group only when the loop had gone through all that was ready."""
@@ -76,7 +74,6 @@ def carry_out(plan: Plan, key: str | None, key_command: str | None) -> tuple[End
     """Carry out a plan, attended by who sits at the terminal; how it ended, and what logs for it."""
     config = plan.config
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
     screen = Screen(sys.stderr) if moves_cursor(sys.stderr) and not config.quiet else None
     log = make_logger(

@@ -133,6 +133,7 @@ PLAIN = Provider("", "", "")
 """An endpoint of which nothing is known: OpenAI's form, as all servers take it."""
 
 
+@cache
 def provider_of(base_url: str, named: str | None = None) -> Provider:
     """Who answers at an address: the provider that is named, else the one of its host, else PLAIN.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -147,6 +148,7 @@ def spelled(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+@cache
 def declared(struct: type[msgspec.Struct]) -> tuple[Setting, ...]:
     """The settings that are the fields of a struct, in their order.
 

@@ -63,9 +63,9 @@ def width(text: str) -> int:
     if text.isascii():
         return len(text)
     # Imported here: most lines are ASCII, and `status` should not wait for tables of Unicode.
-    from rich.cells import cell_len
+    from wcwidth import wcswidth
 
-    return cell_len(text)
+    return wcswidth(text)
 
 
 def padded(text: str, columns: int) -> str:
