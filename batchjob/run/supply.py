@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from math import inf
 
 import msgspec
@@ -67,6 +68,7 @@ class Supply:
         self._elsewhere: list[Parcel] = []  # another run asks for their texts, or for some of them
         self._looks = False  # whether to look there
         self._others_have_more = False
+        self._taught = 0  # how often the endpoint changed what rows ask
         self._arrivals = 0  # chunks stored so far
         self._dry_at = -1  # how many there were when there was no page
         self.more_input = False
@@ -147,11 +149,13 @@ class Supply:
         Gives `asked`, which was out meanwhile, with its new keys.
         """
         self._walk.learn(learned)
+        self._taught += 1
         renamed: dict[Key, Key] = {}
         for model, cases in self._ready.items():
             self._ready[model] = deque(self._asking(case.row, model, case.key, renamed) for case in cases)
         self._whole = deque(self._asked_now(parcel, renamed) for parcel in self._whole)
         self._waiting = [(due, n, self._asked_now(parcel, renamed)) for due, n, parcel in self._waiting]
+        self._elsewhere = [self._asked_now(parcel, renamed) for parcel in self._elsewhere]
         self._next = None if self._next is None else self._asked_now(self._next, renamed)
         asked = self._asked_now(asked, renamed)
         self._twins.rename(renamed)
@@ -233,8 +237,12 @@ class Supply:
     async def _look_elsewhere(self) -> None:
         """What became of texts that other runs ask for: rows with them have the same, or ask now."""
         self._looks = False
-        parcels, self._elsewhere = self._elsewhere, []
-        asking = await self._store.asking([text for parcel in parcels for text in parcel.texts])
+        taught, count = self._taught, len(self._elsewhere)
+        asking = await self._store.asking([text for parcel in self._elsewhere for text in parcel.texts])
+        if taught != self._taught:  # they ask for other texts by now
+            self._looks = True
+            return
+        parcels, self._elsewhere = self._elsewhere[:count], self._elsewhere[count:]
         for parcel in parcels:
             open_, free = list[int](), list[int]()
             for place, (row, text) in enumerate(zip(parcel.rows, parcel.texts, strict=True)):
@@ -253,18 +261,20 @@ class Supply:
 
     async def _learn_unheard(self) -> None:
         """Which texts are to be held, for they may have been paid for already."""
-        after = 0
+        after, taught = 0, self._taught
         while rows := await self._store.unheard_rows(after=after, limit=UNHEARD_AT_ONCE):
             after = rows[-1].id
             cases = [self._walk.asking(row.row, row.model) for row in rows]
             self._twins.learn_unheard(list(zip(rows, cases, strict=True)))
-        self._knows_unheard = True
+        self._knows_unheard = taught == self._taught
 
     async def _ask_again(self, lost: Sequence[Parcel]) -> None:
         """A lost request goes out as it was, unless all it asked has been answered to other rows meanwhile."""
-        asked = [self._asked_again(parcel) for parcel in lost]
-        remembered = await self._remembered([case for cases in asked for case in cases])
-        for parcel, cases in zip(lost, asked, strict=True):
+        there = [case for parcel in lost for case in self._asked_again(parcel)]
+        every, remembered = await self._looked_up(there)
+        asked = iter(every)
+        for parcel in lost:
+            cases = list(islice(asked, len(parcel.rows)))
             known, unknown = self._walk.by_text(cases, remembered)
             if not unknown:
                 self._skip(known)
@@ -291,7 +301,8 @@ class Supply:
 
     async def _admit(self, cases: Sequence[Case]) -> None:
         """Settle those whose text is known, held or on its way; the rest is ready to go out."""
-        done, left = self._walk.by_text(cases, await self._remembered(cases))
+        cases, remembered = await self._looked_up(cases)
+        done, left = self._walk.by_text(cases, remembered)
         for case in left:
             result = self._twins.meet(case)
             if isinstance(result, RowResult):
@@ -301,6 +312,14 @@ class Supply:
                     self._ready[case.model] = deque()
                 self._ready[case.model].append(case)
         self._skip(done)
+
+    async def _looked_up(self, cases: Sequence[Case]) -> tuple[Sequence[Case], dict[Key, Remembered]]:
+        """What is remembered of these rows; and the rows, by what they ask when that is known."""
+        while True:
+            taught, found = self._taught, await self._remembered(cases)
+            if taught == self._taught:
+                return cases, found
+            cases = [self._walk.asking(case.row, case.model) for case in cases]
 
     async def _remembered(self, cases: Sequence[Case]) -> dict[Key, Remembered]:
         keys = self._walk.keys(cases)

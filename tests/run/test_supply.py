@@ -1,11 +1,13 @@
-"""Where a run's parcels come from, without a store: those that were put back."""
+"""Where a run's parcels come from: those that were put back, and what they are known by once the endpoint taught."""
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from batchjob.model import InputSource, LostRequest, Parcel, Row
+from batchjob.model import InputSource, LostRequest, Page, Parcel, Row
+from batchjob.providers.dialect import Learned
 from batchjob.run.supply import Supply
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
@@ -15,12 +17,69 @@ from batchjob.task.prompt import Prompt
 SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text"), "id", "text", None, None)
 
 
-def made() -> Supply:
+def made(store: Any = None, config: JobConfig = JobConfig()) -> Supply:
     nobody: Any = None
     job: Any = SimpleNamespace(id=1, name="job", source=SOURCE)
-    config, prompt = JobConfig(), Prompt(LabelSet([]), None)
+    prompt = Prompt(LabelSet([]), None)
     walk = Walk(config, SOURCE, prompt, job)
-    return Supply(job, config, prompt, walk, nobody, nobody, wall=nobody, skipped=nobody)
+    return Supply(job, config, prompt, walk, store, nobody, wall=nobody, skipped=nobody)
+
+
+def known_by(row: Row, **learned: Learned) -> tuple[int, int] | None:
+    return Walk(ASKED, SOURCE, Prompt(LabelSet([]), None), None, learned=learned).asking(row, "m").key
+
+
+ASKED = JobConfig(model="m", base_url="http://endpoint", on_unconfirmed="retry")
+TAUGHT = Learned(temperature=False)
+
+
+class Teaching:
+    """A store; while it looks something up, the endpoint teaches how its model is asked."""
+
+    def __init__(self, rows: tuple[Row, ...]) -> None:
+        self.rows = rows
+        self.supply = made(self, ASKED)
+        self.asked_for: list[Any] = []
+
+    async def next_page(self, limit: int) -> Page | None:
+        return Page(rows=self.rows)
+
+    async def cached_labels(self, keys: list[Any]) -> dict[Any, Any]:
+        return self._look_up(keys)
+
+    async def asking(self, texts: list[Any]) -> dict[Any, Any]:
+        return self._look_up(texts)
+
+    def _look_up(self, keys: list[Any]) -> dict[Any, Any]:
+        self.asked_for.append(keys)
+        if len(self.asked_for) == 1:
+            self.supply.ask_as({"m": TAUGHT}, Parcel((Row(9, "nine"),), "m"))
+        return {}
+
+
+def test_rows_that_are_looked_up_while_the_endpoint_teaches_are_known_by_what_they_ask_then() -> None:
+    row = Row(1, "one")
+    store = Teaching((row,))
+    asyncio.run(store.supply.refill())
+    parcel = store.supply.next_parcel(0.0)
+    assert store.asked_for == [[known_by(row)], [known_by(row, m=TAUGHT)]]
+    assert parcel is not None
+    assert parcel.keys == (known_by(row, m=TAUGHT),)
+
+
+def test_rows_whose_text_another_run_asks_for_are_known_by_what_they_ask_once_the_endpoint_taught() -> None:
+    row, store = Row(1, "one"), Teaching(())
+    before, after = known_by(row), known_by(row, m=TAUGHT)
+    assert before is not None
+    store.supply.refused(Parcel((row,), "m", keys=(before,)))
+    asyncio.run(store.supply.refill())
+    assert store.supply.next_parcel(0.0) is None
+    assert store.supply.wants_refill
+    asyncio.run(store.supply.refill())
+    parcel = store.supply.next_parcel(0.0)
+    assert store.asked_for == [[before], [after]]
+    assert parcel is not None
+    assert parcel.keys == (after,)
 
 
 def test_a_parcel_that_cannot_be_afforded_goes_out_in_parts_that_can() -> None:
