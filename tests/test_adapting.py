@@ -110,6 +110,21 @@ def test_a_refusal_that_the_changes_do_not_meet_ends_the_job(endpoint: FaultServ
     assert paid() == [0, 0, 0]
 
 
+def test_a_request_that_is_shown_is_asked_as_the_endpoint_taught(
+    endpoint: FaultServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.act = refusing("temperature")
+    start(endpoint)
+    write("more.csv", 7)
+    capfd.readouterr()
+    usual = ("--labels", "alpha,beta", "--model", "m", "--base-url", endpoint.url, "--rpm", "0", "--quiet")
+    assert _run(["try", "more.csv", *usual]) == 0
+    shown = capfd.readouterr().out
+    assert "POST " in shown
+    assert "temperature" not in shown
+    assert "temperature" not in endpoint.requests[-1].body
+
+
 def test_rows_of_the_same_text_are_paid_for_once_also_where_the_first_request_was_met(endpoint: FaultServer) -> None:
     endpoint.act = refusing("temperature")
     write("in.csv", *([1, 2] * 600))

@@ -144,6 +144,19 @@ def test_a_budget_needs_no_price_where_the_endpoint_tells_the_cost(capfd: Captur
     assert (code, requests) == (5, 2), said
 
 
+@pytest.mark.parametrize("asked", ["profile", "try"])
+def test_what_is_asked_before_a_job_needs_no_price_either_where_the_endpoint_tells_the_cost(
+    asked: str, capfd: Capture
+) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 2, "cost": 0.004}
+    write_rows(3)
+    with (server := FaultServer(telling(usage))).running():
+        _, *task = command(server.url, "--provider", "openrouter", "--budget", "0.1")
+        ran = run(capfd, asked, *task)
+    assert ran.exit == 0, ran.said
+    assert len(server.requests) == (3 if asked == "try" else 0)
+
+
 def test_a_budget_on_the_word_of_an_endpoint_that_tells_no_cost_stops_after_one_answer(capfd: Capture) -> None:
     code, said, requests = labelled(capfd, telling(None), "--provider", "openrouter", "--budget", "0.01")
     assert (code, requests) == (3, 1)

@@ -148,6 +148,14 @@ def test_a_model_that_is_refused_leaves_the_others_their_column(batchjob: BatchJ
     assert [(first is None, second is None) for first, second in labels] == [(True, False)] * 3
 
 
+def test_an_endpoint_that_answers_nothing_is_told_of_beside_what_was_found(batchjob: BatchJob) -> None:
+    dead = ("--base-url", "http://127.0.0.1:9/v1", "--model", "m", "--max-outage", "0")
+    ended = batchjob("try", str(TICKETS), *TASK, *dead, "-n", "2")
+    assert ended.code == 1, ended.err
+    assert "no answer for" in ended.err
+    assert "nothing was answered\n" in ended.out
+
+
 def test_its_jobs_are_listed_only_when_asked_for_and_are_never_the_latest(batchjob: BatchJob) -> None:
     document(batchjob, str(TICKETS), *TASK, "--sandbox", "-n", "2")
     ended = batchjob("jobs")

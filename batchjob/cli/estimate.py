@@ -11,8 +11,8 @@ from itertools import chain
 import click
 
 from batchjob.cli.options import db_flag
-from batchjob.cli.request import first_body
 from batchjob.cli.show import show_lines
+from batchjob.endpoints.bodies import ChatBodies
 from batchjob.endpoints.key import require_key
 from batchjob.errors import BatchjobError, SettingError
 from batchjob.forecast.estimate import Estimate, outlook
@@ -79,6 +79,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
             work.add(rows)
     found = outlook(work, config, prices)
     estimate = found.for_rows(config.rows_per_request)
+    first = work.first_request(ChatBodies())
     begun, spent = (f"a new job, {plan.name}, in {plan.db}", 0.0) if own is None else _begun(plan.db, own)
     lines = rows_lines(work_found(work), left=own is not None) + estimate_lines(found, (estimate,), config)
     show_lines(
@@ -88,7 +89,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
             *(lines if work.rows or own is None else ["rows      none is left to do"]),
             *(_refused(plan.refusal) if plan.refusal else ()),
             *prompt_lines(work.prompt),
-            *(beginning_lines(first_body(work, config, work.first)) if work.first else ()),
+            *(beginning_lines(first[0]) if first else ()),
             *_hindrances(plan.db, config, estimate, spent),
             "nothing was sent or written: give the command without --dry-run to do it",
         ]

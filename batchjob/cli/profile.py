@@ -22,7 +22,7 @@ from batchjob.jobs.intake import open_as_set, rows_within
 from batchjob.model import Chunk
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
-from batchjob.providers.dialect import check_dialects
+from batchjob.providers.dialect import check_dialects, tells_cost
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.complete import check
 from batchjob.settings.config import JobConfig
@@ -62,7 +62,8 @@ def command(inputs: tuple[str, ...], db: str | None, config: str | None, as_json
 
 def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[str]) -> Profile:
     """Read the whole input. `given` names the settings that are not to be suggested again."""
-    prices = prices_of(settings) if settings.model and settings.base_url else {}
+    priced = settings.model and settings.base_url
+    prices = prices_of(settings, told=tells_cost(settings)) if priced else {}
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
     complete = bool(settings.labels and settings.model and settings.base_url)
     texts = Texts()

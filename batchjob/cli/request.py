@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 from batchjob.cli.show import show_lines
 from batchjob.endpoints.bodies import ChatBodies, address_of
-from batchjob.exchange.question import Questions
 from batchjob.forecast.work import Work
 from batchjob.jobs.intake import open_as_set
-from batchjob.model import Parcel
-from batchjob.money.budget import Budget
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.config import JobConfig
 from batchjob.views.request import request_lines
@@ -30,12 +27,5 @@ def show_request(paths: Sequence[str], config: JobConfig) -> int:
 
 def first_request(work: Work, config: JobConfig) -> list[str]:
     """The first request of the rows that were counted, in lines; none where no row needs one."""
-    if work.first is None:
-        return []
-    url = address_of(config.base_url, ChatBodies.PATH)
-    return request_lines(url, first_body(work, config, work.first), work.first.rows)
-
-
-def first_body(work: Work, config: JobConfig, first: Parcel) -> bytes:
-    """The first request of the rows that were counted, as it would be sent."""
-    return Questions(config, work.prompt, ChatBodies(), Budget({})).body(first)
+    first = work.first_request(ChatBodies())
+    return [] if first is None else request_lines(address_of(config.base_url, ChatBodies.PATH), *first)

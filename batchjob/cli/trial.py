@@ -28,6 +28,7 @@ from batchjob.jobs.trials import Sample, Tried, Wanted, draw, plan_trial, tried
 from batchjob.model import Job
 from batchjob.money.prices import prices_of
 from batchjob.ports import Reader
+from batchjob.providers.dialect import tells_cost
 from batchjob.settings.config import JobConfig
 from batchjob.stores import open_reader
 from batchjob.task.examples import is_example
@@ -39,7 +40,7 @@ from batchjob.views.trial import Trial, TrialRow, Variant, trial_lines, trial_ro
 
 OWN = ("rows", "sample", "seed", "field")
 MOST_VARIANTS = 10
-WORST_FIRST = (130, 3, 5, 4, 0)
+WORST_FIRST = (130, 3, 1, 5, 4, 0)
 """The exit codes of runs: that of a try is the worst of its variants'."""
 
 
@@ -98,7 +99,7 @@ def command(
     reader = open_as_set(inputs, first.config)
     wanted = Wanted(rows, "first" if sample == "first" else "random", seed, first.config.limit, gold)
     drawn, works = _drawn(reader, wanted, ways, path)
-    requests = _requests(ways, drawn)
+    requests = _requests(ways, works, drawn)
     if not as_json:
         show_lines([line for request in requests for line in (*request, "")])
     found = list(_all_tried(ways, drawn, path, key, key_command, field))
@@ -159,12 +160,12 @@ def _drawn(reader: Reader, wanted: Wanted, ways: Sequence[Way], db: str) -> tupl
         return draw(reader, wanted, works, is_example(config), look), works
 
 
-def _requests(ways: Sequence[Way], drawn: Sample) -> list[list[str]]:
+def _requests(ways: Sequence[Way], works: Sequence[Work], drawn: Sample) -> list[list[str]]:
     """The first request of the sample, once for each prompt."""
     found: dict[str | None, list[str]] = {}
-    for way in ways:
+    for way, whole in zip(ways, works, strict=True):
         if way.config.prompt not in found:
-            work = Work(way.config, drawn.source, None)
+            work = Work(way.config, drawn.source, None, learned=whole.learned)
             work.add(drawn.chunk.rows)
             found[way.config.prompt] = first_request(work, way.config)
     return [lines for lines in found.values() if lines]
@@ -203,7 +204,7 @@ def _try(way: Way, drawn: Sample, db: str, key: str | None, key_command: str | N
 
 def _variant(way: Way, work: Work, found: Found) -> Variant:
     side, config = found.tried.side, way.config
-    estimate = outlook(work, config, prices_of(config)).for_rows(config.rows_per_request)
+    estimate = outlook(work, config, prices_of(config, told=tells_cost(config))).for_rows(config.rows_per_request)
     left = max(work.asked - found.bought, 0)
     own = OWN if config.draw_examples else (*OWN, "gold")
     start = start_line(click.get_current_context(), way.chosen, own)

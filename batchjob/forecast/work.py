@@ -10,10 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from batchjob.exchange.question import Questions
 from batchjob.forecast.counting import HashSet
 from batchjob.forecast.packing import Asked
 from batchjob.forecast.texts import Texts
 from batchjob.model import InputRow, InputSource, Job, Key, Parcel, Remembered, Row, RowResult
+from batchjob.money.budget import Budget
+from batchjob.ports import Bodies
 from batchjob.providers.dialect import Learned
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
@@ -77,6 +80,14 @@ class Work:
             return None
         count = self.prompt.fitting(rows, config.rows_per_request, config.max_request_tokens)
         return Parcel(tuple(rows[:count]), self._first[0].model)
+
+    def first_request(self, bodies: Bodies) -> tuple[bytes, tuple[Row, ...]] | None:
+        """The body that goes out first, by what the endpoint taught, and its rows; None: no row needs one."""
+        first = self.first
+        if first is None:
+            return None
+        questions = Questions(self._config, self.prompt, bodies, Budget({}), self.learned)
+        return questions.body(first), first.rows
 
     @property
     def asked(self) -> int:

@@ -109,7 +109,7 @@ def _per_token(usd_per_million: float) -> int:
 FREE = KnownPrice(0, 0, 0, "the sandbox is free")
 
 
-def prices_of(config: JobConfig, *, told: bool = False) -> dict[str, KnownPrice | None]:
+def prices_of(config: JobConfig, *, told: bool) -> dict[str, KnownPrice | None]:
     """The price of each model a job may ask.
 
     Args:

@@ -8,10 +8,8 @@ import msgspec
 
 from batchjob.endpoints.bodies import ChatBodies
 from batchjob.errors import BatchjobError
-from batchjob.exchange.question import Questions
 from batchjob.forecast.work import Work
 from batchjob.model import Value
-from batchjob.money.budget import Budget
 from batchjob.page.documents import MOST_CHARACTERS
 from batchjob.ports import StoreReader
 from batchjob.providers.dialect import learned_of
@@ -48,11 +46,12 @@ def prompt_shown(reader: StoreReader, name: str) -> PromptShown:
         found = reader.find_rows(job, RowFilter(), beyond=0, limit=PROMPT_ROWS, most=PROMPT_ROWS)
         rows = map(ExportRow._make, found.rows)
         work.add([(row.number, row.key, row.text, row.rest, None) for row in rows if row.state != "failed"])
-        if work.first is None:
+        first = work.first_request(ChatBodies())
+        if first is None:
             return PromptShown(parameters="", messages=(), rows=0, why_not="No row read so far needs a request.")
-        body = Questions(config, work.prompt, ChatBodies(), Budget({}), learned).body(work.first)
     except BatchjobError as error:
         return PromptShown(parameters="", messages=(), rows=0, why_not=str(error))
+    body, asked = first
     request: dict[str, Any] = msgspec.json.decode(body)
     told = tuple([Told(one["role"], one["content"][:MOST_CHARACTERS]) for one in request.pop("messages")])
-    return PromptShown(parameters=msgspec.json.encode(request).decode(), messages=told, rows=len(work.first.rows))
+    return PromptShown(parameters=msgspec.json.encode(request).decode(), messages=told, rows=len(asked))

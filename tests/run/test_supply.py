@@ -17,7 +17,12 @@ from batchjob.task.prompt import Prompt
 SOURCE = InputSource("/in.csv", "csv", "utf-8", ("id", "text"), "id", "text", None, None)
 
 
-def made(store: Any = None, config: JobConfig = JobConfig()) -> Supply:
+PLAIN = JobConfig()
+ASKED = JobConfig(model="m", base_url="http://endpoint", on_unconfirmed="resend")
+TAUGHT = Learned(temperature=False)
+
+
+def made(store: Any = None, config: JobConfig = PLAIN) -> Supply:
     nobody: Any = None
     job: Any = SimpleNamespace(id=1, name="job", source=SOURCE)
     prompt = Prompt(LabelSet([]), None)
@@ -27,10 +32,6 @@ def made(store: Any = None, config: JobConfig = JobConfig()) -> Supply:
 
 def known_by(row: Row, **learned: Learned) -> tuple[int, int] | None:
     return Walk(ASKED, SOURCE, Prompt(LabelSet([]), None), None, learned=learned).asking(row, "m").key
-
-
-ASKED = JobConfig(model="m", base_url="http://endpoint", on_unconfirmed="retry")
-TAUGHT = Learned(temperature=False)
 
 
 class Teaching:
