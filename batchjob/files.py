@@ -25,6 +25,9 @@ DATABASE_HEAD = b"SQLite format 3\0"
 DATABASE_SIDES = ("-wal", "-shm", "-journal", ".lock", ".reserve", ".corrections")
 """What lies beside a database: the ends of its side files' names."""
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write fails with that has no room: the disk is full, or a quota, or the size that a file may have."""
+
 STDIN, STDOUT = 0, 1
 
 
@@ -192,6 +195,22 @@ def open_own(file: Path, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def flush_folder(folder: Path) -> None:
+    """What was made, renamed or removed in a folder is so after a power cut, too.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot, and need not
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def real_path(path: str) -> str:

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from batchjob.errors import BatchjobError
 from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.declared import declared
 from batchjob.settings.jobfile import PROGRAMS, read_job_toml
+from batchjob.stores import open_reader
 from batchjob.stores.sqlite.check import SqliteCheck
 from tests.terminals import in_terminal
 from tests.waiting import is_under_way, processor_seconds, until
@@ -266,6 +268,25 @@ def test_a_wrong_database_is_one_sentence_and_makes_no_file(batchjob: BatchJob, 
     words = ("begin a job", "no SQLite file", "holds no jobs yet", "another program", "newer batchjob", "begin a job")
     assert [word for word, ended in zip(words, said.values(), strict=True) if word not in ended.err] == []
     assert files(folder) == before
+
+
+@pytest.mark.parametrize("content", ["", "this is no database at all\n" * 100])
+def test_a_database_that_is_refused_is_closed(tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.db").write_text(content)
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def watched(*given: Any, **more: Any) -> sqlite3.Connection:
+        opened.append(connect(*given, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    with pytest.raises(BatchjobError):
+        open_reader(str(tmp_path / "x.db"))
+    assert opened
+    for db in opened:
+        with pytest.raises(sqlite3.ProgrammingError):
+            db.execute("SELECT 1")
 
 
 @pytest.mark.parametrize("command", ["status", "errors"])

@@ -170,9 +170,20 @@ def test_a_write_that_failed_is_asked_for_its_reason(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "posix_fallocate", refused)
+    assert type(translate(unwritten(), tmp_path / "job.db")) is what
+
+
+def unwritten() -> sqlite3.Error:
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
-    assert type(translate(error, tmp_path / "job.db")) is what
+    return error
+
+
+def test_the_reason_is_asked_for_where_space_cannot_be_set_aside_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
+    assert type(translate(unwritten(), tmp_path / "job.db")) is CommitUnknown
 
 
 async def test_a_copy_without_the_log_lacks_only_what_came_lately(

@@ -17,11 +17,10 @@ from pathlib import Path
 import msgspec
 
 from batchjob.errors import DiskFull, StoreError
-from batchjob.files import PART, open_own, part_prefix
+from batchjob.files import DISK_FULL, PART, flush_folder, open_own, part_prefix
 from batchjob.records import Correction, News
 
 TAIL_BYTES = 64 * 1024
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def add(path: Path, corrections: Sequence[Correction]) -> None:
@@ -62,7 +61,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if error.errno in DISK_FULL:
             raise DiskFull(f"not saved: the disk of {path} is full. Make room, and give it again") from error
         why = os.strerror(error.errno or errno.EIO).lower()
         raise StoreError(f"not saved: {path} cannot be written ({why}). Mend that, and give it again") from error
@@ -77,7 +76,7 @@ def _locked(path: Path) -> Iterator[int]:
             fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(path, file):
                 if os.fstat(file).st_size == 0:
-                    _flush_folder(path)
+                    flush_folder(path.parent)
                 yield file
                 return
         finally:
@@ -125,15 +124,7 @@ def _replace(path: Path, content: bytes) -> None:
         raise
     finally:
         os.close(part)
-    _flush_folder(path)
-
-
-def _flush_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent)
 
 
 # ---------------------------------------------------------------- reading

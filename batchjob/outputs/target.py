@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import glob
 import os
@@ -15,7 +14,18 @@ from typing import BinaryIO
 
 from batchjob import failpoints
 from batchjob.errors import BatchjobError
-from batchjob.files import PART, is_file, is_folder, is_part, is_there, part_prefix, real_path, stdout_bytes
+from batchjob.files import (
+    DISK_FULL,
+    PART,
+    flush_folder,
+    is_file,
+    is_folder,
+    is_part,
+    is_there,
+    part_prefix,
+    real_path,
+    stdout_bytes,
+)
 
 
 def check_target(path: Path) -> None:
@@ -84,7 +94,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def _locked_temporary(folder: Path, prefix: str) -> tuple[Path, int]:
@@ -110,24 +120,13 @@ def _clear_abandoned(path: Path) -> None:
                 left.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot, and need not
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def _is_stream(path: Path) -> bool:
     """Something like /dev/null or a named pipe, which must not be replaced by a file."""
     return is_there(path) and not is_file(path)
 
 
 def _unwritable(name: str, error: OSError) -> BatchjobError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in DISK_FULL:
         return BatchjobError(
             f"no room left to write {name}; free some and export again (no label is lost, and an old file is intact)"
         )

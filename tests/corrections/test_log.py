@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,19 @@ def test_what_could_not_be_saved_is_not_there_and_the_next_is(
     assert rows(path) == [1]
     log.add(path, [said(4)])
     assert rows(path) == [1, 4]
+
+
+def test_a_folder_that_cannot_be_flushed_keeps_them_all_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = os.fsync
+
+    def no_folder(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "as some file systems say")
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", no_folder)
+    log.add(path, [said(1)])
+    assert rows(path) == [1]
 
 
 @pytest.mark.parametrize("kind", ["link", "second name", "pipe"])

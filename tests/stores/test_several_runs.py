@@ -15,6 +15,7 @@ from batchjob.model import AddRows, Chunk, Claim, EndAll, Ending, RowResult, Run
 from batchjob.states import Event, JobState, Outcome, Source
 from batchjob.stores import open_check, open_store, stop
 from batchjob.stores.postgres import shared
+from batchjob.stores.postgres import store as stored
 from batchjob.stores.postgres.jobs import as_json
 from batchjob.stores.postgres.watch import Peer
 from batchjob.stores.writes import Sorted
@@ -371,6 +372,27 @@ async def test_the_worst_case_of_what_a_dead_run_had_out_is_spent(url: str) -> N
         assert await two.store.draw(100, need=40) == (0, 0, True)
         assert await two.store._bury_dead() == 1
         assert await two.store.draw(100, need=40) == (70, 30, False)
+
+
+async def test_the_dead_are_looked_for_after_an_error_too_and_what_they_lost_is_told_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "BEAT_SECONDS", 0.01)
+    async with workers(url, 1) as (one,):
+        found: list[int | None] = [None, 2, 3]
+        told = []
+
+        async def bury_dead() -> int:
+            lost = found.pop(0) if found else 0
+            if lost is None:
+                raise StoreError("the server has gone")
+            told.append((await one.store.commit([])).lost)
+            return lost
+
+        one.store._bury_dead = bury_dead
+        while len(told) < 4:
+            await asyncio.sleep(0.01)
+        assert sum(told) == 5
 
 
 async def test_a_run_that_was_given_up_has_its_late_answers_kept(url: str) -> None:

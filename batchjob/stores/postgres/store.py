@@ -72,9 +72,11 @@ class PgStore(PgJobs):
         given = {name: records for name, records in group.given.items() if records}
         rows = [(*one[:2], *map(_storable, one[2:])) for one in given.pop("add_input", ())]
         given.pop("add_rows", None)
-        return await self._step(as_json(given), rows)
+        told = await self._step(as_json(given), rows)
+        lost, self._lost = self._lost, 0
+        return told.control(lost)
 
-    async def _step(self, given: str, rows: Sequence[tuple[Any, ...]] = ()) -> Control:
+    async def _step(self, given: str, rows: Sequence[tuple[Any, ...]] = ()) -> shared.Told:
         """The run's next step, with what it writes."""
         constants = self._run_id, self._job_id, self._task_id
         seq, began = 0, 0.0
@@ -89,12 +91,11 @@ class PgStore(PgJobs):
                 await db.copy_records_to_table("input", schema_name="batchjob", columns=_INPUT, records=rows)
             return told
 
-        async def turn() -> Control:
+        async def turn() -> shared.Told:
             told = await self._writing.call(work)
             self._seq, self._stepped_at = seq, time.monotonic()
             self._sure_until = began + SURE * self._lease
-            lost, self._lost = self._lost, 0
-            return told.control(lost)
+            return told
 
         return await asyncio.shield(asyncio.ensure_future(turn()))
 
@@ -135,12 +136,13 @@ class PgStore(PgJobs):
         """Each second a step, where the run takes none: while it waits for its last answers, it is alive too. And a
         look at the others.
         """
-        with contextlib.suppress(StoreError):  # the next group says so
-            while True:
-                await asyncio.sleep(BEAT_SECONDS)
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            with contextlib.suppress(StoreError):  # the next group says so
                 if time.monotonic() - self._stepped_at >= BEAT_SECONDS:
                     await self._step("{}")
-                self._lost += await self._bury_dead()
+                lost = await self._bury_dead()  # first, for a commit may tell of those before meanwhile
+                self._lost += lost
 
     async def _bury_dead(self) -> int:
         """Settle what other runs left that are dead, or over; how many of their requests are lost."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import resource
@@ -11,9 +10,8 @@ import tempfile
 from pathlib import Path
 
 from batchjob.errors import SettingError, StoreError
-from batchjob.files import DATABASE_SIDES, check_plain, open_own
+from batchjob.files import DATABASE_SIDES, DISK_FULL, check_plain, open_own
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PROBE_BYTES = 1024 * 1024
 RESERVE_BYTES = 4 * 1024 * 1024
 """Kept in a file beside the database, and let go when the disk is full, for the answers that are in hand."""
@@ -173,7 +171,7 @@ def no_room(path: Path) -> bool:
             return True
     try:
         with tempfile.TemporaryFile(dir=path.parent) as file:
-            os.posix_fallocate(file.fileno(), 0, PROBE_BYTES)
+            _allocate(file.fileno(), PROBE_BYTES)
     except OSError as error:
-        return error.errno in NO_ROOM
+        return error.errno in DISK_FULL
     return False

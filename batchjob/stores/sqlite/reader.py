@@ -75,13 +75,16 @@ class SqliteReader(finding.Finder):
         check_sides(path)
         self.path = path
         self._inbox: dict[Key, Remembered] | None = None
-        try:
-            self._db = self._open()
-            version = schema.check_ours(self._db, path)
-        except sqlite3.Error as error:
-            raise schema.translate(error, path) from error
-        if version == 0:
-            raise NoJobs(f"{path} holds no jobs yet", then=BEGIN)
+        with contextlib.ExitStack() as refused:
+            try:
+                self._db = self._open()
+                refused.callback(self._db.close)
+                version = schema.check_ours(self._db, path)
+            except sqlite3.Error as error:
+                raise schema.translate(error, path) from error
+            if version == 0:
+                raise NoJobs(f"{path} holds no jobs yet", then=BEGIN)
+            refused.pop_all()
 
     @property
     def url(self) -> str:
@@ -93,9 +96,11 @@ class SqliteReader(finding.Finder):
         db = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None, timeout=5)
         try:
             db.execute("SELECT 1 FROM sqlite_schema").fetchone()
-        except sqlite3.OperationalError:
+        except sqlite3.Error as error:
+            db.close()
             # In a folder that cannot be written there can be no shared index; without a log none is needed.
-            if self.path.with_name(self.path.name + "-wal").exists():
+            logged = self.path.with_name(self.path.name + "-wal").exists()
+            if logged or not isinstance(error, sqlite3.OperationalError):
                 raise
             db = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True, isolation_level=None)
         self._until = inf
