@@ -148,3 +148,30 @@ def test_a_text_that_the_endpoint_does_not_take_is_exported_to_be_labelled_by_ha
     looked = batchjob("errors")
     assert typed(batchjob, next_of(looked)).code == 0
     assert "t3," in (batchjob.folder / "t-content_filter.csv").read_text()
+
+
+def test_the_price_of_a_second_model_is_given_to_start_and_kept_for_retry(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    url = sandbox("--fault", "off_list=1", "--poison-model", "m")
+    asked = ("--base-url", url, "--model", "m", "--price", "1,1", "--budget", "1", "--max-paid", "1", "--limit", "1")
+    assert begin(batchjob, *asked, rows=1).code == 4
+    refused = batchjob("retry", "--second-model", "large")
+    assert (refused.code, 'Give it to start, in job.toml as [prices."large"]' in refused.err) == (2, True)
+    (batchjob.folder / "job.toml").write_text('[prices."large"]\ninput = 1\noutput = 1\n')
+    assert "going on with job t" in begin(batchjob, *asked, rows=1).err
+    assert "in 1 answer" in batchjob("retry", "--second-model", "large").err
+
+
+def test_a_price_that_is_given_when_all_is_answered_is_not_taken_for_a_missing_usage(
+    batchjob: BatchJob, sandbox: Sandbox
+) -> None:
+    assert "give --price IN,OUT" in begin(batchjob, "--base-url", sandbox(), "--model", "m").err
+    told = batchjob("resume", "t", "--price", "1,1").err
+    assert "cost      unknown: no price was known when it was answered" in told
+
+
+def test_a_retry_without_failed_rows_says_which_it_asks(batchjob: BatchJob) -> None:
+    down = begin(batchjob, "--base-url", "http://127.0.0.1:1/v1", "--model", "m", "--max-outage", "0.2")
+    assert down.code == 1
+    retried = batchjob("retry")
+    assert "no row of job t failed; of 8 rows without a label, those that a run before took up are asked" in retried.err
+    assert "got no connection" in retried.err.split("this run")[1]

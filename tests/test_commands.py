@@ -234,9 +234,10 @@ def test_a_closed_reader_is_no_error_also_when_it_closed_before_the_first_line(j
         assert process.returncode == 0, command
 
 
-def test_a_full_disk_behind_stdout_is_one_sentence(job: BatchJob) -> None:
+@pytest.mark.parametrize("command", [["status"], ["--help"], ["start", "--help"]])
+def test_a_full_disk_behind_stdout_is_one_sentence(job: BatchJob, command: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        process = job.begin("status", stdout=full)
+        process = job.begin(*command, stdout=full)
         assert process.communicate()[1] == "batchjob: cannot write to stdout: No space left on device\n"
         assert process.returncode == 1
 

@@ -450,6 +450,13 @@ def test_what_a_cost_rests_on_is_said(said: Say) -> None:
     assert " of the cost (3 of unknown cost)" in told
 
 
+def test_requests_in_flight_are_not_said_to_be_none(said: Say) -> None:
+    count("row", "in_flight", 2)
+    assert " sent, besides those in flight: " in said("status", "t")
+    change("UPDATE tally SET n = 0 WHERE kind = 'request'")
+    assert "requests  none were sent but those in flight" in said("status", "t")
+
+
 def test_workers_that_give_no_sign_are_told(place: Path) -> None:
     with open_reader(str(place / "batchjob.db")) as reader:
         snapshot = reader.snapshot("t")

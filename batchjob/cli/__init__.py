@@ -150,8 +150,7 @@ def _run(arguments: list[str] | None) -> int:
         _say("batchjob: interrupted")
         return 130
     except BrokenPipeError:
-        # Whoever read stdout has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        process.give_up_stdout()  # whoever read it has seen enough
         return 0
     except Exception as error:
         if os.environ.get("BATCHJOB_DEBUG"):

@@ -17,6 +17,7 @@ _OF_THE_DISK = (
     errno.EROFS,
 )
 """What may be wrong with any path; where more can be said, the part that opens it says it."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 GC_THRESHOLD = 50_000
 """Objects between two collections. At Python's 700 the collector took a tenth of a start and 7 % of a run, to find
 next to nothing.
@@ -79,6 +80,11 @@ def room_for_connections(wanted: int) -> int:
     return wanted if most >= needed else max(most - SPARE_FILES, most // 3, 1)
 
 
+def give_up_stdout() -> None:
+    """Drop what stdout has still to get: it would fail once more when Python flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def trouble_of(error: BaseException) -> str:
     """An error of the machine or of its names in a sentence, with what to do; "" for any other."""
     if isinstance(error, ImportError) and error.name in ("_sqlite3", "sqlite3"):
@@ -91,6 +97,9 @@ def trouble_of(error: BaseException) -> str:
         barred = barred_folder(error.filename) if isinstance(error, PermissionError) else ""
         why = f"this user may not enter the folder {barred}" if barred else os.strerror(error.errno).lower()
         return f"{error.filename}: {why}. Name another place, or mend that"
+    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+        give_up_stdout()  # a help text: what else is written tells by itself where there is no room
+        return f"cannot write to stdout: {error.strerror}"
     if isinstance(error, FileNotFoundError) and not _has_folder():
         return "the folder this was called in is gone: cd to one that is there"
     return ""

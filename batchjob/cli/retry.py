@@ -18,6 +18,7 @@ from batchjob.cli.options import (
 )
 from batchjob.cli.run import run, say
 from batchjob.jobs import plans
+from batchjob.numbers import counted
 from batchjob.settings.jobfile import resolve_files
 
 
@@ -51,5 +52,14 @@ def command(
     changes = resolve_files(given(flags), base=Path(), origin="command line").settings
     plan = plans.plan_retry(job, changes, db=database(db), kinds=kinds)
     if not plan.retry_kinds:
-        say(f"there is nothing to retry: no row of job {plan.name} failed", quiet=plan.config.quiet)
+        say(_nothing_failed(plan), quiet=plan.config.quiet)
     return run(plan, api_key_command, on_end=on_end, as_json=as_json)
+
+
+def _nothing_failed(plan: plans.Plan) -> str:
+    if plan.left:
+        return (
+            f"no row of job {plan.name} failed; of {counted(plan.left, 'row')} without a label, those that a run "
+            "before took up are asked"
+        )
+    return f"there is nothing to retry: no row of job {plan.name} failed"

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TextIO
 import click
 import msgspec
 
+from batchjob.cli.process import give_up_stdout
 from batchjob.errors import BatchjobError
 from batchjob.files import stdout_bytes
 from batchjob.views.lines import folded
@@ -61,6 +62,5 @@ def _write(content: bytes) -> None:
 
 
 def _end_unheard(code: int) -> NoReturn:
-    # What is left in the buffer would fail once more when Python flushes it at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    give_up_stdout()
     raise click.exceptions.Exit(code)

@@ -68,7 +68,8 @@ class Plan(NamedTuple):
     job: NewJob | Job
     config: JobConfig
     chunks: Iterator[Chunk] | None  # what is left of its input; None: all of it is in the work table
-    retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were put back
+    retry_kinds: Sequence[str] | None = None  # put these back first, and run only rows that were taken up before
+    left: int = 0  # of a retry: the rows that wait already
     before: Job | None = None  # of a new job: the last one of this input, with other settings; of a resume: this one
     moved: InputSource | None = None  # where the input lies now, or how large it is, if that is to be noted
     refusal: SettingError | None = None  # why it should not be carried out without the user's word
@@ -242,14 +243,16 @@ def plan_retry(name: str | None, changes: dict[str, Any], *, db: str, kinds: Seq
         )
     check_run(db, config, job.source.paths, job.source.beside)
     same = _same(before, config)
-    tried = job.ingested and not snapshot.tally.get("row", {}).get(State.PENDING, 0)
-    if not same.whole and not tried:
+    rows = snapshot.tally.get("row", {})
+    pending = rows.get(State.PENDING, 0)
+    if not same.whole and (pending or not job.ingested):
         raise JobError(
             f"job {job.name!r} has rows that were never tried. Give these options to resume, which asks "
             f"them so; then retry those that failed",
             then=("resume", job.name, "OPTIONS"),
         )
-    return Plan(db, job, config, None, retry_kinds=chosen, same=same)
+    left = pending + rows.get(State.IN_FLIGHT, 0)
+    return Plan(db, job, config, None, retry_kinds=chosen, left=left, same=same)
 
 
 def by_hand(db: str, job: Job) -> list[int]:

@@ -128,9 +128,11 @@ def prices_of(config: JobConfig, *, told: bool) -> dict[str, KnownPrice | None]:
         prices[config.model] = price_for(config.base_url, config.model, own, "--price")
     unknown = [model for model, price in prices.items() if price is None]
     if config.budget is not None and unknown and not told:
+        # Neither resume nor retry reads job.toml; they go by what start has kept of it.
+        asked_first = unknown[0] == config.model
+        way = "as --price IN,OUT" if asked_first else f'to start, in job.toml as [prices."{unknown[0]}"]'
         raise SettingError(
             f"no price is known for model {unknown[0]!r} at {config.base_url}, so a budget cannot be kept. Give it "
-            + ("as --price IN,OUT, in" if unknown[0] == config.model else f'in job.toml as [prices."{unknown[0]}"], in')
-            + " USD per million tokens"
+            f"{way}, in USD per million tokens"
         )
     return prices

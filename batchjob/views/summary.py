@@ -168,14 +168,17 @@ def _near_lines(near: int) -> list[str]:
 
 def _request_lines(status: Status) -> list[str]:
     requests, usage = status.requests, status.usage
+    out = status.rows.in_flight  # requests that nobody has counted yet
     if not requests.sent:
-        return ["requests  none were sent" + _unsent(0, requests.not_sent)]
+        return [f"requests  none were sent{' but those in flight' if out else ''}{_unsent(0, requests.not_sent)}"]
     outcomes = (Outcome.ANSWERED, Outcome.REJECTED, Outcome.LOST)
     told = [f"{count:,} {outcome}" for outcome in outcomes if (count := getattr(requests, outcome))]
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
     thought = f" ({usage.reasoning_tokens:,} thinking)" if usage.reasoning_tokens else ""
     return [
-        f"requests  {requests.sent:,} sent: " + ", ".join(told) + _unsent(requests.sent, requests.not_sent),
+        f"requests  {requests.sent:,} sent{', besides those in flight' if out else ''}: "
+        + ", ".join(told)
+        + _unsent(requests.sent, requests.not_sent),
         f"tokens    {usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out{thought}, as reported",
     ]
 
@@ -193,6 +196,8 @@ def _cost_lines(status: Status) -> list[str]:
         lines.append(f"usage     {odd} with a usage that cannot be true: export --requests shows it")
     if cost.usd is not None:
         lines.append(f"cost      {_paid(cost, cost.usd)}, {_says(cost, status.requests.answered)}")
+    elif status.requests.answered and cost.prices and status.usage.input_tokens:
+        lines.append("cost      unknown: no price was known when it was answered; one given now is for later answers")
     elif status.requests.answered and cost.prices:
         lines.append("cost      unknown: the endpoint told no usage that can be true; a budget counts the worst case")
     elif status.requests.answered:
