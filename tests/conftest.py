@@ -10,19 +10,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import transcript
 from hypothesis import settings
-from warm import Warm
+from warm import Forked, shared, usual_environment
 
 settings.register_profile("any machine", deadline=None)  # one with much to do is no slow program
 settings.load_profile("any machine")
-
-FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
 transcript.begin()
 
@@ -56,20 +53,6 @@ class Ended(NamedTuple):
     err: str
 
 
-def usual_environment() -> dict[str, str]:
-    """Ours, without what is said to batchjob."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
-    return {**kept, "PYTHONUTF8": "1"}
-
-
-@cache
-def _warm() -> Warm:
-    """One for all tests of this process."""
-    begun = Warm(usual_environment())
-    atexit.register(begun.end)
-    return begun
-
-
 class BatchJob:
     """The installed command, run in a folder of its own, with nothing of the caller's settings."""
 
@@ -81,7 +64,7 @@ class BatchJob:
 
     def __call__(self, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> Ended:
         environment = {**self.environment, **(env or {})}
-        if self.warm and more.keys() <= {"input"} and (process := _warm()).can(environment):
+        if self.warm and more.keys() <= {"input"} and (process := shared()).can(environment):
             words = [self.command, *arguments]
             ended = Ended(*process.run(words, str(self.folder), environment, more.get("input"), SECONDS))
             transcript.keep(ended.out, ended.err)
@@ -116,14 +99,22 @@ def batchjob(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[BatchJo
 @pytest.fixture
 def sandbox(batchjob: BatchJob) -> Iterator[Callable[..., str]]:
     """Starts `batchjob sandbox` as a process, with options; gives its address."""
-    running: list[subprocess.Popen[str]] = []
+    running: list[subprocess.Popen[str] | Forked] = []
 
     def start(*options: str) -> str:
-        running.append(batchjob.begin("sandbox", "--latency", "0", *options, stderr=subprocess.DEVNULL))
+        arguments = ("sandbox", "--latency", "0", *options)
+        if sys.platform == "linux" and shared().can(batchjob.environment):
+            words, nowhere = [batchjob.command, *arguments], os.open(os.devnull, os.O_WRONLY)
+            running.append(shared().begin(words, str(batchjob.folder), batchjob.environment, nowhere))
+            os.close(nowhere)
+        else:
+            running.append(batchjob.begin(*arguments, stderr=subprocess.DEVNULL))
         assert running[-1].stdout is not None
         return running[-1].stdout.readline().split()[-1]
 
     yield start
     for process in running:
-        process.terminate()
-        process.communicate(timeout=10)
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()

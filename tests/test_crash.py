@@ -38,7 +38,7 @@ def kills(*seconds: float, after: str = "request", **more: Any) -> tuple[Blow, .
 def test_a_job_killed_three_times_has_every_label_once_and_no_bill_it_does_not_name(tmp_path: Path, mode: str) -> None:
     blows = (*kills(0.02, 0.1), Blow("kill", "request", 0.0, export=True))
     plan = Plan(3, mode, 160, ".csv", 8, (0.03, 0.06), blows)
-    with World(tmp_path, plan) as world:
+    with World(tmp_path, plan, warm=True) as world:
         told = storm(world)
     assert told.objections == []
     assert told.blows["kill"] >= 2
@@ -49,13 +49,13 @@ def test_a_job_killed_while_it_reads_its_input_reads_on_where_it_was(tmp_path: P
     # From before there is a database to the middle of the second chunk of the input.
     blows = kills(0.0, 0.1, after="spawn") + kills(0.0, 0.002, 0.005, 0.01, after="database")
     plan = Plan(4, "resend", 2100, suffix, 40, (0.0, 0.0), blows)
-    with World(tmp_path, plan) as world:
+    with World(tmp_path, plan, warm=True) as world:
         told = storm(world)
     assert told.objections == []
 
 
 def test_other_settings_forgotten_labels_and_readers_beside_a_kill_harm_no_job(tmp_path: Path) -> None:
-    with World(tmp_path, Plan(11, "settings, hold", 80, ".several", 4, (0.3, 0.3), ())) as world:
+    with World(tmp_path, Plan(11, "settings, hold", 80, ".several", 4, (0.3, 0.3), ()), warm=True) as world:
         process = world.spawn(world.arguments("start"))
         world.runs += 1
         assert wait_for(lambda: world.endpoint.received() > 0, seconds=20)
@@ -69,7 +69,7 @@ def test_other_settings_forgotten_labels_and_readers_beside_a_kill_harm_no_job(t
 
 def test_a_process_stopped_for_longer_than_its_timeout_counts_what_it_did_not_hear(tmp_path: Path) -> None:
     plan = Plan(5, "resend", 200, ".csv", 8, QUICK, (Blow("stop", "request", 0.1),))
-    with World(tmp_path, plan) as world:
+    with World(tmp_path, plan, warm=True) as world:
         told = storm(world)
     assert told.objections == []
     assert told.blows["stop"] == 1
@@ -81,7 +81,7 @@ def test_a_process_stopped_for_longer_than_its_timeout_counts_what_it_did_not_he
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_ends_a_run_when_what_is_in_flight_is_committed(tmp_path: Path, number: signal.Signals) -> None:
     plan = Plan(6, "resend", 40, ".csv", 8, (0.2, 0.3), ())
-    with World(tmp_path, plan) as world:
+    with World(tmp_path, plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
         assert wait_for(lambda: world.endpoint.received() > 0, seconds=20)
         time.sleep(0.1)  # the others of the eight are out now
@@ -100,7 +100,7 @@ def test_one_signal_ends_a_run_when_what_is_in_flight_is_committed(tmp_path: Pat
 
 def test_a_second_ctrl_c_leaves_at_once_and_what_was_out_is_counted(tmp_path: Path) -> None:
     plan = Plan(7, "resend", 16, ".csv", 8, (0.6, 0.8), ())
-    with World(tmp_path, plan) as world:
+    with World(tmp_path, plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
         # The first request goes out alone; so many more are out when it has been answered.
         assert wait_for(lambda: world.endpoint.received() > 0, seconds=20)
@@ -125,7 +125,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_what_was_out_is_counted(tmp_path: Pa
 
 def test_a_second_runner_is_refused_by_name_and_may_start_when_the_first_is_dead(tmp_path: Path) -> None:
     plan = Plan(8, "resend", 240, ".csv", 4, (0.05, 0.1), ())
-    with World(tmp_path, plan) as world:
+    with World(tmp_path, plan, warm=True) as world:
 
         def works(pid: int) -> Callable[[], bool]:
             return lambda: (world.status() or {}).get("pid") == pid
@@ -149,7 +149,7 @@ def test_a_second_runner_is_refused_by_name_and_may_start_when_the_first_is_dead
 
 def test_the_numbers_of_status_never_fall_while_a_job_is_killed_and_resumed(tmp_path: Path) -> None:
     plan = Plan(9, "hold", 200, ".csv", 8, QUICK, (Blow("kill", "request", 0.3, watch=True),))
-    with World(tmp_path, plan) as world:
+    with World(tmp_path, plan, warm=True) as world:
         strike(world, plan.blows[0])
         finish(world)
     assert world.oracle.objections == []

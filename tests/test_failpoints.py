@@ -117,7 +117,7 @@ def survives(folder: Path, sandbox: Sandbox, place: str, action: str, hit: int, 
     large = place.startswith("input.") and hit > 1
     environment = {failpoints.VARIABLE: f"{place}={action}@{hit}"}
     plan = Plan(1, mode, LARGE if large else 24, ".csv", 40 if large else 4, PLANS[mode], ())
-    with World(folder, plan, endpoint=Shared(sandbox), environment=environment) as world:
+    with World(folder, plan, endpoint=Shared(sandbox), environment=environment, warm=True) as world:
         output = folder / "out.csv"
         output.write_text("old\n")
         if place.startswith("recover."):

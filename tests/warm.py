@@ -7,7 +7,10 @@ how the program starts, ends and hears signals start it as it is installed (see 
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
+import gc
+import importlib
 import json
 import os
 import select
@@ -16,13 +19,53 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import IO, Any, NoReturn
 
-AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "BATCHJOB_FAILPOINT")
+AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC")
 """Variables that a process reads when it begins."""
+FAILPOINT = "BATCHJOB_FAILPOINT"
 MOST_BYTES = 1 << 20
+
+
+class Forked:
+    """A command that goes on, for a test that knows it as a Popen."""
+
+    def __init__(self, arguments: list[str], tells: IO[bytes], stdout: IO[str] | None) -> None:
+        self.args, self.stdout, self._tells = arguments, stdout, tells
+        self.pid = int(tells.readline())
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, or the signal that ended it, negative.
+
+        Raises:
+            subprocess.TimeoutExpired: it goes on after so many seconds.
+        """
+        if self.returncode is None:
+            if not select.select([self._tells], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._tells.readline())
+            self._tells.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """The same, or None where it goes on."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """With SIGKILL."""
+        self.send_signal(signal.SIGKILL)
 
 
 class Warm:
@@ -31,6 +74,7 @@ class Warm:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._ours, theirs = socket.socketpair()
         self._environment = dict(environment)
+        self._one_at_a_time = threading.Lock()
         command = [sys.executable, "-P", __file__, str(theirs.fileno())]
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         self._process = subprocess.Popen(command, env=self._environment, pass_fds=[theirs.fileno()], **streams)
@@ -45,33 +89,66 @@ class Warm:
         self, arguments: list[str], folder: str, environment: Mapping[str, str], given: str | None, timeout: float
     ) -> tuple[int, str, str]:
         """(exit code, stdout, stderr) of a command."""
-        told, tells = os.pipe()
-        with (
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-            tempfile.TemporaryFile() as into,
-            open(told, "rb") as ended,
-        ):
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as into:
             into.write((given or "").encode())
             into.seek(0)
-            asked = json.dumps({"arguments": arguments, "folder": folder, "environment": dict(environment)}).encode()
-            files = array.array("i", [into.fileno(), out.fileno(), err.fileno(), tells])
-            self._ours.sendmsg([len(asked).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
-            self._ours.sendall(asked)
-            os.close(tells)
-            pid = int(ended.readline())
-            if not select.select([ended], [], [], timeout)[0]:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(arguments, timeout)
-            code = int(ended.readline())
+            process = self._fork(arguments, folder, environment, [into.fileno(), out.fileno(), err.fileno()], None)
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
             for file in (out, err):
                 file.seek(0)
             return code, out.read().decode(), err.read().decode()
+
+    def begin(self, arguments: list[str], folder: str, environment: Mapping[str, str], err: int) -> Forked:
+        """A command that goes on: its stdout is to be read; stderr is this file."""
+        said, says = os.pipe()
+        with open(os.devnull, "rb") as nothing:
+            stdout = open(said, encoding="utf-8")  # noqa: SIM115 (its reader closes it)
+            process = self._fork(arguments, folder, environment, [nothing.fileno(), says, err], stdout)
+        os.close(says)
+        return process
+
+    def _fork(
+        self,
+        arguments: list[str],
+        folder: str,
+        environment: Mapping[str, str],
+        streams: list[int],
+        stdout: IO[str] | None,
+    ) -> Forked:
+        asked = json.dumps({"arguments": arguments, "folder": folder, "environment": dict(environment)}).encode()
+        told, tells = os.pipe()
+        files = array.array("i", [*streams, tells])
+        with self._one_at_a_time:
+            self._ours.sendmsg([len(asked).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+            self._ours.sendall(asked)
+        os.close(tells)
+        return Forked(arguments, open(told, "rb", buffering=0), stdout)
 
     def end(self) -> None:
         """It is over."""
         self._ours.close()
         self._process.wait(10)
+
+
+FROM_OUTSIDE = ("BATCHJOB_", "OPENAI_", "TOKENHUB_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+
+
+def usual_environment() -> dict[str, str]:
+    """Ours, without what is said to batchjob."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
+    return {**kept, "PYTHONUTF8": "1"}
+
+
+@cache
+def shared() -> Warm:
+    """One for all tests of this process."""
+    begun = Warm(usual_environment())
+    atexit.register(begun.end)
+    return begun
 
 
 def serve(asked: socket.socket) -> list[str]:
@@ -112,14 +189,14 @@ def _begin(asked: dict[str, Any], files: list[int]) -> list[str]:
     os.environ.clear()
     os.environ.update(asked["environment"])
     time.tzset()
+    if FAILPOINT in os.environ:
+        importlib.reload(importlib.import_module("batchjob.failpoints"))  # it reads that when it is imported
     arguments: list[str] = asked["arguments"]
     return arguments
 
 
 def _import_all() -> None:
     """What commands import when they are asked for, but for libraries that have threads of their own."""
-    import importlib
-
     from batchjob.cli import COMMANDS, MODULES
 
     for name in COMMANDS:
@@ -132,9 +209,28 @@ def _import_all() -> None:
             importlib.import_module(name)
 
 
+def _end_with(main: Callable[[], None]) -> NoReturn:
+    """Do it and end as Python does, but for taking apart what was imported: that took longer than most commands."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit((code or 0) & 0xFF)
+
+
 if __name__ == "__main__":
     _import_all()
+    gc.collect()
+    gc.freeze()  # no fork looks through what all have in common
     sys.argv = serve(socket.socket(fileno=int(sys.argv[1])))
     from batchjob.cli import main
 
-    main()
+    _end_with(main)

@@ -26,6 +26,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
+from warm import shared
+
 from storm.oracle import Bill, Oracle, read_export, read_ledger
 from storm.readers import LABELS, read_some
 
@@ -467,7 +469,9 @@ class World:
         command: Sequence[str] = (BATCHJOB,),
         environment: dict[str, str] | None = None,
         url: str | None = None,
+        warm: bool = False,
     ) -> None:
+        """`warm`: commands that nobody interrupts are forked from one that has imported all, not started."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.plan, self.mode = folder, plan, MODES[plan.mode]
         self.database = folder / "job.db"
@@ -487,6 +491,7 @@ class World:
         self.retried: Counter[str] = Counter()  # extra bills, and those printed, of what the user sent again
         self._command = list(command)
         self._environment = environment or {}
+        self._warm = warm and sys.platform == "linux"
         self._running: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -552,19 +557,25 @@ class World:
     def spawn(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Begin a command; what it says goes to a file."""
         said = self.folder / f"run-{len(self._running):03}.err"
-        keys = ("BATCHJOB_", "OPENAI_", "TOKENHUB_")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(keys)}
         with said.open("wb") as file:
             process = subprocess.Popen(
-                [*self._command, *arguments],
+                self.called(*arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
                 cwd=self.folder,
-                env={**clean, **self._environment},
+                env=self._surroundings(),
             )
         self._running.append(process)
         return process
+
+    def _surroundings(self) -> dict[str, str]:
+        keys = ("BATCHJOB_", "OPENAI_", "TOKENHUB_")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(keys)}
+        return {**clean, "PYTHONUTF8": "1", **self._environment}
+
+    def _can_fork(self) -> bool:
+        return self._warm and shared().can(self._surroundings())
 
     def said_by(self, process: subprocess.Popen[bytes]) -> str:
         """What a command has said."""
@@ -572,8 +583,19 @@ class World:
 
     def run(self, arguments: Sequence[str]) -> tuple[int, str]:
         """A command from its start to its end: exit code and what it said."""
+        if self._can_fork():
+            code, out, err = self._forked(arguments, LONGEST_RUN_SECONDS)
+            return code, out + err
         process = self.spawn(arguments)
         return self.ended(process), self.said_by(process)
+
+    def _forked(self, arguments: Sequence[str], seconds: float) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr; one that takes too long is objected to, and killed."""
+        try:
+            return shared().run(self.called(*arguments), str(self.folder), self._surroundings(), None, seconds)
+        except subprocess.TimeoutExpired:
+            self.oracle.object(f"no end within {seconds:g} s: {' '.join(arguments)}")
+            return -signal.SIGKILL, "", ""
 
     def ended(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the end of a command; one that takes too long is objected to, and killed."""
@@ -590,6 +612,8 @@ class World:
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command that reads, from its start to its end."""
+        if self._can_fork():
+            return subprocess.CompletedProcess(self.called(*command), *self._forked(command, 60))
         return subprocess.run(
             self.called(*command), capture_output=True, text=True, cwd=self.folder, timeout=60, check=False
         )
@@ -651,11 +675,14 @@ class World:
 
     def see_exit(self, process: subprocess.Popen[bytes], allowed: frozenset[int]) -> None:
         """The exit code, and that no defect was met on the way."""
-        said = self.said_by(process)
+        self.see_end(process.returncode, self.said_by(process), allowed)
+
+    def see_end(self, code: int, said: str, allowed: frozenset[int]) -> None:
+        """The same of a command that has said this."""
         # A signal may hit Python before the program has begun: then the last word, and exit code 1, are Python's own.
         too_early = said.rstrip().endswith("KeyboardInterrupt") and "/batchjob/" not in said
-        if process.returncode not in allowed and not (too_early and process.returncode == 1):
-            self.oracle.object(f"exit {process.returncode}, not one of {sorted(allowed)}: {said.strip()[-400:]}")
+        if code not in allowed and not (too_early and code == 1):
+            self.oracle.object(f"exit {code}, not one of {sorted(allowed)}: {said.strip()[-400:]}")
         if "defect:" in said or ("Traceback" in said and "KeyboardInterrupt" not in said):
             self.oracle.object(f"a defect: {said.strip()[-600:]}")
 
@@ -1033,8 +1060,7 @@ def _kill_retry(world: World) -> dict[str, Any] | None:
 
 def _to_the_end(world: World) -> int:
     world.runs += 1
-    process = world.spawn(world.arguments("start"))
     with watched(world, wanted=any(blow.watch for blow in world.plan.blows)):
-        code = world.ended(process)
-    world.see_exit(process, _ends(world))
+        code, said = world.run(world.arguments("start"))
+    world.see_end(code, said, _ends(world))
     return code
