@@ -23,7 +23,7 @@ from batchjob.stores import carried, ids
 from batchjob.stores.postgres import schema
 from batchjob.stores.postgres.corrections import add
 from batchjob.stores.postgres.line import AWAY, Connection, connect, translate
-from batchjob.stores.postgres.nul import without, without_in_json
+from batchjob.stores.postgres.nul import storable, without, without_in_json
 from batchjob.stores.sqlite.leaving import Leaving, Records
 
 PAGE_ROWS = 5000
@@ -196,7 +196,7 @@ async def _add_job(db: Connection, job: dict[str, Any], tasks: dict[int, int]) -
         raise JobError(
             f"there is another job named {job['name']!r} there: remove that one, or move to another database"
         )
-    values = {name: _storable(value) for name, value in job.items() if name != "id"}
+    values = {name: storable(value) for name, value in job.items() if name != "id"}
     for name in ("source", "settings", "prices"):
         values[name] = without_in_json(job[name].encode())
     values.update(task_id=tasks[job["task_id"]], ingested=bool(job["ingested"]))
@@ -240,14 +240,10 @@ def _changed(
     """The records with some of their columns changed, and with texts as PostgreSQL can hold them."""
     changed = [(columns.index(name), change) for name, change in changes.items()]
     for record in records:
-        values = list(map(_storable, record))
+        values = list(map(storable, record))
         for at, change in changed:
             values[at] = change(values[at])
         yield values
-
-
-def _storable(value: Any) -> Any:
-    return without(value) if type(value) is str else value
 
 
 async def _fill(

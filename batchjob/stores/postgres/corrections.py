@@ -9,7 +9,7 @@ from asyncpg import exceptions as pg
 
 from batchjob.records import Correction, News
 from batchjob.stores.postgres.line import AWAY, Connection, connect, translate
-from batchjob.stores.postgres.nul import restored, without
+from batchjob.stores.postgres.nul import restored, storable
 from batchjob.stores.postgres.reader import wait_for
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class CorrectionTable:
 
 async def add(db: Connection, corrections: Sequence[Correction]) -> None:
     """Keep corrections in this order, in the caller's transaction."""
-    records = [tuple(map(_held, (getattr(one, name) for name in NAMES))) for one in corrections]
+    records = [tuple(map(storable, (getattr(one, name) for name in NAMES))) for one in corrections]
     # One after the other, so that a reader never sees a number behind which a smaller one still comes.
     await db.execute("LOCK TABLE batchjob.correction IN SHARE ROW EXCLUSIVE MODE")
     await db.executemany(ADD, records)
@@ -69,7 +69,3 @@ NAMES = Correction.__struct_fields__
 COLUMNS = 'at, who, job, "row", label, before, model, why, field'
 ADD = f"INSERT INTO batchjob.correction ({COLUMNS}) VALUES ({', '.join(f'${n + 1}' for n in range(len(NAMES)))})"
 BEHIND = f"SELECT id, {COLUMNS} FROM batchjob.correction WHERE id > $1 ORDER BY id"
-
-
-def _held(value: object) -> object:
-    return without(value) if isinstance(value, str) else value

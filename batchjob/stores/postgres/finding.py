@@ -9,13 +9,9 @@ from batchjob.errors import JobError
 from batchjob.model import Job
 from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter, Sent
 from batchjob.stores import ids
+from batchjob.stores.looking import KEYS_AT_ONCE, Span, holding, span_of
 from batchjob.stores.postgres.line import Connection
 from batchjob.stores.postgres.nul import restored, without
-
-LONG_CHARACTERS = 2000
-"""A text counts for one row more each time it is this long."""
-KEYS_AT_ONCE = 200_000
-"""Rows among which ids are looked for at once."""
 
 _EXPORTED = (
     f"work.id & {ids.NUMBERS}, work.key, work.text, work.rest, work.label, work.source, work.state, work.error_kind,"
@@ -58,23 +54,20 @@ async def find_rows(
     db: Connection, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool
 ) -> Found:
     """See ports.StoreReader.find_rows."""
-    by_index = wanted.kind is not None and not wanted.text
-    reach = job.rows if by_index else most
-    first, last = (max(beyond - 1 - reach, 0), beyond - 1) if backwards else (beyond, min(beyond + reach, job.rows))
-    if last <= first:
+    span = span_of(job.rows, wanted, beyond=beyond, most=most, backwards=backwards)
+    if span is None:
         return Found([], beyond, ended=True)
-    edge = first + 1 if backwards else last
-    found, looked = await _places(db, job, wanted, (first, last), limit, most, backwards)
-    looked_to = edge if looked is None else looked
+    found, looked = await _places(db, job, wanted, span, limit, most, backwards)
+    looked_to = span.edge if looked is None else looked
     rows = [restored(record) for record in await db.fetch(_THESE, sorted(found))]
-    return Found(rows, looked_to, ended=looked_to == (1 if backwards else job.rows))
+    return Found(rows, looked_to, ended=looked_to == span.end)
 
 
 async def _places(
-    db: Connection, job: Job, wanted: RowFilter, span: tuple[int, int], limit: int, most: int, backwards: bool
+    db: Connection, job: Job, wanted: RowFilter, span: Span, limit: int, most: int, backwards: bool
 ) -> tuple[list[int], int | None]:
     """The ids of wanted rows in a span of numbers, and where looking ended before the span did."""
-    values: list[Any] = [ids.row_id(job.id, span[0]), ids.row_id(job.id, span[1])]
+    values: list[Any] = [ids.row_id(job.id, span.first), ids.row_id(job.id, span.last)]
     which = ["work.id > $1 AND work.id <= $2"]
     for name in _CONDITIONS:
         if (value := getattr(wanted, name)) is not None:
@@ -92,19 +85,7 @@ async def _places(
         found = [one["id"] for one in await db.fetch(f"SELECT work.id {behind} LIMIT {int(limit)}", *values)]
         return found, ids.number_of(found[-1]) if len(found) == limit else None
     texts = await db.fetch(f"SELECT work.id, work.key, work.text {behind}", *values)
-    return _holding(map(restored, texts), wanted.text, limit, most)
-
-
-def _holding(candidates: Iterable[tuple[Any, ...]], text: str, limit: int, most: int) -> tuple[list[int], int | None]:
-    """Those of the candidates that hold a text; and where looking ended, if not with the last of them."""
-    sought, found, weight = text.casefold(), list[int](), 0
-    for id_, key, held in candidates:
-        weight += 1 + len(held) // LONG_CHARACTERS
-        if sought in held.casefold() or key == text:
-            found.append(id_)
-        if len(found) == limit or weight >= most:
-            return found, ids.number_of(id_)
-    return found, None
+    return holding(map(restored, texts), wanted.text, limit, most)
 
 
 async def row(db: Connection, job: Job, number: int) -> RowDetail:

@@ -56,11 +56,15 @@ async def connect(url: str) -> Connection:
         StoreError: there is none, and why.
     """
     try:
-        return await asyncpg.connect(
-            url, statement_cache_size=0, timeout=CONNECT_SECONDS, server_settings={"application_name": "batchjob"}
-        )
+        return await _connect(url)
     except (*AWAY, pg.PostgresError, ValueError) as error:
         raise StoreError(f"{shown(url)} cannot be reached: {_why(error, url)}") from None
+
+
+async def _connect(url: str) -> Connection:
+    return await asyncpg.connect(
+        url, statement_cache_size=0, timeout=CONNECT_SECONDS, server_settings={"application_name": "batchjob"}
+    )
 
 
 def _why(error: BaseException, url: str) -> str:
@@ -152,12 +156,7 @@ class Line:
 
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                self.url,
-                statement_cache_size=0,
-                timeout=CONNECT_SECONDS,
-                server_settings={"application_name": "batchjob"},
-            )
+            self._connection = await _connect(self.url)
         try:
             async with self._connection.transaction(**self._transaction):
                 return await work(self._connection)

@@ -24,6 +24,11 @@ def without(text: str) -> str:
     return text.replace(MARK, ITSELF).replace("\0", NUL)
 
 
+def storable(value: Any) -> Any:
+    """A value of a record as PostgreSQL can hold it."""
+    return without(value) if type(value) is str else value
+
+
 def without_in_json(text: bytes) -> str:
     """The same for JSON text with all the strings that are in it."""
     if b"\\u0000" in text or b"\xee\x80\x80" in text:

@@ -27,6 +27,7 @@ from batchjob.records import (
 )
 from batchjob.settings.config import JobConfig
 from batchjob.stores import ids
+from batchjob.stores.looking import KEYS_AT_ONCE
 from batchjob.stores.postgres import finding, process, records, schema
 from batchjob.stores.postgres.finding import ASKED, EXPORT_ROWS, OF_KIND, ONLY, REQUESTS
 from batchjob.stores.postgres.line import Connection, Line, connect, shown
@@ -258,7 +259,7 @@ class PgReader:
         """See ports.StoreReader.numbers."""
         found: dict[str, list[int]] = {}
         given = list(keys)
-        for first in range(0, job.rows, finding.KEYS_AT_ONCE):
+        for first in range(0, job.rows, KEYS_AT_ONCE):
             for key, number in self._ask(partial(finding.keyed_rows, job=job, keys=given, first=first)):
                 found.setdefault(key, []).append(number)
         return found

@@ -29,12 +29,13 @@ from batchjob.model import (
 )
 from batchjob.ports import Asking, Control, Drawn
 from batchjob.states import State
+from batchjob.stores import carried
 from batchjob.stores.counting import counted_of
 from batchjob.stores.pages import unheard
 from batchjob.stores.postgres import pages, process, removal, schema, shared
 from batchjob.stores.postgres.jobs import PgJobs, add_task, as_json, busy, changed
 from batchjob.stores.postgres.line import Connection, Line, connect
-from batchjob.stores.postgres.nul import restored, without
+from batchjob.stores.postgres.nul import restored, storable
 from batchjob.stores.postgres.watch import Peer, Watch, clock, other_version
 from batchjob.stores.writes import Counted, Sorted
 
@@ -44,7 +45,6 @@ BEAT_SECONDS = 1.0
 _encode = msgspec.json.encode
 SURE = 0.6
 """Of a lease: for so long after its last commit a run is sure that nobody takes it for dead."""
-_INPUT = ("id", "line", "key", "text", "rest", "defect")
 
 
 class PgStore(PgJobs):
@@ -70,7 +70,7 @@ class PgStore(PgJobs):
         """See ports.Store.commit."""
         group = Sorted(writes, job_id=self._job_id, task_id=self._task_id, run_id=self._run_id, counted=self._counted)
         given = {name: records for name, records in group.given.items() if records}
-        rows = [(*one[:2], *map(_storable, one[2:])) for one in given.pop("add_input", ())]
+        rows = [(*one[:2], *map(storable, one[2:])) for one in given.pop("add_input", ())]
         given.pop("add_rows", None)
         told = await self._step(as_json(given), rows)
         lost, self._lost = self._lost, 0
@@ -88,7 +88,7 @@ class PgStore(PgJobs):
             said = await db.fetchval("SELECT batchjob.commit_group($1, $2, $3, $4, $5)", run, seq, job, task, given)
             told = msgspec.json.decode(said, type=shared.Told)
             if rows and not told.again:
-                await db.copy_records_to_table("input", schema_name="batchjob", columns=_INPUT, records=rows)
+                await db.copy_records_to_table("input", schema_name="batchjob", columns=carried.INPUT, records=rows)
             return told
 
         async def turn() -> shared.Told:
@@ -308,7 +308,3 @@ async def open_store(url: str, *, lease: float) -> PgStore:
     except BaseException:
         await writing.close()
         raise
-
-
-def _storable(value: Any) -> Any:
-    return without(value) if type(value) is str else value

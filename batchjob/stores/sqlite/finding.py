@@ -7,7 +7,7 @@ wherever it lies.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,10 +17,8 @@ from batchjob.errors import JobError
 from batchjob.model import Job
 from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter, Sent
 from batchjob.stores import ids
+from batchjob.stores.looking import KEYS_AT_ONCE, Span, holding, span_of
 from batchjob.stores.records import job_from_record, no_job, select_jobs
-
-LONG_CHARACTERS = 2000
-"""A text counts for one row more each time it is this long."""
 
 _EXPORTED = (
     "number_of(row.id), input.key, input.text, input.rest, row.label, row.source, row.state, row.error_kind,"
@@ -60,8 +58,6 @@ _SENT = (
     "SELECT id, sent_at, CASE purpose WHEN 'verify' THEN 0 ELSE json_array_length(rows) END FROM request"
     " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
-KEYS_AT_ONCE = 200_000
-"""Rows among which ids are looked for at once."""
 _CONDITIONS = {
     "state": "row.state = :state",
     "label": "row.label = :label",
@@ -167,48 +163,31 @@ def _sent(db: sqlite3.Connection, run: int, points: int) -> list[Sent]:
 def _find_rows(
     db: sqlite3.Connection, job: Job, wanted: RowFilter, *, beyond: int, limit: int, most: int, backwards: bool
 ) -> Found:
-    by_index = wanted.kind is not None and not wanted.text
-    reach = job.rows if by_index else most
-    first, last = (max(beyond - 1 - reach, 0), beyond - 1) if backwards else (beyond, min(beyond + reach, job.rows))
-    if last <= first:
+    span = span_of(job.rows, wanted, beyond=beyond, most=most, backwards=backwards)
+    if span is None:
         return Found([], beyond, ended=True)
-    edge = first + 1 if backwards else last
-    found, looked = _places(db, job, wanted, (first, last), limit, most, backwards)
-    looked_to = edge if looked is None else looked
+    found, looked = _places(db, job, wanted, span, limit, most, backwards)
+    looked_to = span.edge if looked is None else looked
     rows = db.execute(_THESE, (str(sorted(found)),)).fetchall()
-    return Found(rows, looked_to, ended=looked_to == (1 if backwards else job.rows))
+    return Found(rows, looked_to, ended=looked_to == span.end)
 
 
 def _places(
-    db: sqlite3.Connection, job: Job, wanted: RowFilter, span: tuple[int, int], limit: int, most: int, backwards: bool
+    db: sqlite3.Connection, job: Job, wanted: RowFilter, span: Span, limit: int, most: int, backwards: bool
 ) -> tuple[list[int], int | None]:
     """The ids of wanted rows in a span of numbers, and where looking ended before the span did."""
     given = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
     which = " AND ".join(["row.id > :first AND row.id <= :last", *(_CONDITIONS[name] for name in given)])
-    values = {**given, "first": ids.row_id(job.id, span[0]), "last": ids.row_id(job.id, span[1]), "limit": limit}
+    values = {**given, "first": ids.row_id(job.id, span.first), "last": ids.row_id(job.id, span.last), "limit": limit}
     order = "DESC" if backwards else "ASC"
     if wanted.text:
         cursor = db.execute(_TEXTS.format(which=which, order=order), values)
         try:
-            return _holding(cursor, wanted.text, limit, most)
+            return holding(cursor, wanted.text, limit, most)
         finally:
             cursor.close()
     found = [id_ for (id_,) in db.execute(_PLACES.format(which=which, order=order), values)]
     return found, ids.number_of(found[-1]) if len(found) == limit else None
-
-
-def _holding(
-    candidates: Iterator[tuple[int, str, str]], text: str, limit: int, most: int
-) -> tuple[list[int], int | None]:
-    """Those of the candidates that hold a text; and where looking ended, if not with the last of them."""
-    sought, found, weight = text.casefold(), list[int](), 0
-    for id_, key, held in candidates:
-        weight += 1 + len(held) // LONG_CHARACTERS
-        if sought in held.casefold() or key == text:
-            found.append(id_)
-        if len(found) == limit or weight >= most:
-            return found, ids.number_of(id_)
-    return found, None
 
 
 def _row(db: sqlite3.Connection, job: Job, number: int) -> RowDetail:
