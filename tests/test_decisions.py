@@ -411,6 +411,16 @@ def test_once_an_endpoint_was_reached_an_outage_is_waited_out_for_hours(heard: b
     assert (ending.state, ending.exit_code) == (JobState.STOPPED, 1)
 
 
+def test_a_run_gives_up_when_it_says_and_tries_once_more_just_then() -> None:
+    gate = Gate(JobConfig(max_outage=90.0), heard=True, now=0.0)
+    now = 1.0
+    while unheard(gate, REFUSED, now) is None:
+        if down := gate.down(now):
+            assert down.next_try <= down.until == pytest.approx(90.0)
+            now = down.next_try + 0.01
+    assert now == pytest.approx(90.0, abs=0.1)
+
+
 @pytest.mark.parametrize("given", [5.0, 600.0])
 def test_an_explicit_max_outage_wins_also_at_the_first_contact(given: float) -> None:
     gate = Gate(JobConfig(max_outage=given), heard=False, now=0.0)

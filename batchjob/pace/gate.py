@@ -146,6 +146,8 @@ class Gate:
         outage = before is None and self._health.outage_since is not None
         down = self._health.down_seconds(now)
         stop = self._gives_up(down) if down > self._max_outage else None
+        if self._health.outage_since is not None:
+            self._health.probe_by(now + self._max_outage - down)
         return Lesson(counts, stop, outage, wait=self._own_wait(decision, reply, parcel))
 
     @property

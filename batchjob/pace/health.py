@@ -114,6 +114,10 @@ class Health:
         self.probe_at = max(self.probe_at, now + self._interval)
         self._interval = min(self._interval * 2, LAST_PROBE_SECONDS)
 
+    def probe_by(self, at: float) -> None:
+        """The run gives up then: one more try is made before."""
+        self.probe_at = min(self.probe_at, at)
+
     def stood_still(self, seconds: float) -> None:
         """This process was stopped, or the machine asleep: nobody could be heard meanwhile."""
         self._still += seconds
