@@ -33,15 +33,16 @@ def make_logger(
     """
     import structlog  # takes 50 ms, which no help or wrong flag should wait for
 
-    stream: TextIO = terminal or sys.stderr
+    shown: TextIO = terminal or sys.stderr
+    stream = _Unbreakable(shown)
     if file is not None:
-        stream = open_log(file) if isinstance(file, str) else file
+        stream = _Unbreakable(open_log(file) if isinstance(file, str) else file, told=shown)
     renderer: Any = structlog.processors.JSONRenderer()
     if format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=coloured and file is None, pad_event_to=20)
     level = logging.DEBUG if file else logging.WARNING if quiet else logging.INFO
     return structlog.wrap_logger(
-        structlog.PrintLogger(cast(TextIO, _Unbreakable(stream))),
+        structlog.PrintLogger(cast(TextIO, stream)),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -70,19 +71,29 @@ def _one_line(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[st
 
 
 class _Unbreakable:
-    """A stream whose reader may go away: what is written then is dropped, for the job matters more than its log."""
+    """A stream that may fail: what is written then is dropped, for the job matters more than its log. That the file of
+    a log does is told once.
+    """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, told: TextIO | None = None) -> None:
+        self._stream, self._told = stream, told
 
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            self._tell(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except (OSError, ValueError):
-            return
+        except (OSError, ValueError) as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            why = error.strerror if isinstance(error, OSError) else error
+            line = f"batchjob: the log cannot be written: {why}. The job goes on, and lines of its log are lost\n"
+            _Unbreakable(told).write(line)

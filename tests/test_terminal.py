@@ -98,6 +98,22 @@ def test_the_summary_is_a_document_for_a_program(batchjob: BatchJob) -> None:
     assert (refused.code, "--json is for the summary of a run" in refused.err) == (2, True)
 
 
+def test_a_log_that_cannot_be_written_is_told_once(batchjob: BatchJob) -> None:
+    (batchjob.folder / "t.csv").write_text("text\na refund\n")
+    ended = batchjob("start", "t.csv", "--labels", "refund,other", "--sandbox", "--log-file", "/dev/full")
+    assert (ended.code, ended.err.count("the log cannot be written: No space left on device")) == (0, 1)
+
+
+def test_stdout_gets_the_labels_or_the_summary(batchjob: BatchJob) -> None:
+    (batchjob.folder / "t.csv").write_text("text\na refund\n")
+    start = ("start", "t.csv", "--labels", "refund,other", "--sandbox", "--output", "-")
+    refused = batchjob(*start, "--json")
+    assert (refused.code, refused.out, "name a file for them" in refused.err) == (2, "", True)
+    assert not (batchjob.folder / "batchjob.db").exists()
+    ended = batchjob(*start)
+    assert (ended.code, "next      the labels are on stdout" in ended.err) == (0, True)
+
+
 def test_status_names_input_model_endpoint_and_when_it_began(batchjob: BatchJob, sandbox: Sandbox) -> None:
     write_tickets(batchjob, 2)
     url = sandbox()

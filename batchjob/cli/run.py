@@ -21,7 +21,7 @@ from batchjob.cli.progress import show_progress
 from batchjob.cli.screen import Above, Screen, colours, moves_cursor
 from batchjob.cli.show import columns, show_document
 from batchjob.endpoints.key import require_key
-from batchjob.errors import BatchjobError, InputError, StoreError
+from batchjob.errors import BatchjobError, InputError, SettingError, StoreError
 from batchjob.jobs import run as runs
 from batchjob.jobs.plans import Plan
 from batchjob.jobs.run import Attend, Ended
@@ -47,6 +47,8 @@ the call, or that the kernel gives to another thread, does not end the call."""
 
 def run(plan: Plan, key_command: str | None = None, *, on_end: str | None = None, as_json: bool = False) -> int:
     """Carry out a plan; the exit code. The summary goes to stderr, or as a document to stdout."""
+    if as_json and plan.config.output == "-":
+        raise SettingError("--json: stdout gets the labels (--output -): name a file for them")
     key = require_key(plan.config, key_command)
     try:
         ended, log = carry_out(plan, key, key_command)
@@ -168,7 +170,8 @@ def _summarize(plan: Plan, ended: Ended, log: Logger, *, as_json: bool) -> None:
 
 def _what_next(status: Status, plan: Plan, ending: Ending) -> str:
     if status.state == JobState.FINISHED and plan.config.output and ending.exit_code == 0:
-        return f"the labels are in {without_passwords(plan.config.output)}"
+        place = "on stdout" if plan.config.output == "-" else f"in {without_passwords(plan.config.output)}"
+        return f"the labels are {place}"
     return next_command(status, plan.config, db_flag())
 
 
