@@ -225,14 +225,23 @@ def found_rows(
     numbers = [n for n in sorted(overlay.numbers, reverse=backwards) if (n < beyond if backwards else n > beyond)]
     shown = numbers[:limit]
     rows = [record for record in reader.rows(job, shown) if _fits(ExportRow(*record), wanted, overlay)]
+    if wanted.matched is not None:  # a row's record does not have it
+        rows = [record for record in rows if reader.row(job, record[0]).matched == wanted.matched]
     return Found(rows, shown[-1] if shown else beyond, ended=len(shown) == len(numbers))
 
 
 def _fits(row: ExportRow, wanted: RowFilter, overlay: Overlay) -> bool:
     label = ExportRow(*overlay(row)).label
-    own = (wanted.state, row.state), (wanted.label, label), (wanted.kind, row.error_kind)
+    own = (wanted.state, row.state), (wanted.label, label), (wanted.kind, _kind(row))
     same = all(asked in (None, is_so) for asked, is_so in own)
+    if wanted.below is not None and (row.confidence is None or row.confidence >= wanted.below):
+        return False
     return same and (wanted.text.casefold() in row.text.casefold() or wanted.text == row.key)
+
+
+def _kind(row: ExportRow) -> str | None:
+    """Of the error that a row has ended with, as far as it has."""
+    return row.error_kind if row.state in ("failed", "unconfirmed") else None
 
 
 def _row_line(row: ExportRow, overlay: Overlay) -> RowLine:
@@ -244,7 +253,7 @@ def _row_line(row: ExportRow, overlay: Overlay) -> RowLine:
         label=said.label,
         source=said.source,
         state=row.state,
-        kind=row.error_kind if row.state in ("failed", "unconfirmed") else None,
+        kind=_kind(row),
         confidence=row.confidence,
     )
 
@@ -322,7 +331,7 @@ def row_story(reader: StoreReader, corrections: Corrections, name: str, number: 
         origin=row.origin,
         matched=matched,
         state=row.state,
-        kind=row.error_kind if row.state in ("failed", "unconfirmed") else None,
+        kind=_kind(row),
         error=row.error,
         answer=row.answer and row.answer[:MOST_CHARACTERS],
         attempts=row.attempts,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import inf
 
 import msgspec
@@ -45,7 +46,6 @@ from batchjob.states import Outcome
 from batchjob.task.asked import prompt_of
 
 BEAT_SECONDS = 1.0
-
 Clock = Callable[[], float]
 
 
@@ -95,8 +95,8 @@ class Runner:
         self._alike = AlikeFailures(labelled=run.labelled, shared=run.shared)
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
         asked = self._commits, self._supply, self._gate, budget, self._spending, self.progress
-        rouse = self._turnstile.rouse
-        self._together = Together(config, store, *asked, clock=clock, log=log, rouse=rouse) if run.shared else None
+        beside = partial(Together, clock=clock, log=log, rouse=self._turnstile.rouse, failed=self._fail)
+        self._together = beside(config, store, *asked) if run.shared else None
         self._asks_for_all = run.shared and config.dedupe != "off"
         self._workers: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
@@ -115,6 +115,7 @@ class Runner:
         self.progress.begin(await store.counts(), await store.failures(), await store.wanted())
         committing = asyncio.create_task(self._commits.run())
         beating = asyncio.create_task(self._beat())
+        beating.add_done_callback(self._task_over)
         self._supply.more_input = self.progress.reading = self._chunks is not None
         reading = asyncio.create_task(self._read_input())
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._config.concurrency)]
@@ -153,6 +154,11 @@ class Runner:
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
+        self._turnstile.rouse()
+
+    def _task_over(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
         self._turnstile.rouse()
 
     def _store_failed(self, error: BaseException) -> None:
@@ -206,9 +212,7 @@ class Runner:
 
     def _refilled(self, task: asyncio.Task[None]) -> None:
         self._supply.refilling = False
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
-        self._turnstile.rouse()
+        self._task_over(task)
 
     # ------------------------------------------------------------ may one go out?
 
@@ -364,9 +368,8 @@ class Runner:
         """Once a second: what `status` shows of a run."""
         while True:
             if still := self._gate.look(self._clock()):
-                self._log.warning(
-                    "run_stood_still", seconds=round(still), meaning="it was stopped, or the machine slept"
-                )
+                slept = "it was stopped, or the machine slept"
+                self._log.warning("run_stood_still", seconds=round(still), meaning=slept)
             self.progress.mark(self._clock())
             if not self.stopping:
                 rate, unwanted = self.progress.rows_per_second, self.progress.unwanted

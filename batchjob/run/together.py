@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 from batchjob.errors import StoreError
@@ -32,7 +31,9 @@ REFUSED = NotSent("asked_elsewhere", "")
 
 
 class Together:
-    """What a run of a shared store does that one alone has no need of. `rouse` is called when more may go out."""
+    """What a run of a shared store does that one alone has no need of. `rouse` is called when more may go out, and
+    `failed` with what the run cannot go on after.
+    """
 
     def __init__(
         self,
@@ -48,10 +49,11 @@ class Together:
         clock: Callable[[], float],
         log: Logger,
         rouse: Callable[[], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._config, self._store, self._commits, self._supply = config, store, commits, supply
         self._gate, self._budget, self._spending, self._progress = gate, budget, spending, progress
-        self._clock, self._log, self._rouse = clock, log, rouse
+        self._clock, self._log, self._rouse, self._failed = clock, log, rouse, failed
         self._refused: set[int] = set()
         self._stop: Ending | None = None  # as all were told
         self._runs = 1
@@ -158,6 +160,8 @@ class Together:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 self._drawn_dry = True
+        except Exception as error:  # nobody awaits it, and without money nothing leaves
+            self._failed(error)
         finally:
             self._drawing = None
             self._rouse()
@@ -182,8 +186,12 @@ class Together:
             self._beating = asyncio.create_task(self._look_around())
 
     async def _look_around(self) -> None:
-        with contextlib.suppress(StoreError):  # the next commit says so
+        try:
             await self._ask_others()
+        except StoreError:
+            pass  # the next commit says so
+        except Exception as error:
+            self._failed(error)
 
     async def _ask_others(self) -> None:
         self._supply.ask_again()

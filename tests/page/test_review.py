@@ -90,6 +90,9 @@ def test_what_a_person_says_is_stored_before_it_is_answered_and_can_be_undone(pa
         [10],
     )
     assert (by_hand(q="row 5"), by_hand(q="R-10"), by_hand(q="no")) == ([5], [10], [])
+    page.say(job="one", row=NEAR[0], label="beta", why="near")
+    assert (by_hand(matched="near"), by_hand(below="0.9"), by_hand(kind="off_list")) == ([NEAR[0]], [], [10])
+    page.say(job="one", row=NEAR[0], label=None, why="near")
     file = page.get("/download", job="one", format="csv", source="human").body.decode()
     assert file == jobs("export", "one", "-o", "-", "--only", "human").out
     page.say(job="one", row=5, label=None, why="row")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,8 @@ WITH_SERVER = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT
 
 said: list[str] = []
 """What was logged."""
+failures: list[BaseException] = []
+"""What the run was told to fail with."""
 
 
 def beside(store: Any, gate: Any = None, clock: Callable[[], float] = lambda: 0.0) -> Together:
@@ -31,7 +34,7 @@ def beside(store: Any, gate: Any = None, clock: Callable[[], float] = lambda: 0.
     other: Any = None
     log: Any = SimpleNamespace(warning=lambda event, **_: said.append(event))
     parts = store, other, other, gate, other, other, other
-    return Together(JobConfig(), *parts, clock=clock, log=log, rouse=lambda: None)
+    return Together(JobConfig(), *parts, clock=clock, log=log, rouse=lambda: None, failed=failures.append)
 
 
 @pytest.mark.parametrize(("runs", "most"), [(1, 120), (3, 45)])
@@ -59,6 +62,22 @@ async def test_a_database_that_does_not_answer_is_said_once_and_so_is_that_it_do
     together.beat()
     await together.close()
     assert said == ["database_silent", "database_answers"]
+
+
+async def test_money_that_cannot_be_drawn_and_a_look_that_fails_end_the_run() -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise StoreError("the server refuses")
+
+    together = beside(SimpleNamespace(draw=away))
+    together._budget = SimpleNamespace(hold_back=lambda: 0)  # type: ignore[assignment]
+    failures.clear()
+    assert together.draws(5)
+    await asyncio.sleep(0)
+    assert [str(error) for error in failures] == ["the server refuses"]
+    failures.clear()
+    together.beat()  # there is no supply to ask
+    await asyncio.sleep(0)
+    assert [type(error) for error in failures] == [AttributeError]
 
 
 @pytest.fixture
