@@ -19,12 +19,12 @@ from batchjob.corrections.overlay import overlay_of
 from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.errors import JobError, SettingError
 from batchjob.jobs import comparisons, exports, plans, reports, scores
-from batchjob.jobs.plans import settings_of
 from batchjob.jobs.scores import Gold
 from batchjob.model import Job as StoredJob
 from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
 from batchjob.records import ExportRow, RequestRecord
+from batchjob.settings.config import settings_of
 from batchjob.settings.jobfile import KEY_COMMAND
 from batchjob.states import State
 from batchjob.stores import open_reader

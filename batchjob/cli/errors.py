@@ -10,9 +10,10 @@ from batchjob.cli.options import database, db_flag, db_option, job_argument
 from batchjob.cli.show import show_document, show_lines
 from batchjob.errors import SettingError
 from batchjob.exchange.decide import ADVICE
+from batchjob.settings.config import settings_of
 from batchjob.stores import open_reader
 from batchjob.views.problems import problems_lines, problems_of
-from batchjob.views.status import settings_of, status_of
+from batchjob.views.status import status_of
 
 EXAMPLES = 3
 EXAMPLES_OF_ONE_KIND = 20
@@ -39,10 +40,10 @@ def command(job: str | None, db: str | None, kind: str | None, limit: int | None
         snapshot = reader.snapshot(job)
         kinds = list(snapshot.tally.get("error", {}))
         if kind is not None:
-            _check_kind(kind, kinds, [field.name for field in settings_of(snapshot).fields])
+            _check_kind(kind, kinds, [field.name for field in settings_of(snapshot.job).fields])
             kinds = [kind]
         found = {name: reader.problems(snapshot.job, name, limit) for name in kinds}
-        problems = problems_of(status_of(snapshot), settings_of(snapshot), found, asked=kind, flag=db_flag())
+        problems = problems_of(status_of(snapshot), settings_of(snapshot.job), found, asked=kind, flag=db_flag())
     if as_json:
         show_document(problems)
     else:

@@ -12,10 +12,11 @@ from batchjob.cli.show import show_lines
 from batchjob.jobs.moves import Moved, move
 from batchjob.numbers import counted
 from batchjob.records import Snapshot
+from batchjob.settings.config import settings_of
 from batchjob.stores import open_reader
 from batchjob.stores.moving import check_way
 from batchjob.views.next_steps import next_command
-from batchjob.views.status import settings_of, status_of
+from batchjob.views.status import status_of
 
 
 @click.command("move")
@@ -55,4 +56,4 @@ def _told(left: Snapshot, moved: Moved) -> list[str]:
             f"they are counted as lost"
         )
     lines.append(f"what is left here is only read; to forget it: batchjob remove {status.job} {db_flag()}".rstrip())
-    return [*lines, f"next      {next_command(status, settings_of(left), '')}"]
+    return [*lines, f"next      {next_command(status, settings_of(left.job), '')}"]

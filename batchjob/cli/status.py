@@ -14,10 +14,10 @@ from batchjob.cli.screen import Screen, moves_cursor, resizes
 from batchjob.cli.show import show_document, show_lines
 from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.ports import StoreReader
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.stores import open_reader
 from batchjob.views.next_steps import next_command
-from batchjob.views.status import Status, settings_of, status_of
+from batchjob.views.status import Status, status_of
 from batchjob.views.summary import summary_lines, watch_lines
 
 
@@ -63,7 +63,7 @@ class Look(NamedTuple):
 
 def _look(reader: StoreReader, name: str, corrections: Corrections) -> Look:
     snapshot = reader.snapshot(name)
-    return Look(status_of(snapshot, by_hand(corrections.of(snapshot.job.uid))), settings_of(snapshot))
+    return Look(status_of(snapshot, by_hand(corrections.of(snapshot.job.uid))), settings_of(snapshot.job))
 
 
 def _looks(

@@ -12,7 +12,7 @@ from batchjob.errors import StoreError
 from batchjob.model import Job
 from batchjob.ports import StoreReader
 from batchjob.records import ExportRow
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.settings.tables import Field
 from batchjob.states import Source, State
 from batchjob.task.fields.answers import field_values, label_of_values
@@ -76,5 +76,5 @@ class Overlay:
 
 def overlay_of(reader: StoreReader, job: Job, field: str | None = None) -> Overlay:
     """What people said of a job's rows by now; `field` is the one that is read, if it has several."""
-    fields = msgspec.json.decode(job.settings, type=JobConfig).fields
+    fields = settings_of(job).fields
     return Overlay(Corrections(reader.url).of(job.uid), fields, looked_at=field)

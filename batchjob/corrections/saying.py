@@ -17,7 +17,7 @@ from batchjob.errors import SettingError
 from batchjob.model import Job, Value
 from batchjob.ports import StoreReader
 from batchjob.records import Correction, ExportRow
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.settings.tables import Field
 from batchjob.stores.moving import refuse_moved
 from batchjob.task.fields.answers import field_values
@@ -56,7 +56,7 @@ def say(
         StoreError: it cannot be stored.
     """
     refuse_moved(job)
-    config = msgspec.json.decode(job.settings, type=JobConfig)
+    config = settings_of(job)
     standing, who = corrections.of(job.uid), user()
     made: dict[tuple[int, str | None], Correction] = {}
     for one in said:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from batchjob.corrections.saying import Said, meant_by, numbered, own_text
 from batchjob.corrections.standing import Corrections
 from batchjob.errors import InputError, NoColumn, SettingError
 from batchjob.inputs.said import said_of_ids
 from batchjob.model import Job
 from batchjob.ports import StoreReader
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 
 LABEL = "label"
 
@@ -35,7 +33,7 @@ def said_in_file(reader: StoreReader, corrections: Corrections, job: Job, path: 
         InputError: it cannot be read, or says two things of one id, or what is no label; the text names the line.
         SettingError: it has an id that no row, or more than one, has, or there is no such field.
     """
-    config, standing = msgspec.json.decode(job.settings, type=JobConfig), corrections.of(job.uid)
+    config, standing = settings_of(job), corrections.of(job.uid)
     said, unchanged = [], 0
     for name, given in _columns(config, job, path, field):
         rows = numbered(reader, job, given)

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import msgspec
-
 from batchjob.corrections.overlay import overlay_of
 from batchjob.errors import SettingError
 from batchjob.forecast.counting import Lengths
@@ -18,12 +16,12 @@ from batchjob.outputs import open_output
 from batchjob.ports import StoreReader
 from batchjob.scoring.counts import Counts, ForeignGold, Judged
 from batchjob.scoring.pairs import Duel, duel
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.states import Outcome, Purpose
 from batchjob.task.examples import is_example
 from batchjob.task.fields.looked_at import looked_at, written
 from batchjob.views.compare import Comparison, Side, comparison, side_of
-from batchjob.views.status import settings_of, status_of
+from batchjob.views.status import status_of
 
 
 class Half(NamedTuple):
@@ -47,7 +45,7 @@ class Counted:
     """The pairs of two jobs, counted as they go by; b's label stands beside a's as a label beside gold."""
 
     def __init__(self, a: Job, b: Job, gold: Gold | None, field: str | None) -> None:
-        configs = [msgspec.json.decode(job.settings, type=JobConfig) for job in (a, b)]
+        configs = [settings_of(job) for job in (a, b)]
         none_has_fields = not any(config.fields for config in configs)
         fields = [field if config.fields or none_has_fields else None for config in configs]
         looks = list(map(looked_at, configs, fields))
@@ -196,4 +194,4 @@ def side_by_itself(reader: StoreReader, job: Job, asked: int) -> tuple[Side, Job
     found: dict[str, Any] = milliseconds.document()
     snapshot = reader.snapshot(job.name)
     side = side_of(status_of(snapshot), asked, median=found["median"], p95=found["p95"])
-    return side, settings_of(snapshot)
+    return side, settings_of(snapshot.job)

@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from batchjob.corrections.overlay import Overlay, overlay_of
 from batchjob.errors import SettingError
 from batchjob.inputs.jsonl import MOST_KEYS
@@ -17,7 +15,7 @@ from batchjob.outputs import open_output
 from batchjob.ports import StoreReader
 from batchjob.printable import spreadsheet_cell
 from batchjob.records import ExportRow, RequestRecord
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.states import State
 from batchjob.views.export import RowTable
 
@@ -77,7 +75,7 @@ def export(
     table = RowTable(job, later, overlay=overlay, details=details, chosen=columns, safe=safe)
     writer = open_output(output, format, spreadsheet=spreadsheet)
     _check_width(job, table, columns)
-    asked = None if everything else msgspec.json.decode(job.settings, type=JobConfig).limit
+    asked = None if everything else settings_of(job).limit
     records = _chosen(reader, job, only, asked, overlay)
     total = writer.write(table.header, table.rows(records), table.kinds)
     left_out = 0 if only or asked is None else max(reader.job(job.name).rows - total, 0)

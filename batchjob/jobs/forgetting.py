@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchjob.errors import SettingError
-from batchjob.jobs.plans import settings_of
 from batchjob.model import Job, Key, Row
 from batchjob.ports import StoreReader
 from batchjob.providers.dialect import learned_of, place_of
 from batchjob.records import ExportRow
+from batchjob.settings.config import settings_of
 from batchjob.shortcuts import walk_of
 from batchjob.states import State
 from batchjob.stores import open_reader, open_store

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 
-import msgspec
-
 from batchjob.corrections.standing import log_of
 from batchjob.model import Value
 from batchjob.records import Correction
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.stores import open_store
 from batchjob.stores.moving import carry, check_way
 
@@ -36,7 +34,7 @@ async def move(db: str, name: str, to: str) -> Moved:
     store = await open_store(db, job=name)
     try:
         await store.choose(name)
-        config = msgspec.json.decode((await store.job()).settings, type=JobConfig)
+        config = settings_of(await store.job())
         lost = await store.recover(hold=config.on_unconfirmed == "hold", at=time.time())
         return Moved(lost, await carry(db, to, name, said))
     finally:

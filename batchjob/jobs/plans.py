@@ -24,7 +24,7 @@ from batchjob.ports import Reader
 from batchjob.providers.dialect import check_dialects, learned_of, place_of
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.settings.complete import check
-from batchjob.settings.config import JobConfig, merge
+from batchjob.settings.config import JobConfig, merge, settings_of
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import BLANK
 from batchjob.shortcuts.case import SAME, Same
@@ -317,11 +317,6 @@ def _same(before: JobConfig, now: JobConfig) -> Same:
     none = {"second_model": None, "second_below": JobConfig().second_below}
     alone = [_asks(msgspec.structs.replace(one, **none)) for one in (before, now)]
     return Same(_asks(before) == _asks(now), alone[0] == alone[1])
-
-
-def settings_of(job: Job) -> JobConfig:
-    """The settings of a job's last run."""
-    return msgspec.json.decode(job.settings, type=JobConfig)
 
 
 def settings_for(job: Job, changes: dict[str, Any]) -> JobConfig:

@@ -23,7 +23,7 @@ from batchjob.model import Job, Row
 from batchjob.outputs.target import check_target, opened
 from batchjob.ports import StoreReader
 from batchjob.records import ExportRow, Snapshot
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.states import State
 from batchjob.task.asked import prompt_of
 from batchjob.task.columns import column_reader
@@ -33,7 +33,7 @@ from batchjob.views.report.content import Crosstab, Seen, report_of
 from batchjob.views.report.html import html
 from batchjob.views.report.markdown import markdown
 from batchjob.views.report.parts import Report
-from batchjob.views.status import settings_of, status_of
+from batchjob.views.status import status_of
 
 FORMS = (".html", ".htm", ".md")
 MOST_VALUES = 1_000
@@ -73,7 +73,7 @@ def write_report(
     check_export(reader, job, "-o", output)
     written = _form(output)
     snapshot, standing = reader.snapshot(job.name), Corrections(reader.url).of(job.uid)
-    config = settings_of(snapshot)
+    config = settings_of(snapshot.job)
     overlay = Overlay(standing, config.fields)
     corrected = _corrected(reader, snapshot, overlay, list(standing))
     look = _look(config, corrected, field, wanted=bool(by or gold))
@@ -110,7 +110,7 @@ def _form(output: str) -> Callable[[Report], bytes]:
 def _corrected(reader: StoreReader, snapshot: Snapshot, overlay: Overlay, numbers: Sequence[int]) -> Snapshot:
     """The job with its counters as they are with the labels that people gave to the rows of these numbers."""
     tally = {kind: Counter(counts) for kind, counts in snapshot.tally.items()}
-    fields = settings_of(snapshot).fields
+    fields = settings_of(snapshot.job).fields
     labels, sources, states, errors = (
         tally.setdefault(kind, Counter()) for kind in ("field" if fields else "label", "source", "row", "error")
     )

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from batchjob.corrections.overlay import Overlay, overlay_of
 from batchjob.errors import InputError
 from batchjob.inputs.said import said_of_ids
@@ -15,7 +13,7 @@ from batchjob.jobs.drawing import input_column
 from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
 from batchjob.scoring.counts import Counts, Judged
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.states import State
 from batchjob.task.columns import column_reader
 from batchjob.task.examples import is_example
@@ -93,7 +91,7 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
     Raises:
         SettingError: the job has fields and none is named, or it has none of this name.
     """
-    config = msgspec.json.decode(job.settings, type=JobConfig)
+    config = settings_of(job)
     (labels, value), read = looked_at(config, field), written(config, field)
     kind = next((one.kind for one in config.fields if one.name == field), "one")
     if kind not in ("one", "yes_no"):
@@ -121,7 +119,7 @@ def judged_rows(
     """The rows of a job in input order: those that have gold and their end; of one without an end its state, and
     WITHOUT_GOLD of one without gold, and EXAMPLE of one whose text the model was told with its label.
     """
-    shown = is_example(msgspec.json.decode(job.settings, type=JobConfig))
+    shown = is_example(settings_of(job))
     for record in map(overlay, reader.export_rows(job)):
         _, key, text, rest, label, source, state, kind, _, _, answer, *_ = record
         gold = gold_of(key, rest)

@@ -14,14 +14,14 @@ from batchjob.forecast.work import Work
 from batchjob.jobs.comparisons import side_by_itself
 from batchjob.jobs.guard import check_run
 from batchjob.jobs.intake import rows_within
-from batchjob.jobs.plans import NewJob, Plan, complete, free_name, jobs_of, settings_of, stem_of
+from batchjob.jobs.plans import NewJob, Plan, complete, free_name, jobs_of, stem_of
 from batchjob.jobs.scores import Gold, gold_column, score
 from batchjob.model import Chunk, InputRow, InputSource, Notice
 from batchjob.ports import Reader, StoreReader
 from batchjob.records import ExportRow
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.scoring.interval import Share
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.states import State
 from batchjob.task.asked import prompt_of
 from batchjob.task.fields.answers import field_others, field_values

@@ -17,7 +17,7 @@ from batchjob.numbers import size
 from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
 from batchjob.records import Correction, ExportRow, Found, RequestRecord, RowFilter, Snapshot
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.settings.declared import Setting, spelled
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.jobfile import settings as all_settings
@@ -29,7 +29,7 @@ from batchjob.views.jobs_table import JobEntry, jobs_of
 from batchjob.views.next_steps import next_command
 from batchjob.views.outage import outage_words
 from batchjob.views.problems import ProblemKind, problems_of
-from batchjob.views.status import Status, settings_of, status_of
+from batchjob.views.status import Status, status_of
 
 PAGE_ROWS = 50
 LOOKED_AT = 100_000
@@ -76,7 +76,7 @@ def jobs_page(reader: StoreReader, flag: str, skip: int = 0) -> JobsPage:
 
 
 def _job_line(snapshot: Snapshot, entry: JobEntry, flag: str) -> JobLine:
-    status, config = status_of(snapshot), settings_of(snapshot)
+    status, config = status_of(snapshot), settings_of(snapshot.job)
     return JobLine(
         entry=entry,
         next=next_command(status, config, flag),
@@ -120,7 +120,7 @@ class JobPage(Value, frozen=True):
 def job_page(reader: StoreReader, corrections: Corrections, name: str, flag: str) -> JobPage:
     """How a job stands, with what helps where rows failed."""
     snapshot = reader.snapshot(name)
-    config = settings_of(snapshot)
+    config = settings_of(snapshot.job)
     status = status_of(snapshot, by_hand(corrections.of(snapshot.job.uid)))
     found = {kind: [problem] for kind, problem in snapshot.examples.items()}
     return JobPage(
@@ -203,7 +203,7 @@ def rows_page(
 
 def overlay_on(job: Job, corrections: Corrections) -> Overlay:
     """What people said of a job's rows by now."""
-    return Overlay(corrections.of(job.uid), msgspec.json.decode(job.settings, type=JobConfig).fields)
+    return Overlay(corrections.of(job.uid), settings_of(job).fields)
 
 
 def found_rows(
@@ -318,7 +318,7 @@ def row_story(reader: StoreReader, corrections: Corrections, name: str, number: 
     """A row by its number, with the first of the requests that carried it."""
     job = reader.job(name)
     row, line, matched = reader.row(job, number)
-    fields = msgspec.json.decode(job.settings, type=JobConfig).fields
+    fields = settings_of(job).fields
     return RowStory(
         number=row.number,
         line=line,

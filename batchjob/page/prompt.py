@@ -14,7 +14,7 @@ from batchjob.page.documents import MOST_CHARACTERS
 from batchjob.ports import StoreReader
 from batchjob.providers.dialect import learned_of
 from batchjob.records import ExportRow, RowFilter
-from batchjob.views.status import settings_of
+from batchjob.settings.config import settings_of
 
 PROMPT_ROWS = 200
 """Rows among which the first that is asked about is looked for."""
@@ -39,7 +39,7 @@ class PromptShown(Value, frozen=True):
 def prompt_shown(reader: StoreReader, name: str) -> PromptShown:
     """The request that the first row of a job goes out in."""
     snapshot = reader.snapshot(name)
-    job, config = snapshot.job, settings_of(snapshot)
+    job, config = snapshot.job, settings_of(snapshot.job)
     try:
         learned = learned_of(snapshot.learned, config)
         work = Work(config, job.source, None, learned=learned)

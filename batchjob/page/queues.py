@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import msgspec
-
 from batchjob.corrections.overlay import overlay_of
 from batchjob.corrections.standing import SAMPLE, Standing
 from batchjob.errors import SettingError
@@ -16,7 +14,7 @@ from batchjob.model import Job, Notice, Value
 from batchjob.page.documents import LOOKED_AT
 from batchjob.ports import StoreReader
 from batchjob.records import ExportRow, RowFilter, Snapshot
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.states import Matched, Source, State, fields_of
 from batchjob.task.fields.looked_at import ValueOf, looked_at, written
 from batchjob.views.next_steps import BY_HAND
@@ -115,7 +113,7 @@ def otherwise(
 
 
 def _in_column(reader: StoreReader, job: Job, queue: str, rows: list[ExportRow], field: str | None) -> dict[int, str]:
-    gold, read = gold_in_input(reader, job, queue.removeprefix(GOLD)), written(_settings(job), field)
+    gold, read = gold_in_input(reader, job, queue.removeprefix(GOLD)), written(settings_of(job), field)
     told = {row.number: gold.of(row.key, row.rest) for row in rows}
     return {number: read(said) or said for number, said in told.items()}
 
@@ -124,7 +122,7 @@ def _by_job(reader: StoreReader, job: Job, queue: str, rows: list[ExportRow], fi
     other = reader.job(queue.removeprefix(OTHER))
     if other.source.place != job.source.place:
         raise SettingError(f"job {other.name!r} has another input: batchjob compare pairs rows by their text")
-    config = _settings(other)
+    config = settings_of(other)
     own = field if config.fields else None
     _, value = looked_at(config, own)
     texts = {row.number: row.text for row in rows}
@@ -134,10 +132,6 @@ def _by_job(reader: StoreReader, job: Job, queue: str, rows: list[ExportRow], fi
         if row.text == texts[row.number] and (label := value(row.label, row.answer)):
             said[row.number] = label
     return said
-
-
-def _settings(job: Job) -> JobConfig:
-    return msgspec.json.decode(job.settings, type=JobConfig)
 
 
 def columns_beside(job: Job, later: list[Notice]) -> tuple[str, ...]:

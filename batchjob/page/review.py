@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from itertools import islice
 
-import msgspec
-
 from batchjob.corrections.saying import own_text
 from batchjob.corrections.standing import SAMPLE, Corrections, Standing, by_hand
 from batchjob.errors import SettingError
@@ -25,11 +23,11 @@ from batchjob.page.queues import (
 )
 from batchjob.ports import StoreReader
 from batchjob.records import ExportRow
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.states import State
 from batchjob.task.fields.looked_at import looked_at
 from batchjob.views.by_hand import ByHand
-from batchjob.views.status import settings_of, status_of
+from batchjob.views.status import status_of
 
 AT_ONCE = 40
 """Rows of a queue that are sent at once."""
@@ -82,7 +80,7 @@ class ReviewRows(Value, frozen=True):
 def review_page(reader: StoreReader, corrections: Corrections, name: str, field: str | None) -> ReviewPage:
     """What there is to review in a job, and what was; of one with several answers a text, of one of them."""
     snapshot = reader.snapshot(name)
-    job, config = snapshot.job, settings_of(snapshot)
+    job, config = snapshot.job, settings_of(snapshot.job)
     status, standing, field = status_of(snapshot), corrections.of(job.uid), field_meant(config, field)
     given = status.fields[field].values if field else status.labels
     own = next((one for one in config.fields if one.name == field), None)
@@ -124,7 +122,7 @@ def rows_to_review(
         named: the field that is looked at, of a job with several; None: the first.
     """
     job = reader.job(name)
-    config, standing = msgspec.json.decode(job.settings, type=JobConfig), corrections.of(job.uid)
+    config, standing = settings_of(job), corrections.of(job.uid)
     field = field_meant(config, named)
     beyond: int | None = None
     said: dict[int, str] = {}

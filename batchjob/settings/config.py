@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from batchjob.errors import SettingError
+from batchjob.model import Job
 from batchjob.settings.asked import TaskSettings
 from batchjob.settings.declared import RUNS, START, About, Because, Decides, declared
 from batchjob.settings.pairs import READERS, check_variable, merged
@@ -305,6 +306,11 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
         raise SettingError(f"setting {where.rstrip('`') or '?'}: {_in_words(message)}") from None
     check_variable(config.api_key_env)
     return config
+
+
+def settings_of(job: Job) -> JobConfig:
+    """The settings of a job's last run."""
+    return msgspec.json.decode(job.settings, type=JobConfig)
 
 
 def _in_words(message: str) -> str:

@@ -13,7 +13,7 @@ from batchjob.errors import JobError, StoreError
 from batchjob.model import InputSource, Job
 from batchjob.money.cost import KnownPrice
 from batchjob.providers.dialect import Learned
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.states import JobState, State
 from batchjob.stores.ids import MOST_JOBS
 
@@ -82,7 +82,7 @@ def job_from_record(record: tuple[Any, ...]) -> Job:
     """A record of `select_jobs` as a Job; all that is JSON in it can be read."""
     with as_written("a job"):
         job = _job(record)
-        msgspec.json.decode(job.settings, type=JobConfig)
+        settings_of(job)
         msgspec.json.decode(job.prices, type=dict[str, KnownPrice])
         if not 1 <= job.id <= MOST_JOBS or not 0 <= job.rows <= MOST or not 0 <= job.position <= MOST:
             raise ValueError("a number that is none of a job")

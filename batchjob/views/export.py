@@ -14,7 +14,7 @@ from batchjob.errors import SettingError
 from batchjob.model import InputSource, Job
 from batchjob.printable import neutral_cell, printable
 from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS, ROW_NUMBER, ExportRow
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.settings.tables import Field
 from batchjob.states import State
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
@@ -65,7 +65,7 @@ class RowTable:
         safe: Callable[[str], str] | None = None,
     ) -> None:
         theirs = (*job.source.columns, *later)
-        config = msgspec.json.decode(job.settings, type=JobConfig)
+        config = settings_of(job)
         hand, sure, fields = overlay is not None, config.confidence, config.fields
         columns = _columns(job.source, theirs, fields, hand=hand, sure=sure, details=details)
         self._places = None if chosen is None else [_place(name, columns) for name in chosen]

@@ -11,7 +11,7 @@ from batchjob.money.cost import KnownPrice, usd
 from batchjob.printable import printable
 from batchjob.providers.dialect import dialect_of, differences, learned_of
 from batchjob.records import Problem, Snapshot, Worker
-from batchjob.settings.config import JobConfig, models_of
+from batchjob.settings.config import JobConfig, models_of, settings_of
 from batchjob.settings.failures import Failures
 from batchjob.states import JobState, Matched, Outcome, Source, State, fields_of
 from batchjob.views.by_hand import ByHand
@@ -192,15 +192,10 @@ def rows_of(snapshot: Snapshot) -> Rows:
     return Rows(total=sum(counts.values()), **{str(state): counts.get(state, 0) for state in State})
 
 
-def settings_of(snapshot: Snapshot) -> JobConfig:
-    """The settings of the job's last run."""
-    return msgspec.json.decode(snapshot.job.settings, type=JobConfig)
-
-
 def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
     """How the job stands in a snapshot, and what people said of its rows."""
     job, tally, rows = snapshot.job, snapshot.tally, rows_of(snapshot)
-    settings = settings_of(snapshot)
+    settings = settings_of(snapshot.job)
     requests, verified = tally.get("request", {}), tally.get("verify", {})
     return Status(
         job=job.name,
@@ -209,7 +204,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         reason=printable(job.reason),
         reason_kind=job.reason_kind,
         rows=rows,
-        skipped=_skipped(snapshot),
+        skipped=_skipped(snapshot, settings),
         ingested=job.ingested,
         labels=tally.get("label", {}),
         fields=_fields(settings, tally, rows.done),
@@ -220,7 +215,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         usage=Usage(**{name: tally.get("usage", {}).get(name, 0) for name in Usage.__struct_fields__}),
         cost=_cost(snapshot),
         saved=_saved(tally),
-        rules=_rules(snapshot),
+        rules=_rules(snapshot, settings),
         second=_second(settings, tally),
         verified=Verified(asked=verified.get("asked", 0), agreed=verified.get("agreed", 0)),
         rate=_rate(snapshot, rows),
@@ -228,7 +223,7 @@ def status_of(snapshot: Snapshot, by_hand: ByHand | None = None) -> Status:
         outage=snapshot.outage,
         errors=_errors(snapshot),
         warnings=tuple(map(printable, snapshot.warnings)),
-        learned=_learned(snapshot),
+        learned=_learned(snapshot, settings),
         model=", ".join(models_of(settings)),
         endpoint=settings.base_url,
         input=named_input(job.source),
@@ -268,11 +263,10 @@ def _second(config: JobConfig, tally: Mapping[str, Mapping[str, int]]) -> Second
     return SecondStatus(config.second_model, given, answered, cost, unknown)
 
 
-def _learned(snapshot: Snapshot) -> dict[str, str]:
+def _learned(snapshot: Snapshot, config: JobConfig) -> dict[str, str]:
     """How the models that taught something are asked."""
     if not snapshot.learned:
         return {}
-    config = msgspec.json.decode(snapshot.job.settings, type=JobConfig)
     learned = learned_of(snapshot.learned, config)
     models = models_of(config)
     return {
@@ -315,15 +309,15 @@ def _saved(tally: Mapping[str, Mapping[str, int]]) -> dict[str, Saved]:
     }
 
 
-def _rules(snapshot: Snapshot) -> dict[str, int]:
+def _rules(snapshot: Snapshot, config: JobConfig) -> dict[str, int]:
     """How many rows each rule took, also those that took none."""
     took = snapshot.tally.get("rule", {})
-    return {rule.name: took.get(rule.name, 0) for rule in settings_of(snapshot).rules}
+    return {rule.name: took.get(rule.name, 0) for rule in config.rules}
 
 
-def _skipped(snapshot: Snapshot) -> int:
+def _skipped(snapshot: Snapshot, config: JobConfig) -> int:
     tally = snapshot.tally
-    return Failures.of(settings_of(snapshot), tally.get("row", {}), tally.get("error", {})).skipped
+    return Failures.of(config, tally.get("row", {}), tally.get("error", {})).skipped
 
 
 def _rate(snapshot: Snapshot, rows: Rows) -> Rate:

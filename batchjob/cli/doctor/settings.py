@@ -13,7 +13,7 @@ from batchjob.cli.doctor.finding import OK, PROBLEM, Finding
 from batchjob.errors import BatchjobError, SettingError
 from batchjob.providers.dialect import Learned, learned_of, place_of
 from batchjob.settings.complete import address_problem
-from batchjob.settings.config import JobConfig, merge
+from batchjob.settings.config import JobConfig, merge, settings_of
 from batchjob.settings.endpoint import BASE_URL_VARIABLES, SANDBOX_URL
 from batchjob.settings.jobfile import DEFAULT_CONFIG, read_job_toml
 from batchjob.stores import open_reader
@@ -93,6 +93,6 @@ def _latest_settings(url: str) -> tuple[str, JobConfig] | None:
     try:
         with open_reader(url) as store:
             job = store.latest()
-        return job.name, msgspec.json.decode(job.settings, type=JobConfig)
-    except (BatchjobError, msgspec.DecodeError):
+        return job.name, settings_of(job)
+    except BatchjobError:
         return None  # the database has a line of its own

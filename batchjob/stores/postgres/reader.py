@@ -25,7 +25,7 @@ from batchjob.records import (
     Snapshot,
     Worker,
 )
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.stores import ids
 from batchjob.stores.looking import KEYS_AT_ONCE
 from batchjob.stores.postgres import finding, process, records, schema
@@ -152,7 +152,7 @@ class PgReader:
         runs = [_Run(*record) for record in await _fetch(db, RUNS, job.id)]
         updated = (await _fetch(db, "SELECT updated_at FROM batchjob.job WHERE id = $1", job.id))[0][0]
         notices = await _fetch(db, NOTICES, job.id)
-        facts = await records.learned(db, place_of(msgspec.json.decode(job.settings, type=JobConfig)))
+        facts = await records.learned(db, place_of(settings_of(job)))
         examples = {
             kind: Problem(*(await _fetch(db, PROBLEMS, kind, *ids.row_range(job.id), 1))[0])
             for kind in tally.get("error", {})

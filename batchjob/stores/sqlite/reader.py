@@ -22,7 +22,7 @@ from batchjob.files import is_file
 from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.providers.dialect import place_of
 from batchjob.records import CacheShare, Problem, Snapshot
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import settings_of
 from batchjob.stores import ids
 from batchjob.stores.records import (
     BEGIN,
@@ -204,7 +204,7 @@ class SqliteReader(finding.Finder):
             runs = self._all(_LATEST_RUN, (job.id,))
             updated = self._all("SELECT updated_at FROM job WHERE id = ?", (job.id,))[0][0]
             warnings = tuple(notice.what for notice in self._noticed(job.id) if notice.kind == "warning")
-            learned = self.learned(place_of(msgspec.json.decode(job.settings, type=JobConfig)))
+            learned = self.learned(place_of(settings_of(job)))
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
         finally:
             self._db.rollback()

@@ -11,7 +11,7 @@ from batchjob.model import InputSource, Value
 from batchjob.numbers import counted, day, dollars
 from batchjob.printable import without_passwords
 from batchjob.records import Snapshot
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 from batchjob.settings.declared import declared, spelled
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.states import Source
@@ -36,7 +36,7 @@ from batchjob.views.report.parts import (
 )
 from batchjob.views.report.quality import how_well
 from batchjob.views.score import ScoreReport
-from batchjob.views.status import Status, settings_of, status_of
+from batchjob.views.status import Status, status_of
 
 MOST_LABELS = 200
 MOST_ERRORS = 30
@@ -97,7 +97,7 @@ def report_of(
         now: UTC epoch seconds.
         texts: whether texts of the input may stand in it.
     """
-    status, config = status_of(corrected, by_hand), settings_of(snapshot)
+    status, config = status_of(corrected, by_hand), settings_of(snapshot.job)
     sections = [
         _labels(status),
         *([_by(seen.crosstab)] if seen.crosstab else []),
