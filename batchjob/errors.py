@@ -3,6 +3,7 @@
 BatchjobError               1   a known error: one sentence, and what to do next
 ├── SettingError            2   an option or a key of job.toml is missing or wrong
 ├── InputError              1   the input cannot be read: names the row, line or byte
+│   ├── NoColumn            1   the input has no column of this name
 │   └── InputChanged        1   the input is not the one this job began with
 ├── JobError                1   the job does not exist, or does not allow what was asked
 │   ├── JobBusy             1   another process is working in this database

@@ -179,6 +179,7 @@ class Limits(Value, frozen=True):  # both of them
 
 
 NO_ROOM = "too_many_files"  # the kind of a request for which this machine could not open one more connection
+LONG_WAIT = "long_wait"  # a reason of a refusal that asks to wait for more than an hour: no quota of minutes does
 HUGE = "huge"  # the finish_reason of an answer that was larger than what is read of one
 SEVERAL = "several"  # and of one in several choices that do not say the same
 

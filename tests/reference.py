@@ -104,7 +104,7 @@ def _effect(setting: Setting) -> str:
 def _another_value(setting: Setting) -> str:
     if isinstance(setting.effect, Because) and setting.effect.then:
         return setting.effect.then
-    if not setting.keeps_job:
+    if not setting.decides:
         going_on = [command for command in setting.commands if command not in ("profile", "try")]
         return ", ".join(f"`{command}`" for command in going_on) or "`start`"
     same = "; `resume` and `retry` take the same endpoint at another address" if "resume" in setting.commands else ""

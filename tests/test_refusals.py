@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS
-from batchjob.endpoints.rejections import LONG_WAIT
 from batchjob.endpoints.replies import read_reply
 from batchjob.exchange.decide import decide
-from batchjob.model import Lost, Rejected, Reply
+from batchjob.model import LONG_WAIT, Lost, Rejected, Reply
 
 
 def heard(given: Any, status: int = 400, **headers: str) -> Reply:

@@ -1,1 +1,1 @@
-"""Ways to reach a model. A new one is a module here, and is chosen in `_endpoint` in jobs.py."""
+"""Ways to reach a model. A new one is a module here, and is chosen in `_endpoint` in jobs/run.py."""

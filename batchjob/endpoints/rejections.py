@@ -12,10 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from batchjob.endpoints.headers import LONGEST_WAIT_SECONDS, asked_seconds, duration_seconds, limits, within_an_hour
-from batchjob.model import Rejected
+from batchjob.model import LONG_WAIT, Rejected
 
-LONG_WAIT = "long_wait"
-"""The reason of a refusal that asks to wait for more than an hour, and can be meant: no quota of minutes does."""
 LONGEST_MEANT_SECONDS = 32 * 86400.0
 
 _HTTP_STATUS = re.compile("[1-5][0-9]{2}")

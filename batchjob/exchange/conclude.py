@@ -196,9 +196,7 @@ def _remembered(parcel: Parcel, results: tuple[RowResult, ...]) -> tuple[Remembe
 
 def _remember(key: Key, result: RowResult, *, loose: bool = False) -> Remembered | None:
     """A label, or an answer off the list, which others may have a label or a fallback for."""
-    if result.source is Source.MODEL and result.label is not None:
-        return Remembered(key, result.label, False, loose=loose)
-    if result.source is Source.SECOND and result.label is not None:
+    if result.label is not None and (result.source is Source.MODEL or result.source is Source.SECOND):
         return Remembered(key, result.label, False, loose=loose)
     over = result.event is Event.COMPLETE or (
         result.event is Event.FAIL and plain_kind(result.error_kind or "") in PARTIAL
@@ -239,6 +237,7 @@ class Read(Protocol):
 def results_of(
     parcel: Parcel, reply: Reply, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool
 ) -> tuple[RowResult, ...]:
+    """What a reply means for each row of a parcel, in a job that asks for a label alone."""
     rows = parcel.rows
     if isinstance(reply, Answered) and reply.content and decision.next is not Next.REPHRASE:
         if decision.next is Next.READ and len(rows) == 1:

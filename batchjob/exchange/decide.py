@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from batchjob.model import HUGE, NO_ROOM, SEVERAL, Answered, Lost, Rejected, Reply, Usage, Value
+from batchjob.model import HUGE, LONG_WAIT, NO_ROOM, SEVERAL, Answered, Lost, Rejected, Reply, Usage, Value
 from batchjob.providers.meanings import meaning_of
 from batchjob.providers.table import PLAIN, Meaning, Provider
 from batchjob.states import Outcome
@@ -33,8 +33,6 @@ SETTINGS = frozenset(
         "unknown_parameter",
     }
 )
-LONG_WAIT = "long_wait"
-"""The reason of a refusal that asks to wait for more than an hour: no quota of minutes does."""
 QUOTA_SECONDS = 900.0
 """Between two questions whether a quota of a day is new, where the endpoint does not say when it will be."""
 PERMISSION = ("permission", "forbidden", "denied", "country")

@@ -114,7 +114,7 @@ def _shortened(text: str) -> str:
 
 
 class Lengths:
-    """How long texts are, in characters."""
+    """How long things are: texts in characters, requests in milliseconds."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()

@@ -12,7 +12,7 @@ from batchjob.money.cost import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, w
 from batchjob.pace.quota import SHARE
 from batchjob.providers.dialect import Dialect, dialect_of, differences
 from batchjob.settings.config import JobConfig
-from batchjob.task.prompt import NUMBER_BYTES, Prompt, estimate_tokens
+from batchjob.task.prompt import FRAME_TOKENS, NUMBER_BYTES, Prompt, estimate_tokens
 
 ANSWER_SECONDS = 1.0
 """Of a request, assumed where no quota is slower."""
@@ -174,4 +174,4 @@ def _bill(asked: Asked, prompt: Prompt, config: JobConfig, most: int, dialect: D
 def _frame_tokens(prompt: Prompt, rows: int) -> float:
     """Tokens of a request besides its rows' texts."""
     blank = [Row(n, "", others=("",) * len(prompt.columns)) for n in range(rows)]
-    return 8 + sum(estimate_tokens(content) for _, content in prompt.messages(blank))
+    return FRAME_TOKENS + sum(estimate_tokens(content) for _, content in prompt.messages(blank))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchjob.model import Row
 from batchjob.settings.config import JobConfig
-from batchjob.task.prompt import Prompt
+from batchjob.task.prompt import NUMBER_TOKENS, Prompt
 
 ROWS_PER_REQUEST = (1, 10, 25)
 """Compared with each other, besides the one that is set."""
@@ -21,7 +21,7 @@ class Packing:
         self.requests = self.alone = 0  # alone: with one row
 
     def add(self, tokens: float) -> None:
-        self._room -= tokens + 6
+        self._room -= tokens + NUMBER_TOKENS
         if self._room >= 0 and 0 < self._count < self._most:
             self.alone -= self._count == 1
             self._count += 1

@@ -10,10 +10,10 @@ from batchjob.inputs.reader import StreamReader
 from batchjob.run.ingest import CHUNK_ROWS
 from batchjob.task.columns import column_reader
 
-NO_TEXT = "not_text:"
-"""How one begins that says the row has something else: an array is several labels."""
 ABSENT = "missing_text:"
 """How a defect begins that only says that the row has no value: it says nothing, then."""
+NO_TEXT = "not_text:"
+"""How one begins that says the row has something else: an array is several labels."""
 
 
 Said = Iterator[tuple[int, str, str]]

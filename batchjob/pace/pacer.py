@@ -57,7 +57,7 @@ class Pacer:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether tokens matter to `admit` and `settle`: without a token quota any number will do."""
+        """Whether tokens matter to `admit` and `correct`: without a token quota any number will do."""
         return self._tokens.rate > 0.0
 
     @property

@@ -13,6 +13,7 @@ from batchjob.corrections.overlay import Overlay
 from batchjob.corrections.saying import own_text
 from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.model import InputSource, Job, Row, Value
+from batchjob.money.cost import usd
 from batchjob.numbers import size
 from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
@@ -354,7 +355,7 @@ def _share(row: ExportRow) -> float | None:
     if row.request_rows is None or row.origin is not None:
         return None
     paid = share(row.cost_picousd, msgspec.json.decode(row.request_rows, type=list[int]), row.number)
-    return None if paid is None else paid / 1e12
+    return None if paid is None else usd(paid)
 
 
 def row_requests(reader: StoreReader, job: Job, number: int, beyond: int) -> RequestsPage:

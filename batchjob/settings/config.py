@@ -275,7 +275,7 @@ def models_of(config: JobConfig) -> tuple[str, ...]:
 @cache
 def deciding() -> tuple[str, ...]:
     """The names of the settings that decide the label of a text."""
-    return tuple(setting.name for setting in declared(JobConfig) if isinstance(setting.effect, Decides))
+    return tuple(setting.name for setting in declared(JobConfig) if setting.decides)
 
 
 def merge(*layers: dict[str, Any]) -> JobConfig:

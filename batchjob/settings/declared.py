@@ -100,8 +100,8 @@ class Setting(msgspec.Struct, frozen=True):
         return self.kind is bool and self.about.in_file
 
     @property
-    def keeps_job(self) -> bool:
-        """Whether another value makes another job."""
+    def decides(self) -> bool:
+        """Whether the label of a text hangs on it: another value makes another job."""
         return isinstance(self.effect, Decides)
 
     @property

@@ -27,7 +27,6 @@ _COLUMNS = (
     "job.id, job.uid, job.name, job.source, job.settings, job.prices, task.digest, job.state, job.reason,"
     " job.reason_kind, job.created_at, job.rows, job.position, job.digest, job.ingested, {moved_to}"
 )
-JOB_COLUMNS = _COLUMNS.count(",") + 1
 
 
 def select_jobs(rest: str, *, more: str = "", schema: str = "", moved_to: str = "job.moved_to") -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from batchjob.errors import SettingError
-from batchjob.model import Value
 from batchjob.numbers import counted
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Example
@@ -35,13 +34,6 @@ def is_example(config: JobConfig) -> Callable[[str], bool]:
     form = loose_form if config.dedupe == "loose" else exact_form
     known = frozenset(form(one.text) for one in config.examples)
     return (lambda text: form(text) in known) if known else (lambda text: False)
-
-
-class Stray(Value, frozen=True):
-    """A value of the column that is none of the labels, and the line it stands on first."""
-
-    value: str
-    line: int
 
 
 class Draw:

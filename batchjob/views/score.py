@@ -11,6 +11,7 @@ from batchjob.numbers import share as percent
 from batchjob.printable import printable
 from batchjob.scoring.counts import Confusion, Counts, ForeignGold, LabelScore, macro_f1
 from batchjob.scoring.interval import Share
+from batchjob.settings.fields import folded
 from batchjob.states import State
 from batchjob.views.lines import cut, padded, width
 
@@ -123,13 +124,9 @@ def foreign_of(found: ForeignGold, labels: Collection[str]) -> tuple[Foreign, ..
 
 def _nearest(gold: str, labels: Collection[str]) -> str | None:
     """The label that a gold value may be meant for: the same but for its case and separators, or nearly so."""
-    folded = {_folded(label): label for label in labels}
-    near = difflib.get_close_matches(_folded(gold), folded, n=1, cutoff=0.75)
-    return folded[near[0]] if near else None
-
-
-def _folded(text: str) -> str:
-    return "_".join(text.casefold().replace("-", " ").replace("_", " ").split())
+    forms = {folded(label): label for label in labels}
+    near = difflib.get_close_matches(folded(gold), forms, n=1, cutoff=0.75)
+    return forms[near[0]] if near else None
 
 
 # ---------------------------------------------------------------- for a person
