@@ -61,6 +61,14 @@ class Terminal:
         transcript.keep(self.out)
         return Shown(self.process.wait(timeout=20), self.out)
 
+    def close(self) -> int:
+        """As when its window is closed, for a command that its shell had disowned; the exit code of that."""
+        os.close(self._ours)
+        try:
+            return self.process.wait(timeout=20)
+        finally:
+            self.process.kill()
+
     def _read(self) -> bool:
         try:
             part = os.read(self._ours, 65536)

@@ -75,8 +75,11 @@ def test_a_hang_up_of_the_terminal_stops_a_run_that_was_not_to_ignore_it(batchjo
     process = batchjob.begin("start", "in.csv", "--base-url", sandbox("--latency", "0.1"), *LABELS)
     wait_for_rows(batchjob, 1)
     process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert any("batchjob: stopping" in line for line in iter(process.stderr.readline, ""))
+    process.send_signal(signal.SIGHUP)  # the kernel's, and then the shell's
+    said = process.communicate(timeout=30)[1]
+    assert (process.returncode, "left at once" in said) == (130, False)
+    assert status(batchjob)["rows"]["in_flight"] == 0
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])

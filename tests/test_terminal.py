@@ -62,6 +62,14 @@ def test_a_dumb_terminal_gets_no_escapes_and_colours_only_who_wants_them(batchjo
     assert "\x1b" not in in_terminal(batchjob, 80, "status", "--watch", TERM="dumb").out
 
 
+def test_a_run_whose_terminal_is_closed_goes_on_to_its_end(batchjob: BatchJob, sandbox: Sandbox) -> None:
+    write_tickets(batchjob, 60)
+    terminal = Terminal(batchjob, 80, "start", "t.csv", "--base-url", sandbox("--latency", "0.1"), *LABELS)
+    terminal.read_until("in flight")
+    assert terminal.close() == 0
+    assert json.loads(batchjob("status", "--json").out)["rows"]["done"] == 60
+
+
 def test_a_limit_is_the_whole_that_is_shown(batchjob: BatchJob, sandbox: Sandbox) -> None:
     write_tickets(batchjob, 60)
     url = sandbox("--latency", "0.1")

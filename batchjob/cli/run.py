@@ -131,6 +131,8 @@ class _Signals:
         self._heard = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and self._heard:
+            return  # of a terminal that is closed the kernel tells, and its shell once more: nobody is in a hurry
         if self._heard or self._runner.stopping:
             with contextlib.suppress(Exception):  # it may have come in the middle of a line
                 self._say(b"batchjob: left at once; resume settles what was in flight\n")

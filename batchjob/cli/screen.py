@@ -13,7 +13,7 @@ from math import ceil
 from types import FrameType
 from typing import TextIO
 
-from batchjob.cli.show import columns
+from batchjob.cli.show import USUAL_COLUMNS, columns
 from batchjob.views.lines import width
 
 USUAL_LINES = 24
@@ -41,13 +41,16 @@ class Screen:
     @property
     def columns(self) -> int:
         """The columns that can be used: one less than there are, so that no line is wrapped."""
-        return (columns(self._stream) or 0) - 1
+        return (columns(self._stream) or USUAL_COLUMNS) - 1
 
     @property
     def lines(self) -> int:
         """The lines of the terminal."""
         told = os.environ.get("LINES", "")
-        lines = int(told) if told.isdecimal() else os.get_terminal_size(self._stream.fileno()).lines
+        try:
+            lines = int(told) if told.isdecimal() else os.get_terminal_size(self._stream.fileno()).lines
+        except OSError:  # it was closed
+            lines = 0
         return lines or USUAL_LINES
 
     def paint(self, lines: Sequence[str]) -> None:

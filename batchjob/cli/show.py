@@ -20,14 +20,17 @@ USUAL_COLUMNS = 80
 
 
 def columns(stream: TextIO | None = None) -> int | None:
-    """The width of the terminal that a stream (stdout, if not named) is, or None where it is a pipe or a file: lines
-    stay whole there.
+    """The width of the terminal that a stream (stdout, if not named) is, or None where it is a pipe, a file or a
+    terminal that was closed: lines stay whole there.
     """
     stream = stream or sys.stdout
     if not stream.isatty():
         return None
     told = os.environ.get("COLUMNS", "")
-    width = int(told) if told.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    try:
+        width = int(told) if told.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return None
     return max(LEAST_COLUMNS, width or USUAL_COLUMNS)
 
 

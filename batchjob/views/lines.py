@@ -77,7 +77,7 @@ def cut(text: str, columns: int) -> str:
     """The text, or as much of its beginning as fits."""
     if width(text) <= columns:
         return text
-    while width(text) >= columns:
+    while text and width(text) >= columns:
         text = text[:-1]
     return f"{text}…"
 
@@ -86,6 +86,6 @@ def ending(text: str, columns: int | None) -> str:
     """The text, or as much of its end as fits: the end of a path says the most."""
     if columns is None or width(text) <= columns:
         return text
-    while width(text) >= columns:
+    while text and width(text) >= columns:
         text = text[1:]
     return f"…{text}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchjob.views.lines import ending, folded, padded, width
+from batchjob.views.lines import cut, ending, folded, padded, width
 
 
 def test_a_folded_line_loses_no_word_and_is_never_too_wide() -> None:
@@ -37,3 +37,8 @@ def test_a_text_is_as_wide_as_a_terminal_shows_it(text: str, columns: int) -> No
 )
 def test_of_a_path_the_end_is_kept(columns: int | None, shown: str) -> None:
     assert ending("/a/标签.csv", columns) == shown
+
+
+@pytest.mark.parametrize("columns", [0, -1])
+def test_where_there_is_no_room_a_text_is_cut_to_nothing(columns: int) -> None:
+    assert cut("refund", columns) == ending("refund", columns) == "…"
