@@ -122,6 +122,8 @@ def test_a_request_that_is_shown_is_asked_as_the_endpoint_taught(
     shown = capfd.readouterr().out
     assert "POST " in shown
     assert "temperature" not in shown
+    assert _run(["start", "more.csv", *usual, "--show-prompt"]) == 0
+    assert capfd.readouterr().out.rstrip("\n") in shown
     assert "temperature" not in endpoint.requests[-1].body
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchjob.cli.estimate import learned_in
 from batchjob.cli.show import show_lines
 from batchjob.endpoints.bodies import ChatBodies, address_of
 from batchjob.forecast.work import Work
@@ -13,10 +14,12 @@ from batchjob.settings.config import JobConfig
 from batchjob.views.request import request_lines
 
 
-def show_request(paths: Sequence[str], config: JobConfig) -> int:
-    """Print the request that the first row of an input goes out in; no database is read, nothing sent or written."""
+def show_request(paths: Sequence[str], config: JobConfig, db: str) -> int:
+    """Print the request that the first row of an input goes out in; nothing is sent or written, and of the database
+    only what the endpoint taught is read.
+    """
     reader = open_as_set(paths, config)
-    work = Work(config, reader.source, None)
+    work = Work(config, reader.source, None, learned=learned_in(db, config))
     for chunk in reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS):
         work.add(chunk.rows)
         if work.first is not None:

@@ -64,12 +64,12 @@ def command(
     settings = plans.complete(with_gold_typed(gathered.settings, flags))
     if gathered.where:
         say(f"settings from {gathered.where}", quiet=settings.quiet)
+    path = database(db, configured=gathered.db)
     if show_prompt:
-        return show_request(inputs, with_examples(settings, inputs))
+        return show_request(inputs, with_examples(settings, inputs), path)
     key_command, on_end = api_key_command or gathered.key_command, on_end or gathered.on_end
     if not dry_run and not key_command:  # a command is asked once, when all else is right
         require_key(settings)
-    path = database(db, configured=gathered.db)
     plan = plans.plan_start(inputs, settings, db=path, new=new, append=append, beside=gathered.files)
     say(*(f"{inputs[0]}: {said}" for said in plan.source.said if not isinstance(plan.job, Job)), quiet=settings.quiet)
     if dry_run:
