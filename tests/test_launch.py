@@ -117,3 +117,12 @@ def test_the_unit_begins_a_worker_again_unless_a_person_is_needed(tmp_path: Path
 def test_another_engine_or_number_is_refused_with_what_can_be_given(batchjob: BatchJob, place: str) -> None:
     ended = batchjob("work", "--on", place)
     assert (ended.code, f"--on {place}: give ray:N" in ended.err) == (2, True)
+
+
+def test_the_line_for_cron_passes_the_key_on(tmp_path: Path) -> None:
+    guide = (LAUNCH.parent / "nightly-job.md").read_text()
+    (line,) = [line for line in guide.splitlines() if line.startswith("15 2 * * *")]
+    (tmp_path / "env").write_text("OPENAI_API_KEY=sk-night\n")
+    entered = line.partition("  ")[2].partition("/srv/labels/.venv")[0].replace("/srv/labels", str(tmp_path))
+    ran = subprocess.run(["sh", "-c", f"{entered} printenv OPENAI_API_KEY"], env={}, capture_output=True, text=True)
+    assert ran.stdout == "sk-night\n"

@@ -19,7 +19,7 @@ from batchjob.model import Job
 from batchjob.settings.asked import TaskSettings
 from batchjob.settings.declared import RUNS, START, About, Because, Decides, declared
 from batchjob.settings.pairs import READERS, check_variable, merged
-from batchjob.settings.tables import Amount, Count, Length, Price, Share
+from batchjob.settings.tables import Amount, Count, Field, Length, Price, Share
 
 OTHER_ROWS = "refused for rows that are read: add --new"
 
@@ -303,7 +303,7 @@ def merge(*layers: dict[str, Any]) -> JobConfig:
         config = msgspec.convert(settings, JobConfig)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$.")
-        raise SettingError(f"setting {where.rstrip('`') or '?'}: {_in_words(message)}") from None
+        raise SettingError(f"setting {where.rstrip('`') or '?'}: {_in_words(message, where)}") from None
     check_variable(config.api_key_env)
     return config
 
@@ -313,7 +313,7 @@ def settings_of(job: Job) -> JobConfig:
     return msgspec.json.decode(job.settings, type=JobConfig)
 
 
-def _in_words(message: str) -> str:
+def _in_words(message: str, where: str) -> str:
     """What msgspec says of a value, in the words of somebody who writes settings."""
 
     def kinds(found: re.Match[str]) -> str:
@@ -323,7 +323,7 @@ def _in_words(message: str) -> str:
     if lacking := re.fullmatch(r"Object missing required field `(\w+)`", message):
         return f"{lacking[1]} is missing"
     if message.startswith("Invalid enum value"):
-        return f"{message.partition(' value ')[2]} is none of those it may be: see docs/reference/settings.md"
+        return f"{message.partition(' value ')[2]} is none of those it may be: {', '.join(_choices(where))}"
     said = re.sub(r"`([^`]+)`", kinds, message[:1].lower() + message[1:])
     for sign, words in ((" >= ", " of at least "), (" <= ", " of at most "), (" > ", " above "), (" < ", " below ")):
         said = said.replace(sign, words)
@@ -353,3 +353,14 @@ def _check_plain(settings: dict[str, Any]) -> None:
             left += [(f"{where}.{name}", inner, depth + 1) for name, inner in value.items()]
         elif isinstance(value, list | tuple) and where != "labels":
             left += [(where, inner, depth + 1) for inner in value]
+
+
+def _choices(where: str) -> list[str]:
+    """The values that may stand at a place such as `thinking` or `fields[0].kind`."""
+    from msgspec.inspect import LiteralType, StructType, UnionType, type_info
+
+    name = where.rstrip("`").rpartition(".")[2]
+    structs = [each for each in map(type_info, (JobConfig, Field)) if isinstance(each, StructType)]
+    types = [field.type for struct in structs for field in struct.fields if field.name == name]
+    parts = [part for each in types for part in (each.types if isinstance(each, UnionType) else (each,))]
+    return [str(value) for part in parts if isinstance(part, LiteralType) for value in part.values]
