@@ -102,7 +102,7 @@ def test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it
     tmp_path: Path, small: Path
 ) -> None:
     plan = Plan(1, "resend", 300, ".csv", 8, SLOW, ())
-    with World(tmp_path / "job", plan) as world:
+    with World(tmp_path / "job", plan, warm=True) as world:
         world.database = small / "job.db"
         process = world.spawn(world.arguments("start"))
         assert wait_for(lambda: len(world.endpoint.bills()) > 20, seconds=20)
@@ -123,7 +123,7 @@ def test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it
 
 def test_a_disk_too_small_for_the_input_says_so_and_reads_on_with_more_room(tmp_path: Path, small: Path) -> None:
     plan = Plan(1, "resend", 3000, ".csv", 40, (0.0, 0.0), ())
-    with World(tmp_path / "job", plan) as world:
+    with World(tmp_path / "job", plan, warm=True) as world:
         world.database = small / "job.db"
         filler = small / "filler"
         filler.write_bytes(bytes(43_300_000))  # the reserve has 4 MiB of the 48
@@ -215,7 +215,7 @@ async def test_a_copy_without_the_log_lacks_only_what_came_lately(
 def test_a_folder_that_cannot_be_written_is_named_and_can_still_be_read(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", 16) as disk:
         plan = Plan(1, "resend", 10, ".csv", 4, (0.0, 0.0), ())
-        with World(tmp_path / "job", plan) as world:
+        with World(tmp_path / "job", plan, warm=True) as world:
             world.database = disk / "job.db"
             assert world.run(world.arguments("start"))[0] == 0
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -234,7 +234,7 @@ def test_a_database_that_is_taken_away_under_a_run_stops_it_and_put_back_loses_n
     tmp_path: Path, how: str
 ) -> None:
     plan = Plan(1, "resend", 400, ".csv", 4, SLOW, ())
-    with World(tmp_path / "job", plan) as world:
+    with World(tmp_path / "job", plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
         assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
         kept = world.database.with_name("kept.db")
@@ -255,7 +255,7 @@ def test_a_database_that_is_taken_away_under_a_run_stops_it_and_put_back_loses_n
 
 def test_a_reader_that_never_lets_go_stops_nobody(tmp_path: Path) -> None:
     plan = Plan(1, "resend", 300, ".csv", 8, (0.0, 0.01), ())
-    with World(tmp_path / "job", plan) as world:
+    with World(tmp_path / "job", plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
         assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
         reader = sqlite3.connect(f"file:{world.database}?mode=ro", uri=True, isolation_level=None)
@@ -277,7 +277,7 @@ def test_a_reader_that_never_lets_go_stops_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_a_clock_that_is_wrong_costs_nothing(tmp_path: Path, clock: str) -> None:
     plan = Plan(1, "resend, faults", 60, ".csv", 8, (0.005, 0.02), ())
-    with World(tmp_path / "job", plan) as world:
+    with World(tmp_path / "job", plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
         assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
         process.kill()

@@ -57,7 +57,9 @@ MORE = [
 def test_killed_on_the_way_it_goes_on_in_one_place_alone(tmp_path: Path, place: str, mode: str) -> None:
     url = postgres.new_database()
     environment = {failpoints.VARIABLE: "request.after_last_byte=kill@30"}
-    with World(tmp_path, Plan(1, mode, ROWS, ".csv", 8, (0.005, 0.01), ()), environment=environment) as world:
+    with World(
+        tmp_path, Plan(1, mode, ROWS, ".csv", 8, (0.005, 0.01), ()), environment=environment, warm=True
+    ) as world:
         assert world.run(world.arguments("start"))[0] == -signal.SIGKILL
         move = ["move", "tickets", "--to", url, "--db", str(world.database)]
         environment[failpoints.VARIABLE] = place

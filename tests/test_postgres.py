@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)
 
 def killed(tmp_path: Path, mode: str, *blows: Blow) -> None:
     plan = Plan(3, mode, 80, ".csv", 8, (0.03, 0.06), blows)
-    with World(tmp_path, plan, url=postgres.new_database()) as world:
+    with World(tmp_path, plan, url=postgres.new_database(), warm=True) as world:
         told = storm(world)
     assert told.objections == []
     assert told.blows["kill"] >= 1

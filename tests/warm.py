@@ -204,6 +204,7 @@ def _import_all() -> None:
     for name in (
         *("structlog", "uvloop", "aiosqlite", "batchjob.endpoints.chat", "batchjob.endpoints.fast"),
         *("batchjob.sandbox.server", "batchjob.stores.sqlite.store", "batchjob.stores.sqlite.reader"),
+        *("batchjob.stores.postgres.store", "batchjob.stores.postgres.reader", "batchjob.stores.sqlite.check"),
     ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -575,7 +575,7 @@ class World:
         return {**clean, "PYTHONUTF8": "1", **self._environment}
 
     def _can_fork(self) -> bool:
-        return self._warm and shared().can(self._surroundings())
+        return self._warm and self._command == [BATCHJOB] and shared().can(self._surroundings())
 
     def said_by(self, process: subprocess.Popen[bytes]) -> str:
         """What a command has said."""
