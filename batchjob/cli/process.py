@@ -10,14 +10,13 @@ import signal
 import sys
 from types import FrameType
 
-from batchjob.files import barred_folder
+from batchjob.files import DISK_FULL, barred_folder
 
 _OF_THE_DISK = (
     *(errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE, errno.ENOTCONN),
     errno.EROFS,
 )
 """What may be wrong with any path; where more can be said, the part that opens it says it."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 GC_THRESHOLD = 50_000
 """Objects between two collections. At Python's 700 the collector took a tenth of a start and 7 % of a run, to find
 next to nothing.
@@ -97,7 +96,7 @@ def trouble_of(error: BaseException) -> str:
         barred = barred_folder(error.filename) if isinstance(error, PermissionError) else ""
         why = f"this user may not enter the folder {barred}" if barred else os.strerror(error.errno).lower()
         return f"{error.filename}: {why}. Name another place, or mend that"
-    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+    if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
         give_up_stdout()  # a help text: what else is written tells by itself where there is no room
         return f"cannot write to stdout: {error.strerror}"
     if isinstance(error, FileNotFoundError) and not _has_folder():
