@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from test_docs import CODE
+from warm import shared
 
 from tests import postgres
 
@@ -103,6 +104,7 @@ class Shell:
     def __init__(self, batchjob: BatchJob, endpoint: str) -> None:
         self.folder = batchjob.folder / "here"
         self.tools = batchjob.folder / "bin"
+        self._forked = batchjob.folder / "forked"
         self.said: list[str] = []
         self._before = batchjob.folder / "before"
         self._serving: list[subprocess.Popen[str]] = []
@@ -114,6 +116,9 @@ class Shell:
         self._endpoint = endpoint
         self.folder.mkdir()
         self.tools.mkdir()
+        self._forked.mkdir()
+        linux = sys.platform == "linux"
+        self._warm = shared().program(self._forked / "batchjob", batchjob.command) if linux else None
         for name in STANDINS:
             told = self.tools / f"{name}.told"
             (self.tools / name).write_text(f'#!/bin/sh\n{{ printf "%s\\n" "$@"; cat; }} > {told}\n')
@@ -150,7 +155,8 @@ class Shell:
         if here.startswith("export "):
             self._exports += f"{here}\n"
             return
-        asked = ["bash", "-c", self._exports + here]
+        path = "" if self._warm is None or SERVES.match(here) else f"PATH={self._forked}:$PATH\n"
+        asked = ["bash", "-c", path + self._exports + here]
         told: dict[str, Any] = {"cwd": self.folder, "env": self._environment, "stdin": subprocess.DEVNULL, "text": True}
         if SERVES.match(here):
             serves = subprocess.Popen(asked, stdout=subprocess.PIPE, start_new_session=True, **told)
@@ -159,7 +165,8 @@ class Shell:
             self.said.append(serves.stdout.readline())
             assert "http://127.0.0.1:" in self.said[-1], command
             return
-        ended = subprocess.run(asked, capture_output=True, timeout=60, **told)
+        open_files = () if self._warm is None else (self._warm,)
+        ended = subprocess.run(asked, capture_output=True, timeout=60, pass_fds=open_files, **told)
         self.said.append(ended.stdout + ended.stderr)
         assert ended.returncode == code, f"{command}\n{ended.stdout}{ended.stderr}"
 

@@ -11,7 +11,7 @@ import atexit
 import contextlib
 import gc
 import importlib
-import json
+import marshal
 import os
 import select
 import signal
@@ -23,12 +23,44 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
+from inspect import getsource
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC")
 """Variables that a process reads when it begins."""
 FAILPOINT = "BATCHJOB_FAILPOINT"
-MOST_BYTES = 1 << 20
+
+
+PROGRAM = """#!{python} -IS
+from __future__ import annotations
+import array, marshal, os, socket, sys
+
+{ask}
+
+words = [{me!r}, *sys.argv[1:]]
+try:
+    ours = socket.socket(fileno={ours})
+except OSError:  # a command has begun this one, and passes no files on
+    os.execv(words[0], words)
+told, tells = os.pipe()
+ask(ours, words, os.getcwd(), dict(os.environ), [0, 1, 2, tells])
+ours.close()
+os.close(tells)
+with open(told) as ended:
+    code = int(ended.read().split()[1])
+if code < 0:
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+def ask(ours: socket.socket, arguments: list[str], folder: str, environment: dict[str, str], files: list[int]) -> None:
+    """Ask the process that has imported all for a command with these files: three streams, and what tells of it."""
+    asked = os.memfd_create("asked")
+    os.write(asked, marshal.dumps([arguments, folder, environment]))
+    ours.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*files, asked]))])
+    os.close(asked)
 
 
 class Forked:
@@ -72,9 +104,9 @@ class Warm:
     """The process that has imported all, and what it is asked."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._ours, theirs = socket.socketpair()
+        # Each message is whole, whoever else sends one.
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._environment = dict(environment)
-        self._one_at_a_time = threading.Lock()
         command = [sys.executable, "-P", __file__, str(theirs.fileno())]
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         self._process = subprocess.Popen(command, env=self._environment, pass_fds=[theirs.fileno()], **streams)
@@ -119,14 +151,18 @@ class Warm:
         streams: list[int],
         stdout: IO[str] | None,
     ) -> Forked:
-        asked = json.dumps({"arguments": arguments, "folder": folder, "environment": dict(environment)}).encode()
         told, tells = os.pipe()
-        files = array.array("i", [*streams, tells])
-        with self._one_at_a_time:
-            self._ours.sendmsg([len(asked).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
-            self._ours.sendall(asked)
+        ask(self._ours, arguments, folder, dict(environment), [*streams, tells])
         os.close(tells)
         return Forked(arguments, open(told, "rb", buffering=0), stdout)
+
+    def program(self, path: Path, command: str) -> int:
+        """Make a program of which a shell takes no notice that its work is done in a fork. The open file that it has to
+        be given.
+        """
+        path.write_text(PROGRAM.format(python=sys.executable, ask=getsource(ask), ours=self._ours.fileno(), me=command))
+        path.chmod(0o755)
+        return self._ours.fileno()
 
     def end(self) -> None:
         """It is over."""
@@ -154,26 +190,23 @@ def shared() -> Warm:
 def serve(asked: socket.socket) -> list[str]:
     """Fork for whoever asks. What returns is the fork, as the process of a command, with its arguments."""
     while True:
-        head, files, _, _ = socket.recv_fds(asked, 4, 4)
+        head, files, _, _ = socket.recv_fds(asked, 1, 5)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
         if not head:
             os._exit(0)
-        left, body = int.from_bytes(head, "big"), b""
-        while len(body) < left:
-            body += asked.recv(min(left - len(body), MOST_BYTES))
         if os.fork():
             for file in files:
                 os.close(file)
             continue
         asked.close()
-        return _begin(json.loads(body), files)
+        return _begin(files)
 
 
-def _begin(asked: dict[str, Any], files: list[int]) -> list[str]:
+def _begin(files: list[int]) -> list[str]:
     """Wait for the command's process in the first fork, and be it in the second."""
-    *streams, tells = files
+    *streams, tells, asked = files
     pid = os.fork()
     if pid:
         os.write(tells, f"{pid}\n".encode())
@@ -181,18 +214,18 @@ def _begin(asked: dict[str, Any], files: list[int]) -> list[str]:
         with contextlib.suppress(BrokenPipeError):
             os.write(tells, f"{os.waitstatus_to_exitcode(status)}\n".encode())
         os._exit(0)
+    arguments, folder, environment = marshal.loads(os.pread(asked, os.fstat(asked).st_size, 0))
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     for file in files:
         os.close(file)
-    os.chdir(asked["folder"])
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(asked["environment"])
+    os.environ.update(environment)
     time.tzset()
     if FAILPOINT in os.environ:
         importlib.reload(importlib.import_module("batchjob.failpoints"))  # it reads that when it is imported
-    arguments: list[str] = asked["arguments"]
-    return arguments
+    return list(arguments)
 
 
 def _import_all() -> None:
