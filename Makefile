@@ -21,13 +21,13 @@ run: $(READY)
 	@echo "Nothing is sent twice; see for yourself: make run"
 	@echo "Your own file:  $(BIN)/batchjob start FILE --labels a,b,c --base-url https://host/v1 --model NAME"
 
-# Lint, types, layers, tests.
+# Lint, types, layers, tests. Three processes for two processors, because tests wait; each begins with files of its own.
 test: lint
 	@echo "The tests take some minutes: they start, kill and resume real jobs."
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		echo "The tests in a browser are left out: there is no Chromium here (Debian: apt-get install chromium chromium-driver)."
 	@$(BIN)/python -m tests.postgres
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
