@@ -624,6 +624,12 @@ async def test_a_port_in_use_is_one_sentence(start: Serve) -> None:
         await start(port=port)
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+async def test_a_host_that_is_not_this_machine_is_no_matter_of_ports(host: str) -> None:
+    with pytest.raises(BatchjobError, match=rf"cannot listen on {host}:0 \(.*\): give a --host of this machine"):
+        await serve(SandboxSettings(host=host))
+
+
 def test_the_help_names_every_fault() -> None:
     help_text = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
     listed = help_text.split("share of the requests:")[1].split(". ")[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 from typing import Any
 
 from aiohttp import web
@@ -58,9 +60,10 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     except OSError as error:
         await runner.cleanup()
         ledger.close()
+        elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise BatchjobError(
             f"the sandbox cannot listen on {settings.host}:{settings.port} ({_reason(error)}): "
-            "give another --port, or --port 0 for a free one"
+            + ("give a --host of this machine" if elsewhere else "give another --port, or --port 0 for a free one")
         ) from None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     tongue = TONGUES.get(settings.tongue, PLAIN)
