@@ -2286,9 +2286,9 @@ def _(review: Any) -> None:
     put(review, "sample_of", lambda reader, job: sample_of(reader, job)[:40])
 
 
-@defect("a moved job goes on here as well", "jobs.plans", MOVED)
-def _(plans: Any) -> None:
-    put(plans, "refuse_moved", lambda job: None)
+@defect("a moved job goes on here as well", "stores.moving", MOVED)
+def _(moving: Any) -> None:
+    put(moving, "refuse_moved", lambda job: None)
 
 
 @defect("a job that is moved is marked only when it is there", "stores.postgres.arriving", MOVED)
