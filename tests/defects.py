@@ -319,6 +319,15 @@ def _(rows: Any) -> None:
 
 
 @defect(
+    "in an outage a run gives up later than it says",
+    "pace.health",
+    f"{DECISIONS}::test_a_run_gives_up_when_it_says_and_tries_once_more_just_then",
+)
+def _(health: Any) -> None:
+    put(health, "Health.probe_by", lambda self, at: None)
+
+
+@defect(
     "words that a refusal repeats of the row are taken for the endpoint's own",
     "exchange.adapt",
     "tests/exchange/test_adapt.py::test_what_a_refusal_repeats_of_the_row_names_nothing",
