@@ -175,3 +175,11 @@ def test_a_retry_without_failed_rows_says_which_it_asks(batchjob: BatchJob) -> N
     retried = batchjob("retry")
     assert "no row of job t failed; of 8 rows without a label, those that a run before took up are asked" in retried.err
     assert "got no connection" in retried.err.split("this run")[1]
+
+
+def test_a_blank_row_that_takes_the_fallback_is_not_said_to_have_an_answer(batchjob: BatchJob) -> None:
+    (batchjob.folder / "t.csv").write_text("id,text\n1,\n")
+    begun = batchjob("start", "t.csv", "--labels", "refund,other", "--sandbox", "--fallback", "other")
+    assert "fallback  1 row, blank or with an answer that was none of the labels" in begun.err
+    batchjob("report", "-o", "report.md")
+    assert "the text was blank, or the answer none of the labels" in (batchjob.folder / "report.md").read_text()

@@ -155,7 +155,8 @@ def _second_lines(status: Status) -> Iterator[str]:
 
 
 def _fallback_lines(taken: int) -> list[str]:
-    return [f"fallback  {counted(taken, 'row')}, whose answer was none of the labels"] if taken else []
+    told = f"fallback  {counted(taken, 'row')}, blank or with an answer that was none of the labels"
+    return [told] if taken else []
 
 
 def _near_lines(near: int) -> list[str]:

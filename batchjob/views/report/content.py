@@ -234,7 +234,7 @@ SAID_OF = {
     Source.DUPLICATE: "the same text as another row",
     Source.CACHE: "labelled in an earlier job",
     Source.RULE: "by a rule, without a request",
-    Source.FALLBACK: "the answer was none of the labels",
+    Source.FALLBACK: "the text was blank, or the answer none of the labels",
     Source.SECOND: "by the second model, where the first gave none or was unsure",
     Source.HUMAN: "set by a person",
 }
