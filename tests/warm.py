@@ -237,6 +237,13 @@ def _import_all() -> None:
     for name in (
         *("structlog", "uvloop", "aiosqlite", "batchjob.endpoints.chat", "batchjob.endpoints.fast"),
         *("batchjob.sandbox.server", "batchjob.stores.sqlite.store", "batchjob.stores.sqlite.reader"),
+        *(
+            "batchjob.inputs.header",
+            "batchjob.inputs.delimited",
+            "batchjob.inputs.beginning",
+            "batchjob.inputs.swallowed",
+        ),
+        *("batchjob.outputs.delimited", "statistics", "encodings.idna", "importlib.resources.readers"),
         *("batchjob.stores.postgres.store", "batchjob.stores.postgres.reader", "batchjob.stores.sqlite.check"),
     ):
         with contextlib.suppress(ImportError):
