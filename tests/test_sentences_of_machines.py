@@ -469,7 +469,7 @@ def test_workers_that_give_no_sign_are_told(place: Path) -> None:
     refused = msgspec.structs.replace(
         status, state=JobState.REFUSED, reason_kind="bad_setting", reason="Unsupported: max_completion_tokens"
     )
-    assert "--param max_completion_tokens=omit" in next_command(refused, settings_of(snapshot), "")
+    assert "--param max_completion_tokens=omit" in next_command(refused, settings_of(snapshot.job), "")
 
 
 def test_what_holds_a_run_back_is_said() -> None:

@@ -453,6 +453,16 @@ async def test_labels_are_remembered_over_jobs_and_processes_the_latest_wins(ben
     assert await bench.store.cached_labels([first, second]) == {}
 
 
+async def test_a_label_is_remembered_wherever_its_key_falls(bench: Bench) -> None:
+    edges = range(-(2**63), 2**63, 2**61)
+    keys = [(id_, 1) for edge in edges for id_ in (edge - 1, edge) if id_ >= edges[0]] + [(2**63 - 1, 1)]
+    request = await bench.claim(1)
+    known = tuple(Remembered(key, "yes", False) for key in keys)
+    await bench.store.commit([Settle(request, Outcome.ANSWERED, (labelled(1),), 3.0, remember=known)])
+    await bench.again()
+    assert (await bench.store.cached_labels(keys)).keys() == set(keys)
+
+
 async def test_what_was_noticed_is_kept_once_and_in_order(bench: Bench) -> None:
     noticed = (Notice("column", "z"), Notice("warning", "odd"), Notice("column", "a"))
     await bench.store.commit([AddRows(1, Chunk(7, [], 70, "digest 7", False, noticed))])

@@ -363,7 +363,8 @@ FROM label_cache_inbox AS inbox LEFT JOIN job ON job.id = inbox.job_id ORDER BY 
 
 -- name: merge_inbox
 INSERT INTO label_cache (id, code, label, off_list, job_id, at, loose)
-SELECT id, code, label, off_list, job_id, at, loose FROM label_cache_inbox WHERE true ORDER BY id, number
+SELECT id, code, label, off_list, job_id, at, loose FROM label_cache_inbox
+WHERE id BETWEEN :first AND :last ORDER BY id, number
 ON CONFLICT DO UPDATE SET code = excluded.code, label = excluded.label, off_list = excluded.off_list,
     job_id = excluded.job_id, at = excluded.at, loose = excluded.loose;
 
