@@ -21,10 +21,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
 
-pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
 
 ENTER, ESCAPE = "\ue007", "\ue00c"
 

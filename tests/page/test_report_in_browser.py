@@ -11,10 +11,7 @@ from batchjob.views.report.html import html
 from tests.page.browser import CHROMIUM, DRIVER, MISSING, Browser
 from tests.test_report import HOSTILE
 
-pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
 
 
 @pytest.fixture(scope="module")
