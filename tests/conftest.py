@@ -84,7 +84,6 @@ class BatchJob:
         if self.warm and more.keys() <= {"input"} and (process := shared()).can(environment):
             words = [self.command, *arguments]
             ended = Ended(*process.run(words, str(self.folder), environment, more.get("input"), SECONDS))
-            transcript.keep(ended.out, ended.err)
         else:
             told = subprocess.run(
                 [self.command, *arguments],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warm import Warm
 
 from batchjob.errors import BatchjobError
 
@@ -38,11 +39,17 @@ def begin() -> None:
     if not TRANSCRIPT:
         return
     ended, read, made = subprocess.Popen.communicate, pytest.CaptureFixture.readouterr, BatchjobError.__init__
+    ran = Warm.run
 
     def communicate(process: Any, *arguments: Any, **more: Any) -> Any:
         told = ended(process, *arguments, **more)
         keep(*told)
         return told
+
+    def run(warm: Any, *arguments: Any, **more: Any) -> Any:
+        code, out, err = ran(warm, *arguments, **more)
+        keep(out, err)
+        return code, out, err
 
     def readouterr(captured: Any) -> Any:
         told = read(captured)
@@ -54,5 +61,6 @@ def begin() -> None:
         keep(text, " ".join(more.get("then", ())))
 
     subprocess.Popen.communicate = communicate  # type: ignore[method-assign]
+    Warm.run = run  # type: ignore[method-assign]
     pytest.CaptureFixture.readouterr = readouterr  # type: ignore[method-assign]
     BatchjobError.__init__ = made_here  # type: ignore[method-assign]
