@@ -16,9 +16,8 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 # ---------------------------------------------------------------- what is read
 
 InputRow = tuple[int, str, str, str | None, str | None]
-"""(line, key, text, rest, defect): line counts from 1 and is where the row begins; rest holds the other columns
-as JSON text (an array in header order, or an object for JSONL); defect says why the row cannot be sent at all
-(`kind: sentence`), or is None."""
+"""(line, key, text, rest, defect): line counts from 1 and is where the row begins; rest holds the other columns as
+JSON (an array in header order, or an object for JSONL); defect is why it cannot be sent (`kind: sentence`), or None."""
 
 
 class Layout(Value, frozen=True):

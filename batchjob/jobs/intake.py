@@ -130,8 +130,7 @@ def rest_of_input(job: Job, moved: Sequence[str] = ()) -> Rest:
         reader = reopen_input(source, moved)
         if job.ingested:
             _check_same(reader, job)
-        rest = rest_of(reader, job)
-        return Rest(rest.chunks, msgspec.structs.replace(reader.source, beside=source.beside))
+        return Rest(rest_of(reader, job).chunks, msgspec.structs.replace(reader.source, beside=source.beside))
     if job.ingested:
         return Rest(None)
     if source.held:

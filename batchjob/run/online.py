@@ -90,14 +90,13 @@ class Runner:
             job, config, prompt, walk, store, self._commits, wall=wall, skipped=self.progress.count, shared=run.shared
         )
         self._adapting = Adapting(config, self._questions, self._supply, store, wall=wall, log=log)
-        self._several_models = len(models_of(config)) > 1
+        self._several_models, self._asks_for_all = len(models_of(config)) > 1, run.shared and config.dedupe != "off"
         self._gate = Gate(config, heard=run.heard, fresh=run.fresh and not run.labelled, shared=run.shared, now=clock())
         self._alike = AlikeFailures(labelled=run.labelled, shared=run.shared)
         self._turnstile: Turnstile[Parcel | None] = Turnstile(self._try)
         asked = self._commits, self._supply, self._gate, budget, self._spending, self.progress
         beside = partial(Together, clock=clock, log=log, rouse=self._turnstile.rouse, failed=self._fail)
         self._together = beside(config, store, *asked) if run.shared else None
-        self._asks_for_all = run.shared and config.dedupe != "off"
         self._workers: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
         self._error: BaseException | None = None
