@@ -45,17 +45,9 @@ WARM = {
     *("test_forecast_agrees", "test_paid_is_used", "test_profile", "test_remove", "test_report"),
     *("test_saving", "test_score", "test_second", "test_several_inputs", "test_tables", "test_task_settings"),
     *("test_try", "test_advice", "test_correct", "test_patterns", "test_commands", "test_everywhere", "test_review"),
-    *(
-        "test_hostile",
-        "test_on_end",
-        "test_move",
-        "test_postgres",
-        "test_python",
-        "test_page",
-        "test_workers",
-        "test_bills",
-    ),
-    *("test_many_rows", "test_outputs", "test_decisions", "test_next_steps", "test_sandbox", "test_routing"),
+    *("test_hostile", "test_on_end", "test_move", "test_postgres", "test_python", "test_page", "test_workers"),
+    *("test_bills", "test_many_rows", "test_outputs", "test_decisions", "test_next_steps", "test_sandbox"),
+    "test_routing",
 }
 """Tests of what a command says and does, not of how it starts: see warm.py."""
 SECONDS = 60

@@ -322,6 +322,6 @@ def many(examples: int, steps: int = 40) -> settings:
 
 
 TestLifeOfRows = pytest.mark.timeout(600)(LifeOfRows.TestCase)  # thousands of commits, each flushed to the disk
-TestLifeOfRows.settings = many(20)
+TestLifeOfRows.settings = many(30)
 TestLifeInPostgres = pytest.mark.skipif(bool(postgres.WHY_NOT), reason=postgres.WHY_NOT)(LifeInPostgres.TestCase)
 TestLifeInPostgres.settings = many(2, 15)
