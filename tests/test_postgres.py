@@ -71,10 +71,10 @@ def test_a_worker_joins_a_job_and_is_told_when_there_is_nothing_to_do(
     (batchjob.folder / "in.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(300)))
     start = ("start", "in.csv", "--base-url", base, "--model", "m", "--labels", "good,bad", "--rpm", "0", "--quiet")
     first = batchjob.begin(*start, "--concurrency", "2", "--db", url)
-    until(lambda: batchjob("status", "--db", url).code == 0)
+    until(lambda: "job in: running" in batchjob("status", "--db", url).out)
     joined = batchjob("work", "in", "--db", url, "--concurrency", "8")
-    assert (joined.code, first.wait()) == (0, 0), joined.err
-    first.communicate()
+    _, said = first.communicate()
+    assert (joined.code, first.returncode) == (0, 0), joined.err + said
     assert "300 of 300 rows labelled" in batchjob("status", "--db", url).out
     again = batchjob("work", "in", "--db", url)
     assert (again.code, again.err) == (0, "job 'in' is finished: there is nothing to do\n")

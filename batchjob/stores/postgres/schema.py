@@ -44,7 +44,8 @@ async def version_of(db: Connection, url: str) -> int:
                 f"{shown(url)} has a schema `batchjob` of another program. Give another database with --db"
             )
         return 0
-    version: int = await db.fetchval("SELECT version FROM batchjob.meta")
+    # A name is looked up as of now, a row as of the snapshot: of tables just made this transaction sees no row yet.
+    version: int = await db.fetchval("SELECT version FROM batchjob.meta") or 0
     if version > len(migrations()):
         raise StoreError(
             f"{shown(url)} was written by a newer batchjob (schema {version}; this one knows {len(migrations())}). "
