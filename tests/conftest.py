@@ -92,6 +92,11 @@ class BatchJob:
         return subprocess.Popen([self.command, *arguments], cwd=self.folder, text=True, **more)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A file's bytes name no test: those of an archive hold the time, and two processes would collect two names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def batchjob_in() -> type[BatchJob]:
     """Makes the command for a folder; a fixture, because a test cannot import this file by one name everywhere."""
