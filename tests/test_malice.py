@@ -6,14 +6,18 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from functools import partial
+from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from batchjob.cli import _run
 from batchjob.settings.config import MOST_LABELS
+from batchjob.stores import open_reader
 from batchjob.stores.sqlite import reader
 from tests.faults.server import Exchange, FaultServer, completion, http, label_of
 
@@ -143,6 +147,20 @@ def test_pages_that_lead_round_in_circles_end_in_a_sentence(
     _knot(Path("batchjob.db"), root, size)
     assert _run(["cache", "stats"]) == 1
     assert "batchjob.db is damaged" in "".join(capfd.readouterr())
+
+
+def test_a_reader_that_was_left_alone_for_long_has_its_time_for_the_next_question(
+    copy: Callable[[], sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of `profile` and a long input, which asks for remembered labels for many minutes."""
+    hours = count(3600, 3600)
+    monkeypatch.setattr(reader, "STEPS", 1)
+    copy().close()
+    with open_reader("batchjob.db") as opened:
+        for ask in (lambda: opened.cached_labels([(1, 1)]), lambda: opened.job("j")):
+            opened.names()
+            monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=partial(float, time.monotonic() + next(hours))))
+            ask()
 
 
 def _knot(file: Path, root: int, size: int) -> None:

@@ -134,10 +134,8 @@ class SqliteReader(finding.Finder):
 
     def job(self, name: str) -> Job:
         """The job of this name, or a JobError."""
-        try:
-            return finding.find_job(self._db, name)
-        except sqlite3.Error as error:
-            raise schema.translate(error, self.path) from error
+        with self._asked() as db:
+            return finding.find_job(db, name)
 
     def jobs(self) -> list[Job]:
         """All jobs, the oldest first."""
@@ -334,12 +332,10 @@ class SqliteReader(finding.Finder):
 
     def cached_labels(self, keys: Sequence[Key]) -> dict[Key, Remembered]:
         """See ports.StoreReader.cached_labels."""
-        try:
+        with self._asked() as db:
             if self._inbox is None:
-                self._inbox = inbox(self._db)
-            found = stored_labels(self._db, keys)
-        except sqlite3.Error as error:
-            raise schema.translate(error, self.path) from error
+                self._inbox = inbox(db)
+            found = stored_labels(db, keys)
         return found | {key: one for key in keys if (one := self._inbox.get(key)) is not None}
 
     def remembers_labels(self) -> bool:
