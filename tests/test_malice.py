@@ -159,7 +159,9 @@ def test_a_reader_that_was_left_alone_for_long_has_its_time_for_the_next_questio
     with open_reader("batchjob.db") as opened:
         for ask in (lambda: opened.cached_labels([(1, 1)]), lambda: opened.job("j")):
             opened.names()
-            monkeypatch.setattr(reader, "time", SimpleNamespace(monotonic=partial(float, time.monotonic() + next(hours))))
+            monkeypatch.setattr(
+                reader, "time", SimpleNamespace(monotonic=partial(float, time.monotonic() + next(hours)))
+            )
             ask()
 
 

@@ -155,6 +155,8 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("BATCHJOB_DEBUG"):
             raise
+        if process.is_of_full_stdout(error):
+            process.give_up_stdout()
         if trouble := process.trouble_of(error):
             _say(f"batchjob: {trouble}")
             return 1

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TypeGuard
 
 from batchjob.files import DISK_FULL, barred_folder
 
@@ -84,6 +85,13 @@ def give_up_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def is_of_full_stdout(error: BaseException) -> TypeGuard[OSError]:
+    """Whether there was no room for what stdout was to get, such as a help text: all else that is written says by
+    itself where there is none.
+    """
+    return isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None
+
+
 def trouble_of(error: BaseException) -> str:
     """An error of the machine or of its names in a sentence, with what to do; "" for any other."""
     if isinstance(error, ImportError) and error.name in ("_sqlite3", "sqlite3"):
@@ -96,8 +104,7 @@ def trouble_of(error: BaseException) -> str:
         barred = barred_folder(error.filename) if isinstance(error, PermissionError) else ""
         why = f"this user may not enter the folder {barred}" if barred else os.strerror(error.errno).lower()
         return f"{error.filename}: {why}. Name another place, or mend that"
-    if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
-        give_up_stdout()  # a help text: what else is written tells by itself where there is no room
+    if is_of_full_stdout(error):
         return f"cannot write to stdout: {error.strerror}"
     if isinstance(error, FileNotFoundError) and not _has_folder():
         return "the folder this was called in is gone: cd to one that is there"
