@@ -86,6 +86,14 @@ class Source(StrEnum):
     SECOND = "second"  # the second model, where the first one gave none or was unsure
 
 
+ASKED = (Source.MODEL, Source.SECOND, Source.FALLBACK)
+"""Sources of labels for which a model was asked. A blank text that takes the fallback is counted with the others of
+that.
+"""
+UNASKED = (Source.DUPLICATE, Source.CACHE, Source.RULE)
+"""Sources of labels that saved a request."""
+
+
 class Outcome(StrEnum):
     """What became of a request."""
 

@@ -11,6 +11,7 @@ from batchjob.errors import SettingError
 from batchjob.jobs.exports import ONLY, Exported, export, export_requests
 from batchjob.model import Job
 from batchjob.numbers import counted
+from batchjob.outputs import FORMATS
 from batchjob.printable import printable
 from batchjob.stores import open_reader
 from batchjob.views.export import column_names
@@ -20,7 +21,7 @@ from batchjob.views.export import column_names
 @job_argument
 @db_option
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to; - is stdout")
-@click.option("--format", "format_", metavar="NAME", help="csv, tsv, jsonl or parquet  [default: by the suffix]")
+@click.option("--format", "format_", metavar="NAME", help=f"{', '.join(FORMATS)}  [default: by the suffix]")
 @click.option("--only", metavar="WHICH", help=f"Only these rows: {', '.join(ONLY)} or a kind of error")
 @click.option("--columns", metavar="A,B,C", help="Only these columns, in this order")
 @click.option("--all", "everything", is_flag=True, help="Also rows that were only read, behind a --limit")

@@ -21,7 +21,7 @@ from batchjob.providers.dialect import Learned
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts import Walk
 from batchjob.shortcuts.case import Case
-from batchjob.states import Source
+from batchjob.states import UNASKED, Source
 from batchjob.task.asked import prompt_of
 from batchjob.task.identity import Task, loose_keys
 from batchjob.task.texts import shows_nothing
@@ -160,10 +160,7 @@ class Work:
             "routes": self.routes,
             "settled_by": {
                 "request": self.asked,
-                "rule": self.settled[Source.RULE],
-                "cache": self.settled[Source.CACHE],
-                "duplicate": self.settled[Source.DUPLICATE],
-                "fallback": self.settled[Source.FALLBACK],
+                **{source.value: self.settled[source] for source in (*UNASKED, Source.FALLBACK)},
                 "failed": self.failed,
             },
             "loose_saves": self.loose_saves,

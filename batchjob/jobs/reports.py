@@ -35,7 +35,8 @@ from batchjob.views.report.markdown import markdown
 from batchjob.views.report.parts import Report
 from batchjob.views.status import status_of
 
-FORMS = (".html", ".htm", ".md")
+FORMS: dict[str, Callable[[Report], bytes]] = {".html": html, ".htm": html, ".md": markdown}
+"""The suffix of a file -> what writes a report in that form."""
 MOST_VALUES = 1_000
 """Values of a column that are told apart while rows are counted; the most frequent are shown."""
 SHOWN_VALUES, SHOWN_LABELS = 20, 10
@@ -100,11 +101,12 @@ def _form(output: str) -> Callable[[Report], bytes]:
         BatchjobError: no file can be written there.
     """
     form = Path(output).suffix.lower()
-    if output != "-" and form not in FORMS:
+    if output == "-":
+        return html
+    if form not in FORMS:
         raise SettingError(f"-o {output}: a report is HTML or Markdown: name a file that ends in .html or .md")
-    if output != "-":
-        check_target(Path(output))
-    return markdown if form == ".md" else html
+    check_target(Path(output))
+    return FORMS[form]
 
 
 def _corrected(reader: StoreReader, snapshot: Snapshot, overlay: Overlay, numbers: Sequence[int]) -> Snapshot:

@@ -39,8 +39,8 @@ class InputRows(Value, frozen=True):
     defective: int
 
 
-class SettledBy(Value, frozen=True):
-    """Rows, by what gives them their end."""
+class SettledBy(Value, frozen=True, forbid_unknown_fields=True):
+    """Rows, by what gives them their end: a source of labels that is not here is a mistake, and not left out."""
 
     request: int
     rule: int

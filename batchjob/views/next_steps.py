@@ -13,8 +13,8 @@ from math import ceil, floor, log10
 from batchjob.exchange.decide import ADVICE
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import BLANK
-from batchjob.states import JobState, Source, State, fields_of
-from batchjob.views.status import Status
+from batchjob.states import JobState, State, fields_of
+from batchjob.views.status import Status, asked_rows
 
 UNSENDABLE = frozenset({BLANK, "unreadable_row", "ragged_row", "bad_json", "missing_text", "not_text"})
 """Kinds of rows that cannot be sent at all: to put them back as they are would change nothing."""
@@ -108,7 +108,7 @@ def _go_on(status: Status, config: JobConfig, flag: str) -> str:
 
 def _enough(status: Status, config: JobConfig) -> str:
     """A budget for the rows that are left, by what those before have cost: a fifth more, in two digits."""
-    asked = sum(status.sources[source] for source in (Source.MODEL, Source.SECOND, Source.FALLBACK))
+    asked = asked_rows(status.sources)
     if not asked or not status.cost.usd or config.budget is None:
         return "USD"
     whole = status.cost.usd * (1 + 1.2 * status.rows.unfinished / asked)

@@ -13,7 +13,7 @@ from batchjob.providers.dialect import dialect_of, differences, learned_of
 from batchjob.records import Problem, Snapshot, Worker
 from batchjob.settings.config import JobConfig, models_of, settings_of
 from batchjob.settings.failures import Failures
-from batchjob.states import JobState, Matched, Outcome, Source, State, fields_of
+from batchjob.states import ASKED, UNASKED, JobState, Matched, Outcome, Source, State, fields_of
 from batchjob.views.by_hand import ByHand
 
 BUSY = (JobState.INGESTING, JobState.RUNNING)
@@ -296,15 +296,20 @@ def _cost(snapshot: Snapshot) -> Cost:
     )
 
 
+def asked_rows(sources: Mapping[str, int]) -> int:
+    """How many of the rows with these sources a model was asked for."""
+    return sum(sources.get(source, 0) for source in ASKED)
+
+
 def _saved(tally: Mapping[str, Mapping[str, int]]) -> dict[str, Saved]:
     """What each source saved, by the mean cost of the rows that the model labelled."""
     sources = tally.get("source", {})
-    asked = sum(sources.get(source, 0) for source in (Source.MODEL, Source.SECOND, Source.FALLBACK))
+    asked = asked_rows(sources)
     paid = tally.get("cost", {}).get("answered", 0)
     each = usd(paid) / asked if asked and paid else None
     return {
         str(source): Saved(rows, None if each is None else each * rows)
-        for source in (Source.DUPLICATE, Source.CACHE, Source.RULE)
+        for source in UNASKED
         if (rows := sources.get(source, 0))
     }
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 
+from batchjob import page
 from batchjob.model import InputSource, Job
 from batchjob.records import Snapshot
 from batchjob.settings.config import JobConfig
-from batchjob.states import JobState, Outcome, Source, State
+from batchjob.states import ASKED, UNASKED, JobState, Outcome, Source, State
+from batchjob.views.forecast import SettledBy
+from batchjob.views.report.content import SAID_OF
 from batchjob.views.status import Requests, Rows, Status, status_of
 
 JOB = Job(
@@ -90,3 +96,12 @@ def test_a_running_job_without_a_process_is_interrupted() -> None:
 def test_an_unknown_price_is_no_cost_and_never_nothing() -> None:
     cost = status_of(snapshot(request={"sent": 2, "answered": 2}, cost={"unknown": 2})).cost
     assert (cost.usd, cost.known, cost.unknown_requests) == (None, False, 2)
+
+
+def test_whatever_counts_by_source_knows_every_source() -> None:
+    assert {*ASKED, *UNASKED, Source.HUMAN} == set(Source)
+    assert {*UNASKED, Source.FALLBACK} <= {*SettledBy.__struct_fields__}
+    assert SAID_OF.keys() == set(Source)
+    script = Path(page.__file__).with_name("static").joinpath("job.js").read_text(encoding="utf-8")
+    listed, coloured = re.findall(r"^const (?:SOURCES|COLOURS) = (.*);$", script, re.MULTILINE)
+    assert set(re.findall(r'"(\w+)"', listed)) == set(re.findall(r"(\w+):", coloured)) == {*map(str, Source)}

@@ -36,7 +36,7 @@ from batchjob.views.report.parts import (
 )
 from batchjob.views.report.quality import how_well
 from batchjob.views.score import ScoreReport
-from batchjob.views.status import Status, status_of
+from batchjob.views.status import Status, asked_rows, status_of
 
 MOST_LABELS = 200
 MOST_ERRORS = 30
@@ -244,7 +244,7 @@ FILLS = {Source.FALLBACK: "plain"}
 def _sources(status: Status) -> Section:
     rows = status.rows
     without = rows.failed + rows.unconfirmed
-    told = [(str(name), SAID_OF.get(Source(name), ""), count) for name, count in status.sources.items() if count]
+    told = [(str(name), SAID_OF[Source(name)], count) for name, count in status.sources.items() if count]
     told += [("no label", f"{rows.failed:,} failed, {rows.unconfirmed:,} unconfirmed", without)] if without else []
     parts = [(name, said, count, _fill(name)) for name, said, count in told]
     lines = [
@@ -252,7 +252,7 @@ def _sources(status: Status) -> Section:
         for name, said, count, fill in parts
     ]
     ledger = Ledger(tuple([(name, count / max(rows.total, 1), fill) for name, _, count, fill in parts]))
-    asked = sum(status.sources[source] for source in (Source.MODEL, Source.SECOND, Source.FALLBACK))
+    asked = asked_rows(status.sources)
     said = f"The model was asked for {counted(asked, 'row')} that got its label so."
     said += f" By hand: {hand_words(status.by_hand)}." if status.by_hand else ""
     return Section(
