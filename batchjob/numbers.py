@@ -1,7 +1,8 @@
-"""Counts, amounts, durations and sizes as a person reads them: one form each, for every view."""
+"""Counts, amounts, durations, sizes and exit codes as a person reads them: one form each, for every view."""
 
 from __future__ import annotations
 
+import signal
 from datetime import datetime
 from math import floor, log10
 
@@ -70,3 +71,11 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if count >= 10 or unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} TB"
+
+
+def how_ended(code: int) -> str:
+    """How a command ended, by the exit code that `subprocess` gives: less than 0 is the signal that killed it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    names = {int(known): known.name for known in signal.Signals}
+    return f"was killed by {names.get(-code, f'signal {-code}')}"

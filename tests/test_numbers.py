@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchjob.numbers import about, counted, dollars, duration, size
+from batchjob.numbers import about, counted, dollars, duration, how_ended, size
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1234, "1,234 rows")])
@@ -67,3 +67,11 @@ def test_a_duration_is_said_in_its_two_largest_units(seconds: float, said: str) 
 )
 def test_a_size_is_said_in_the_unit_that_suits_it(count: float, said: str) -> None:
     assert size(count) == said
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(7, "ended with exit code 7"), (-9, "was killed by SIGKILL"), (-50, "was killed by signal 50")],
+)
+def test_a_command_that_a_signal_killed_has_no_exit_code(code: int, said: str) -> None:
+    assert how_ended(code) == said

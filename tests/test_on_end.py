@@ -89,6 +89,7 @@ def test_its_failure_is_said_and_changes_nothing(job: BatchJob, sandbox: Sandbox
         "err",
         "batchjob: --on-end ended with exit code 7; the job is as it was said above",
     ]
+    assert "batchjob: --on-end was killed by SIGKILL; the job is" in job(*ask, "--on-end", "kill -9 $$").err
     assert "ended with exit code 127" in job(*ask, "--on-end", "no-such-program").err
 
 

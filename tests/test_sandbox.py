@@ -624,10 +624,15 @@ async def test_a_port_in_use_is_one_sentence(start: Serve) -> None:
         await start(port=port)
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", f"{'a' * 64}.invalid"])
 async def test_a_host_that_is_not_this_machine_is_no_matter_of_ports(host: str) -> None:
     with pytest.raises(BatchjobError, match=rf"cannot listen on {host}:0 \(.*\): give a --host of this machine"):
         await serve(SandboxSettings(host=host))
+
+
+def test_a_blank_host_is_refused_for_it_would_be_an_address_without_one() -> None:
+    with pytest.raises(SettingError, match="a blank host is no address: give one of this machine"):
+        SandboxSettings(host=" ")
 
 
 def test_the_help_names_every_fault() -> None:

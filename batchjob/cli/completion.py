@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    add_completion_class,
+    shell_complete,
+)
 
 from batchjob.cli.options import database
 from batchjob.errors import BatchjobError
@@ -18,9 +25,30 @@ VARIABLE = "_BATCHJOB_COMPLETE"
 
 Offer = Callable[[click.Context, str], list[CompletionItem]]
 
+_ODD = re.compile(r"[^\w@%+=:,./-]")
+"""What stands for itself in no word of a shell."""
+
+
+class _Bash(BashComplete):
+    """Bash takes a word as it is offered: a name with spaces has to be one word, unless a quote is open already."""
+
+    def format_completion(self, item: CompletionItem) -> str:
+        typed = os.environ["COMP_WORDS"].split("\n")[int(os.environ["COMP_CWORD"])][:1]
+        if item.type == "plain" and typed not in {"'", '"'}:
+            item.value = _ODD.sub(r"\\\\\g<0>", item.value)  # twice, for `read` takes one
+        return super().format_completion(item)
+
+
+class _Fish(FishComplete):
+    """Click's script splits at each comma: it cut names, and what is said of them."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split --max 1 ","')
+
 
 def complete(group: click.Group) -> int:
     """Answer a shell; the exit code."""
+    add_completion_class(_Bash)
+    add_completion_class(_Fish)
     return shell_complete(group, {}, "batchjob", VARIABLE, os.environ[VARIABLE])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from batchjob.endpoints.key import headers_of
 from batchjob.jobs.plans import Plan
+from batchjob.numbers import how_ended
 from batchjob.settings.endpoint import KEY_VARIABLES
 from batchjob.views.status import Status
 
@@ -57,7 +58,7 @@ def tell_end(
         return _ended(process, f"took more than {MOST_SECONDS:.0f} s and was ended")
     except KeyboardInterrupt:
         return _ended(process, "was broken off")
-    return f"--on-end ended with exit code {code}; the job is as it was said above" if code else ""
+    return f"--on-end {how_ended(code)}; the job is as it was said above" if code else ""
 
 
 def _ended(process: subprocess.Popen[bytes], why: str) -> str:

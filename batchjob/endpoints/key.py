@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from batchjob.errors import BatchjobError, SettingError
+from batchjob.numbers import how_ended
 from batchjob.providers.table import Auth, provider_of
 from batchjob.settings.config import JobConfig
 from batchjob.settings.endpoint import KEY_VARIABLES, SANDBOX_URL
@@ -95,7 +96,7 @@ def key_of_command(command: str) -> str:
     except subprocess.TimeoutExpired:
         raise SettingError(f"--api-key-command gave no key within {COMMAND_SECONDS:.0f} s") from None
     if ended.returncode:
-        raise SettingError(f"--api-key-command ended with exit code {ended.returncode}")
+        raise SettingError(f"--api-key-command {how_ended(ended.returncode)}")
     key = ended.stdout.decode("utf-8", "replace").strip()
     if not key:
         raise SettingError("--api-key-command printed no key")

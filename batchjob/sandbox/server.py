@@ -57,10 +57,11 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     try:
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: what is no name of a host
         await runner.cleanup()
         ledger.close()
-        elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        no_address = isinstance(error, socket.gaierror | UnicodeError)
+        elsewhere = no_address or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL
         raise BatchjobError(
             f"the sandbox cannot listen on {settings.host}:{settings.port} ({_reason(error)}): "
             + ("give a --host of this machine" if elsewhere else "give another --port, or --port 0 for a free one")
@@ -76,6 +77,7 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
     """The system's own words; asyncio puts a sentence around them."""
-    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number).lower() if number and number > 0 else str(error)

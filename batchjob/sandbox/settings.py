@@ -54,6 +54,8 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
         low, high = self.latency
         if not 0 <= low <= high:
             raise SettingError(f"latency {low:g}-{high:g}: give the shortest first, in seconds, such as 0.05-0.1")
+        if not self.host.strip():
+            raise SettingError("a blank host is no address: give one of this machine, or 0.0.0.0 for all of them")
         if not 0 <= self.port <= 65535:
             raise SettingError(f"port {self.port} is not between 0 and 65535")
         if self.rpm < 0 or self.tpm < 0:
