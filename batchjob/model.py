@@ -108,6 +108,7 @@ class Row(Value, frozen=True):
     others: tuple[str, ...] = ()  # what it has in the other columns that the prompt uses: see task.prompt
     put_back: bool = False  # by the user, though its text may have been paid for
     answer: str | None = None  # that was paid for and gave no label
+    asked_otherwise: bool = False  # for that answer: another question, or of another model
     first: str | None = None  # what the first model made of it (JSON), where the second one is asked
 
 
@@ -179,8 +180,7 @@ class Limits(Value, frozen=True):  # both of them
 
 NO_ROOM = "too_many_files"  # the kind of a request for which this machine could not open one more connection
 LONG_WAIT = "long_wait"  # a reason of a refusal that asks to wait for more than an hour: no quota of minutes does
-HUGE = "huge"  # the finish_reason of an answer that was larger than what is read of one
-SEVERAL = "several"  # and of one in several choices that do not say the same
+HUGE, SEVERAL = "huge", "several"  # finish_reasons: more than is read of an answer; choices that do not say the same
 
 
 class NotSent(Value, frozen=True):

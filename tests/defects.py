@@ -788,8 +788,8 @@ def _(pages: Any) -> None:
     f"{STORE}::test_a_run_may_want_only_what_was_put_back_or_only_the_first_rows",
 )
 def _(pages: Any) -> None:
-    def all_rows(self: Any, job_id: int, *, before: int, fresh: bool, up_to: int | None) -> None:
-        init(self, job_id, before=before, fresh=True, up_to=up_to)
+    def all_rows(self: Any, job_id: int, *, run: int, fresh: bool, up_to: int | None) -> None:
+        init(self, job_id, run=run, fresh=True, up_to=up_to)
 
     init = put(pages, "Pages.__init__", all_rows)
 
@@ -2400,3 +2400,21 @@ def _(forgetting: Any) -> None:
 )
 def _(group: Any) -> None:
     put(group, "_without_nul", lambda records: records)
+
+
+@defect(
+    "after a stop a kept answer counts as one to what is asked now",
+    "stores.sqlite.group",
+    "tests/test_paid_is_used.py::test_a_stop_before_another_model_is_asked_gives_no_row_its_fallback",
+)
+def _(group: Any) -> None:
+    cut(group.QUERIES, "returned_rows", "row.answer IS NOT NULL AND (", "0 AND (")
+
+
+@defect(
+    "an answer that was cut to be kept is read as a whole one",
+    "task.labels",
+    "tests/test_paid_is_used.py::test_of_an_answer_that_was_cut_to_be_kept_no_label_is_read",
+)
+def _(labels: Any) -> None:
+    put(labels, "LabelSet.read_kept", lambda self, answer: self.read(answer))

@@ -24,6 +24,7 @@ class Model:
         self.asked: list[tuple[str, str]] = []
         self.answers: dict[str, str] = dict(TEXTS)
         self.finish: dict[str, str] = {}
+        self.taken = 1_000  # requests, before the key is refused
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,7 +33,7 @@ class Model:
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 body = json.dumps(model.answer(asked)).encode()
-                self.send_response(200)
+                self.send_response(200 if len(model.asked) <= model.taken else 401)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -98,6 +99,32 @@ def test_another_model_is_asked_before_its_fallback_is_taken(job: BatchJob, mode
     assert again.code == 0
     assert "going on with job t" in again.err
     assert len(model.asked) == 6
+
+
+def test_a_stop_before_another_model_is_asked_gives_no_row_its_fallback(job: BatchJob, model: Model) -> None:
+    model.taken = 5
+    assert job("retry", "--model", "large", "--fallback", "a", "--concurrency", "1").code == 3
+    model.taken = 1_000
+    assert job("resume").code == 0
+    assert sorted(set(model.asked[4:])) == [("large", "four"), ("large", "three")]
+    assert labels(job)[2:] == [("b", "model"), ("b", "model")]
+
+
+def test_an_answer_is_one_to_its_own_question_again_when_that_is_asked_again(job: BatchJob, model: Model) -> None:
+    model.taken = 4
+    assert job("retry", "--model", "large").code == 3
+    model.taken = 1_000
+    assert job("resume", "--model", "small", "--fallback", "a").code == 0
+    assert model.asked[4:] == [("large", "three")]
+    assert labels(job)[2:] == [("a", "fallback")] * 2
+
+
+def test_of_an_answer_that_was_cut_to_be_kept_no_label_is_read(job: BatchJob, model: Model) -> None:
+    model.answers["four"] = f"Let me see.\n\n**a**\n\n{'The text is about it. ' * 100}\n</think>\n\nneither"
+    for _ in range(2):  # the second time with a kept one
+        assert job("retry").code == 4
+    assert [text for _, text in model.asked[4:]] == ["three", "four"] * 2
+    assert labels(job)[2:] == [("", ""), ("", "")]
 
 
 def test_a_start_with_a_fallback_pays_for_nothing_again(job: BatchJob, model: Model) -> None:

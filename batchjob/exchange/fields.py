@@ -13,12 +13,13 @@ import msgspec
 
 from batchjob.exchange.conclude import results_of
 from batchjob.exchange.decide import Decision, Next
-from batchjob.exchange.rows import Terms, bought_in_vain, kept
+from batchjob.exchange.rows import Terms, bought_in_vain
 from batchjob.model import Answered, LostRequest, Parcel, Reply, Row, RowResult
 from batchjob.states import Event, Matched, Source
 from batchjob.task.confidence import confidence_of_values
 from batchjob.task.fields.answers import FieldSet, Kept
 from batchjob.task.finish import Ended, how_it_ended
+from batchjob.task.labels import kept
 
 KEEP = (Event.RELEASE, Event.FAIL)
 """Events that write a row's answer anew."""

@@ -10,10 +10,7 @@ from batchjob.settings.config import JobConfig
 from batchjob.states import Event, Matched, Source
 from batchjob.task.asked import answers_of
 from batchjob.task.confidence import Token, confidence_of
-from batchjob.task.labels import LabelSet
-
-MOST_ANSWER_CHARACTERS = 2000
-"""What is kept of an answer that is not a label."""
+from batchjob.task.labels import LabelSet, kept
 
 
 class Terms(Value, frozen=True):
@@ -146,8 +143,3 @@ def bought_in_vain(row: Row, kind: str, message: str, raw: str | None, terms: Te
     again = paid < terms.max_paid and attempts < terms.max_attempts
     event = Event.RELEASE if again else Event.FAIL
     return RowResult(row.number, event, attempts, paid, answer=raw, error_kind=kind, error=message)
-
-
-def kept(answer: str) -> str:
-    """What is kept of an answer. SQLite's JSON ends a string at NUL, so there is none in it."""
-    return answer[:MOST_ANSWER_CHARACTERS].replace("\0", "\N{REPLACEMENT CHARACTER}")

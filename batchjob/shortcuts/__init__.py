@@ -49,7 +49,7 @@ class Walk:
 
     Args:
         job: None where it is not made yet.
-        same: how far it asks as when the answers that are kept were given.
+        same: how far it asks as the runs before.
         learned: what the endpoint taught of each model, for a label is remembered under the question as it is sent.
 
     Raises:
@@ -66,7 +66,7 @@ class Walk:
         same: Same = SAME,
         learned: Mapping[str, Learned] | None = None,
     ) -> None:
-        terms = Terms.of(config, None if job is None else job.id, asks_the_same=same.whole)
+        terms = Terms.of(config, None if job is None else job.id)
         made = [shortcut(terms) for shortcut in ORDER]
         self._by_row = [shortcut for shortcut in made if not shortcut.looks_up]
         self._by_text = [shortcut for shortcut in made if shortcut.looks_up]

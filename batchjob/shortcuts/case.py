@@ -30,13 +30,12 @@ class Terms(Value, frozen=True):
     dedupe: bool  # exactly or loosely: which of them, the keys say
     cache: bool
     job_id: int | None  # the job's own; None: it is not made yet
-    asks_the_same: bool = True  # as when the answers that are kept were given
 
     @classmethod
-    def of(cls, config: JobConfig, job_id: int | None, *, asks_the_same: bool = True) -> Terms:
+    def of(cls, config: JobConfig, job_id: int | None) -> Terms:
         """Those of a job with these settings."""
         dedupe = config.dedupe != "off"
-        return cls(answers_of(config), config.rules, config.fallback, dedupe, config.cache, job_id, asks_the_same)
+        return cls(answers_of(config), config.rules, config.fallback, dedupe, config.cache, job_id)
 
 
 class Case(Value, frozen=True):

@@ -27,7 +27,7 @@ class Known:
         if not found.off_list:
             return _assigned(case.row, found.label, source, found.job)
         # It was none of the labels then: what it is now is for this job to say.
-        match = self._labels.read(found.label)
+        match = self._labels.read_kept(found.label)
         if match is not None:
             return _assigned(case.row, match.label, source, found.job)
         if terms.fallback is not None:

@@ -14,17 +14,16 @@ class Reread:
 
     def __init__(self, terms: Terms) -> None:
         self._labels = terms.labels
-        # Where another model or prompt is asked now, its answer comes before a fallback.
-        self._fallback = terms.fallback if terms.asks_the_same else None
+        self._fallback = terms.fallback
 
     def settle(self, case: Case) -> RowResult | None:
         row = case.row
         if row.answer is None:
             return None
-        match = self._labels.read(row.answer)
+        match = self._labels.read_kept(row.answer)
         if match is not None:
             matched = Matched.NEAR if match.near else Matched.EXACT
             return RowResult(row.number, Event.ASSIGN, label=match.label, source=Source.MODEL, matched=matched)
-        if self._fallback is not None:
+        if self._fallback is not None and not row.asked_otherwise:  # what is asked now comes before a fallback
             return RowResult(row.number, Event.ASSIGN, label=self._fallback, source=Source.FALLBACK)
         return None

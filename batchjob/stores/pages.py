@@ -26,7 +26,8 @@ def bounded(records: Iterable[Any], text_at: int) -> Iterator[Any]:
 
 def returned(records: Iterable[Any]) -> Page:
     """Rows that were out before or put back: lost requests as parcels, the others as rows. Of a record (request, id,
-    text, attempts, paid, defect, rest, put back, answer, model, key, digest, broken off, first, id of the row).
+    text, attempts, paid, defect, rest, put back, answer, model, key, digest, broken off, asked otherwise, first, id of
+    the row).
     """
     parcels: list[Parcel] = []
     rows: list[Row] = []
@@ -42,9 +43,20 @@ def returned(records: Iterable[Any]) -> Page:
 
 
 def _row(record: Any) -> Row:
-    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_, first, key = record
-    number = ids.number_of(id_)
-    return Row(number, text, attempts, paid, defect, rest, key, put_back=bool(put_back), answer=answer, first=first)
+    _, id_, text, attempts, paid, defect, rest, put_back, answer, *_, otherwise, first, key = record
+    return Row(
+        ids.number_of(id_),
+        text,
+        attempts,
+        paid,
+        defect,
+        rest,
+        key,
+        put_back=bool(put_back),
+        answer=answer,
+        asked_otherwise=bool(otherwise),
+        first=first,
+    )
 
 
 def fresh(records: Sequence[Any]) -> Page:

@@ -18,6 +18,8 @@ from batchjob.task.marks import LONGEST_SHORT, SEVERAL, marked
 from batchjob.task.thoughts import spoken
 from batchjob.task.words import folded, stands_in
 
+MOST_KEPT = 2000
+"""Characters that are kept of an answer which is not its label letter for letter."""
 _MOST_WRAPPING = 200
 """Characters an answer may have beside its label; what is longer is prose, and need not be looked at closely."""
 _NEGATIVE = re.compile(r"[-\u2212]\d")
@@ -84,6 +86,12 @@ class LabelSet:
         label = self.named(said) or marked(said, self)
         return Match(label, near=not (self._in_object and _of_object(said) == label)) if label else None
 
+    def read_kept(self, answer: str) -> Match | None:
+        """The label of an answer that was kept. None of one that was cut for that: what it began with may have been a
+        thought whose end is missing now, or taken back behind.
+        """
+        return None if len(answer) >= MOST_KEPT else self.read(answer)
+
     def failure(self, answer: str) -> str:
         """The kind of error of a row of whose answer no label was read."""
         return "off_list"
@@ -122,6 +130,11 @@ class LabelSet:
                 table[key] = label if table.get(key, label) == label else SEVERAL
         table.pop("", None)
         return table
+
+
+def kept(answer: str) -> str:
+    """What is kept of an answer. SQLite's JSON ends a string at NUL, so there is none in it."""
+    return answer[:MOST_KEPT].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _of_object(text: str) -> str | None:

@@ -287,6 +287,26 @@ async def test_a_row_that_failed_may_be_put_back_for_the_second_model(bench: Ben
     }
 
 
+async def test_a_kept_answer_is_told_with_whether_another_question_or_model_is_asked_now(bench: Bench) -> None:
+    for number, answer in ((1, "c"), (2, None)):
+        request = await bench.claim(number)
+        released = RowResult(number, Event.RELEASE, 1, 1, answer=answer, error_kind="off_list", error="?")
+        await bench.store.commit([Settle(request, Outcome.ANSWERED, (released,), 3.0)])
+    asked = []
+    for task in (
+        TASK,
+        TaskRecord("fallback", "question", b'{"fallback":"b","model":"m"}'),
+        TaskRecord("other question", "other", b'{"model":"m"}'),
+        TaskRecord("other model", "question", b'{"model":"n"}'),
+        TaskRecord("other routes", "question", b'{"model":"m","routes":[{"model":"n"}]}'),
+        TASK,
+    ):
+        await bench.again(task=task)
+        asked.append({row.number: row.asked_otherwise for row in (await bench.pages())[1] if row.number < 3})
+    assert [one[1] for one in asked] == [False, False, True, True, True, False]
+    assert {one[2] for one in asked} == {False}  # it has none
+
+
 # ---------------------------------------------------------------- after a crash
 
 

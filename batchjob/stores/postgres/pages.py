@@ -17,7 +17,13 @@ from batchjob.stores.postgres.nul import restored
 RETURNED = (
     "SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back,"
     " row.answer, request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest,"
-    " request.error_kind IS NOT DISTINCT FROM 'broken_off_answer', row.first, input.key"
+    " request.error_kind IS NOT DISTINCT FROM 'broken_off_answer',"
+    " row.answer IS NOT NULL AND (request.outcome IS DISTINCT FROM 'answered' OR NOT EXISTS ("
+    " SELECT FROM batchjob.run JOIN batchjob.task AS own ON own.id = run.task_id"
+    " JOIN batchjob.task AS other USING (question) WHERE run.id = $2 AND other.id = request.task_id"
+    " AND own.settings::json ->> 'model' IS NOT DISTINCT FROM other.settings::json ->> 'model'"
+    " AND own.settings::json ->> 'routes' IS NOT DISTINCT FROM other.settings::json ->> 'routes')),"
+    " row.first, input.key"
     " FROM batchjob.row AS row JOIN batchjob.input ON input.id = row.id"
     " LEFT JOIN batchjob.request ON request.id = row.request_id"
     " WHERE row.id = ANY ($1) ORDER BY nullif(row.request_id, 0) NULLS LAST, row.id"
@@ -126,7 +132,7 @@ class Pages(NamedTuple):
         return self._replace(takes=takes, rest=rest)
 
     async def _read_returned(self, db: Connection) -> tuple[Page, Pages]:
-        given = await db.fetch(RETURNED, list(self.taken))
+        given = await db.fetch(RETURNED, list(self.taken), self.run)
         count = len(list(bounded(given, 2)))
         while count < len(given) and given[count][0] == given[count - 1][0] > 0:
             count += 1  # what goes out whole, under its key, is not parted

@@ -14,15 +14,15 @@ class Pages:
     """Where a run stands in the rows of its job.
 
     Args:
-        before: requests with ids from here on are the run's own.
+        run: its id. Rows that only its own requests were out with are not among them.
         fresh: whether rows that were never tried are wanted, too.
         up_to: the last row number that is wanted; None: all.
     """
 
-    def __init__(self, job_id: int, *, before: int, fresh: bool, up_to: int | None) -> None:
+    def __init__(self, job_id: int, *, run: int, fresh: bool, up_to: int | None) -> None:
         self._job_id = job_id
         self._first, self._last = ids.row_range(job_id)
-        self._before = before
+        self._run = run
         self._returned: tuple[int, int] | None = (1, 0)  # (request, row id) behind which to go on; None: all were read
         self._without_request = True  # rows put back or held without a request are still to come, as the last of them
         self._fresh = self._first if fresh else None
@@ -51,7 +51,7 @@ class Pages:
     def _next_returned(self, db: sqlite3.Connection, limit: int) -> Page | None:
         """The next of them; None, and on to what comes behind, where a part of them is read to its end."""
         assert self._returned is not None
-        last_request = self._before - 1 if self._returned[0] else 0
+        last_request = ids.first_request_id(self._run) - 1 if self._returned[0] else 0
         records = list(
             bounded(db.execute(QUERIES["returned_rows"], self._values(*self._returned, last_request, limit)), 2)
         )
@@ -74,6 +74,7 @@ class Pages:
             "after": after,
             "last_request": last_request,
             "limit": limit,
+            "run": self._run,
         }
 
     # ------------------------------------------------------------ never claimed

@@ -240,10 +240,18 @@ WHERE row.id > :after AND row.id <= :last AND row.state = 'pending' AND row.requ
 ORDER BY row.id LIMIT :limit;
 
 -- name: returned_rows
--- Pending rows that were out before, or put back; those of one request together, a lost request's with its key.
+-- Pending rows that were out before, or put back; those of one request together, a lost request's with its key. An
+-- answer that a row has is that of its request, if that was answered: whether :run asks otherwise is told with it.
 SELECT row.request_id, row.id, input.text, row.attempts, row.paid, input.defect, input.rest, row.put_back, row.answer,
     request.model, CASE request.outcome WHEN 'lost' THEN request.client_key END, request.body_digest,
-    request.error_kind IS 'broken_off_answer', row.first, input.key
+    request.error_kind IS 'broken_off_answer',
+    row.answer IS NOT NULL AND (request.outcome IS NOT 'answered' OR NOT EXISTS (
+        SELECT 1 FROM run JOIN task AS own ON own.id = run.task_id JOIN task AS other USING (question)
+        WHERE run.id = :run AND other.id = request.task_id
+            AND own.settings ->> 'model' IS other.settings ->> 'model'
+            AND own.settings ->> 'routes' IS other.settings ->> 'routes'
+    )),
+    row.first, input.key
 FROM row INDEXED BY row_returned CROSS JOIN input ON input.id = row.id
     LEFT JOIN request ON request.id = row.request_id
 WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id > :first AND row.id <= :last

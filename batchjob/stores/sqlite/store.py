@@ -192,7 +192,7 @@ class SqliteStore(Alone, Counters):
         self._run_id = await self._write(work)
         await self._read(self._memory.open)
         run = await self._begun(self._run_id, fresh=fresh, shared=False)
-        self._pages = Pages(self._job_id, before=run.first_request_id, fresh=fresh, up_to=up_to)
+        self._pages = Pages(self._job_id, run=self._run_id, fresh=fresh, up_to=up_to)
         return run
 
     async def end_run(self, ending: Ending, *, at: float) -> None:
