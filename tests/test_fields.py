@@ -151,6 +151,20 @@ def test_a_field_that_failed_is_asked_for_alone_and_the_others_stay(job: Job) ->
     assert all(row["score"] for row in job.exported())
 
 
+def test_nobody_is_told_to_give_a_fallback_which_fields_do_not_take(job: Job) -> None:
+    job.write([f"bad {n}" for n in range(8)] + [" "])
+    status = job.run("start in.csv", code=3, sandbox=("--poison", "bad", "--poison-fault", "off_list"))
+    assert "What to do: retry asks for these fields alone" in status["reason"]
+    assert status["reason_kind"] == "off_list:score"
+    job.write([" ", "good"])
+    for command in ("profile in.csv", "start in.csv --dry-run", "start in.csv", "errors"):
+        ended = job.batchjob(*command.split(), *("--sandbox",) * (command != "errors"))
+        assert "there is nothing to label: --blank skip lets such rows pass" in ended.out + ended.err
+        assert "fallback" not in ended.out + ended.err
+    assert "  type      batchjob resume in-2 --blank skip" in ended.out
+    assert job.batchjob("resume", "in-2", "--blank", "skip").code == 0
+
+
 def test_another_job_has_the_fields_of_the_same_text_from_the_cache(job: Job) -> None:
     job.write(["good", "new"])
     url = job.start_sandbox()

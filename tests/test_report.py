@@ -338,9 +338,9 @@ def test_of_several_answers_each_has_its_table_and_one_may_be_looked_at(batchjob
     assert batchjob("report", "-o", "r.html").code == 0
     text = check_harmless(read(batchjob, "r.html")).text
     assert "300 rows, 3 answers about each" in text
-    assert "because no values are counted: stars (20 rows have it)" in text
-    assert "topic: 20 rows have it, 0 lack it" in text
-    assert "sure: 20 rows have it, 0 lack it" in text
+    assert "because no values are counted: stars (20 labelled rows)" in text
+    assert "topic: 20 labelled rows, and 0 failed rows without it" in text
+    assert "sure: 20 labelled rows, and 0 failed rows without it" in text
     assert "Examples" not in text
     ended = batchjob("report", "-o", "r.html", "--by", "gold")
     assert (ended.code, "name one of them with --field: topic, sure, stars" in ended.err) == (2, True)

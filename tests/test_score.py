@@ -221,6 +221,12 @@ def judged(rows: list[tuple[str, str | None]]) -> Iterator[Judged]:
         yield Judged("1", "t", gold, label, label and "model", None if label else "off_list", None)
 
 
+def test_an_answer_of_a_row_that_lacks_others_has_a_source_with_a_name() -> None:
+    counts = Counts("ab")
+    counts.add(Judged("1", "t", "a", "a", None, "off_list:score", None))
+    assert counts.sources == {"failed": [1, 1]}
+
+
 @given(ROWS)
 def test_counts_are_those_of_a_recount_by_definition(rows: list[tuple[str, str | None]]) -> None:
     counts = Counts("abcd")

@@ -13,6 +13,7 @@ from batchjob.jobs.intake import Input
 
 TEXT = "text"
 """The column of a list of texts."""
+_MISSING = ("NAType", "NaTType")
 
 
 def input_of(data: Any) -> Input:
@@ -66,7 +67,7 @@ def _listed(data: Sequence[Any]) -> Held:
         raise InputError("data has no rows")
     first = isinstance(data[0], Mapping)
     for number, one in enumerate(data, 1):
-        if isinstance(one, Mapping) != first or not (first or one is None or isinstance(one, str) or _is_nan(one)):
+        if isinstance(one, Mapping) != first or not (first or isinstance(one, str) or _is_missing(one)):
             expected = "a dict, as the first one" if first else "a text, such as str() makes"
             raise InputError(f"data, row {number:,}: it is of the type {type(one).__name__} and not {expected}")
     if not first:
@@ -81,13 +82,14 @@ def _row_of(data: Sequence[Any]) -> Callable[[int], dict[str, Any]]:
     return lambda at: dict(data[at])
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _is_missing(value: Any) -> bool:
+    """Whether there is no value, as Python, numpy or pandas says it."""
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _MISSING
 
 
 def plain(value: Any) -> Any:
     """What JSON has no type for: a number of numpy's as a number, a missing one as null, all else by its text."""
-    if type(value).__name__ in ("NAType", "NaTType"):
+    if type(value).__name__ in _MISSING:
         return None
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return value.tolist()

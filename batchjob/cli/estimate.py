@@ -81,7 +81,7 @@ def show_plan(plan: Plan, changed: Sequence[str]) -> int:
     estimate = found.for_rows(config.rows_per_request)
     first = work.first_request(ChatBodies())
     begun, spent = (f"a new job, {plan.name}, in {plan.db}", 0.0) if own is None else _begun(plan.db, own)
-    lines = rows_lines(work_found(work), left=own is not None) + estimate_lines(found, (estimate,), config)
+    lines = rows_lines(work_found(work), config, left=own is not None) + estimate_lines(found, (estimate,), config)
     show_lines(
         [
             f"plan      {begun}",

@@ -65,7 +65,8 @@ def _profile(reader: Reader, settings: JobConfig, path: str, given: Collection[s
     priced = settings.model and settings.base_url
     prices = prices_of(settings, told=tells_cost(settings)) if priced else {}
     chunks = reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS)
-    complete = bool(settings.labels and settings.model and settings.base_url)
+    asks = settings.labels or settings.fields
+    complete = bool(asks and settings.model and settings.base_url)
     texts = Texts()
     noticed: list[str] = []
     with remembering(path, settings) as look_up:
@@ -105,7 +106,7 @@ def usable(settings: JobConfig) -> None:
     check(
         msgspec.structs.replace(
             settings,
-            labels=settings.labels or ("label",),
+            labels=settings.labels or (() if settings.fields else ("label",)),
             examples=settings.examples if settings.labels else (),
             model=settings.model or "model",
             base_url=settings.base_url or "http://localhost",
@@ -119,5 +120,6 @@ def usable(settings: JobConfig) -> None:
 
 def _command_line(context: click.Context, settings: JobConfig, chosen: dict[str, Any]) -> str:
     """The start that is suggested, ready to paste; what only the user knows stands there in capitals."""
-    missing = [word for name, word in PLACEHOLDERS.items() if not getattr(settings, name)]
+    known = {"labels"} if settings.fields else set[str]()
+    missing = [word for name, word in PLACEHOLDERS.items() if name not in known and not getattr(settings, name)]
     return " ".join([start_line(context, chosen), *missing])

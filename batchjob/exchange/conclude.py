@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from batchjob.exchange.decide import ADVICE, ANSWERED, Decision, Next, Signal, backoff_seconds
+from batchjob.exchange.decide import ANSWERED, Decision, Next, Signal, advice_of, backoff_seconds
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.rows import Terms, read_answer, read_shared_answer, split_up, unanswered
 from batchjob.model import (
@@ -116,7 +116,7 @@ def refusal(decision: Decision) -> Ending | None:
     """How the job ends where the endpoint does not take it, with what to do; else None."""
     if decision.next is not Next.STOP:
         return None
-    advice = decision.advice or ADVICE.get(decision.kind, "")
+    advice = decision.advice or advice_of(decision.kind)
     said = decision.message.rstrip(".\N{IDEOGRAPHIC FULL STOP}")
     return Ending(JobState.REFUSED, f"{said}. What to do: {advice}", 3, decision.kind)
 

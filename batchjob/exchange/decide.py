@@ -12,7 +12,7 @@ from enum import Enum
 from batchjob.model import HUGE, LONG_WAIT, NO_ROOM, SEVERAL, Answered, Lost, Rejected, Reply, Usage, Value
 from batchjob.providers.meanings import meaning_of
 from batchjob.providers.table import PLAIN, Meaning, Provider
-from batchjob.states import Outcome
+from batchjob.states import Outcome, fields_of
 from batchjob.task.finish import Ended, how_it_ended
 from batchjob.task.thoughts import spoken
 
@@ -306,3 +306,11 @@ ADVICE = {
     "unconfirmed": "sent, and the answer never seen, so it may have been paid: sent again only if you say so",
 }
 """Error kind -> what a person can do about it. views/next_steps.py has what to type."""
+FIELDS_ADVICE = (
+    "retry asks for these fields alone, and the others are kept; a clearer ask, or another --model, may help"
+)
+
+
+def advice_of(kind: str) -> str:
+    """What a person can do about an error kind, which may name the fields that a row lacks; "" where none is known."""
+    return FIELDS_ADVICE if fields_of(kind) else ADVICE.get(kind, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from batchjob.exchange.decide import ADVICE, Decision, Next
+from batchjob.exchange.decide import Decision, Next, advice_of
 from batchjob.model import Ending, Lost, Reply, RowResult
 from batchjob.states import Event, JobState, Source
 
@@ -46,6 +46,6 @@ def _is_no_stumble(reply: Reply) -> bool:
 
 def _ending(decision: Decision) -> Ending:
     kind = decision.kind
-    advice = "check what answers at --base-url" if kind == "garbled_answer" else ADVICE.get(kind, "")
+    advice = "check what answers at --base-url" if kind == "garbled_answer" else advice_of(kind)
     said = f"{ENOUGH} paid answers alike gave no label, and none gave one ({kind}: {decision.message})"
     return Ending(JobState.REFUSED, f"{said}. What to do: {advice}", 3, kind)

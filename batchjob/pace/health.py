@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from batchjob.exchange.decide import ADVICE, PAID_KINDS, Signal
+from batchjob.exchange.decide import PAID_KINDS, Signal, advice_of
 from batchjob.model import Ending, Row, RowResult
 from batchjob.states import Event, JobState, Source, plain_kind
 
@@ -161,8 +161,7 @@ class AlikeFailures:
         elif result.event is Event.FAIL and result.error_kind not in OF_THE_ROW:
             kind = result.error_kind or ""
             if self.failed(kind, row):
-                advice = ADVICE.get(plain_kind(kind), "")
-                reason = f"row after row failed alike ({kind}: {result.error}). What to do: {advice}"
+                reason = f"row after row failed alike ({kind}: {result.error}). What to do: {advice_of(kind)}"
                 return Ending(JobState.REFUSED, reason, 3, kind, puts_back=plain_kind(kind) not in PAID_KINDS)
         return None
 

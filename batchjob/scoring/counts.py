@@ -22,6 +22,8 @@ that are no labels, as texts and numbers are.
 EXAMPLES = 3
 """Rows kept of each pair."""
 EXAMPLE_CHARACTERS = 200
+FAILED = "failed"
+"""Stands for the source of an answer of a row that lacks others: it has none yet."""
 
 
 class Judged(NamedTuple):
@@ -104,7 +106,7 @@ class Counts:
         self._most = max(MOST_FOREIGN, len(labels))
         self._all_told = True  # whether each value is counted by itself
         self.rows = self.right = self.failed = 0
-        self.sources: dict[str, list[int]] = {}  # source -> [rows, right]
+        self.sources: dict[str, list[int]] = {}  # source, or FAILED -> [rows, right]
         self.foreign = ForeignGold()
         self.untold_pairs = 0  # rows of pairs beyond MOST_PAIRS
         self._support: Counter[str] = Counter()
@@ -125,7 +127,7 @@ class Counts:
             self.failed += 1
         else:
             self._count(self._given, label)
-            by_source = self.sources.setdefault(row.source or "", [0, 0])
+            by_source = self.sources.setdefault(row.source or FAILED, [0, 0])
             by_source[0] += 1
             by_source[1] += right
         if right:

@@ -179,7 +179,7 @@ def profile_lines(profile: Profile, config: JobConfig, columns: int | None) -> l
         *(f"  {printable(said)}" for said in profile.source.said),
         *(f"warning   {printable(warning)}" for warning in profile.warnings),
         *prompt_lines(profile.prompt),
-        *rows_lines(profile.work),
+        *rows_lines(profile.work, config),
         *_duplicate_lines(profile.texts.duplicates, profile.work.loose_saves),
         *_length_lines(profile.texts.characters, columns or USUAL_COLUMNS),
         *_shares_line("scripts", profile.texts.scripts),
@@ -263,14 +263,14 @@ def paid_again_words(found: WorkFound, *, whole: bool, rows_before: int) -> str:
     return f"{asked:,} of {which} are paid for; without a request: {_without_request(found.settled_by)}"
 
 
-def rows_lines(found: WorkFound, *, left: bool = False) -> list[str]:
+def rows_lines(found: WorkFound, config: JobConfig, *, left: bool = False) -> list[str]:
     """How many rows there are, what is wrong with some, and how many need a request."""
     rows, settled = found.rows, found.settled_by
     parts = [f"{rows.total:,}{' left' if left else ''}: {rows.to_label:,} with a text to label"]
     parts += [f"{count:,} {name}" for name, count in (("blank", rows.blank), ("defective", rows.defective)) if count]
     lines = ["rows      " + ", ".join(parts)]
     if rows.blank and not settled.fallback:
-        lines.append(f"  {rows.blank:,} blank_text: {advice('blank_text')}")
+        lines.append(f"  {rows.blank:,} blank_text: {advice('blank_text', fields=bool(config.fields))}")
     lines += [f"  {count:,} {kind}: {advice(kind)}" for kind, count in found.defects.items()]
     lines.append(f"to pay    {counted(settled.request, 'row')}; without a request: {_without_request(settled)}")
     lines += [f"rule      {printable(name)} takes {_took(count)}" for name, count in found.rules.items()]

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 from math import ceil, floor, log10
 
-from batchjob.exchange.decide import ADVICE
+from batchjob.exchange.decide import advice_of
 from batchjob.settings.config import JobConfig
 from batchjob.settings.failures import BLANK
 from batchjob.states import JobState, State, fields_of
@@ -33,13 +33,18 @@ MENDED = "when that is mended: "
 LEAST_MAX_TOKENS = 2000
 
 
-def advice(kind: str, status: Status | None = None) -> str:
-    """What to do about an error kind; `status`: of the job whose rows failed so, if there is one yet."""
-    if status is not None and status.skipped and kind == BLANK:
+def advice(kind: str, status: Status | None = None, *, fields: bool = False) -> str:
+    """What to do about an error kind.
+
+    Args:
+        status: of the job whose rows failed so, if there is one yet.
+        fields: of such a job: whether it asks several answers about each text, and so takes no fallback.
+    """
+    if kind == BLANK and status is not None and status.skipped:
         return "skipped, as --blank skip says"
-    if fields_of(kind):
-        return "retry asks for these fields alone, and the others are kept; a clearer ask, or another --model, may help"
-    return ADVICE.get(kind, "see its message")
+    if kind == BLANK and (fields or (status is not None and status.fields)):
+        return "there is nothing to label: --blank skip lets such rows pass"
+    return advice_of(kind) or "see its message"
 
 
 def command(verb: str, job: str, *options: str) -> str:
@@ -128,7 +133,11 @@ def remedy(kind: str, status: Status, config: JobConfig, flag: str) -> str:
     """What to type about rows that failed so; "" where only the user can do something."""
     job = status.job
     if kind == BLANK:
-        return "" if status.skipped else command("retry", job, f"--kind {kind} --fallback LABEL", flag)
+        if status.skipped:
+            return ""
+        if status.fields:
+            return command("resume", job, "--blank skip", flag)
+        return command("retry", job, f"--kind {kind} --fallback LABEL", flag)
     if kind in UNSENDABLE:
         return ""
     if kind in BY_HAND:

@@ -180,12 +180,13 @@ def _headlines(status: Status, score: ScoreReport | None) -> Iterator[Headline]:
 def _labels(status: Status) -> Section:
     done = status.rows.done
     if status.fields:
+        held = {name: counted(one.done, "labelled row") for name, one in status.fields.items()}
         tables = [
-            _bars(f"{name}: {one.done:,} rows have it, {one.failed:,} lack it", one.values, one.done)
+            _bars(f"{name}: {held[name]}, and {counted(one.failed, 'failed row')} without it", one.values, one.done)
             for name, one in status.fields.items()
             if one.values
         ]
-        others = [f"{name} ({one.done:,} rows have it)" for name, one in status.fields.items() if not one.values]
+        others = [f"{name} ({held[name]})" for name, one in status.fields.items() if not one.values]
         said = f"{counted(len(status.fields), 'answer')} about each text."
         said += f" Without a table, because no values are counted: {', '.join(others)}." if others else ""
         for name, found in (status.by_hand.fields if status.by_hand else {}).items():
