@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from batchjob.cli import _run
+from batchjob.settings.config import settings_of
+from batchjob.stores import open_reader
 from tests.faults.cases import error
 from tests.faults.server import Act, Exchange, FaultServer, completion, http, label_of, well
 
@@ -204,3 +206,21 @@ def test_many_rows_a_request_are_asked_again_together(endpoint: FaultServer) -> 
     start(endpoint, "--rows-per-request", "3")
     assert len(endpoint.requests) == 2
     assert "response_format" in endpoint.requests[1].body
+
+
+def test_a_schema_that_is_given_up_for_good_changes_no_other_setting_of_the_job(
+    endpoint: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(x: Exchange) -> None:
+        if "response_format" in x.body:
+            await x.send(error(400, "no"))
+            return
+        rows = json.loads(x.body["messages"][-1]["content"])
+        await x.send(http(completion(json.dumps(dict.fromkeys(rows, "alpha")))))
+
+    endpoint.act = act
+    monkeypatch.setattr("batchjob.cli.run._most_in_flight", lambda config: 3)  # as ulimit -n has it on this machine
+    start(endpoint, "--rows-per-request", "3", "--concurrency", "40")
+    with open_reader("batchjob.db") as reader:
+        kept = settings_of(reader.job("in"))
+    assert (kept.response_format, kept.concurrency) == (False, 40)

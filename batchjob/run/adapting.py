@@ -16,7 +16,7 @@ from batchjob.ports import Store
 from batchjob.providers.dialect import place_of
 from batchjob.providers.table import provider_of
 from batchjob.run.supply import Supply
-from batchjob.settings.config import JobConfig
+from batchjob.settings.config import JobConfig, settings_of
 
 OF_THE_FORM = frozenset({"bad_setting", "bad_request", "bad_response_format"})
 """Kinds of refusals that may be about how the model is asked."""
@@ -79,8 +79,11 @@ class Adapting:
     def remember_no_schema(self) -> None:
         """Many rows are asked for without a response_format from here on, in later runs, too."""
         self._log.warning("response_format_refused", now="many rows are asked for without it")
-        settings = msgspec.structs.replace(self._config, response_format=False)
-        self.aside.append(asyncio.create_task(self._store.set_settings(msgspec.json.encode(settings))))
+        self.aside.append(asyncio.create_task(self._keep_no_schema()))
+
+    async def _keep_no_schema(self) -> None:
+        kept = settings_of(await self._store.job())  # this run may go by fewer requests at once than are set
+        await self._store.set_settings(msgspec.json.encode(msgspec.structs.replace(kept, response_format=False)))
 
     def _see_tokens(self, reply: Reply) -> None:
         """Say once that an endpoint does not tell what was asked for."""
