@@ -67,13 +67,15 @@ class _Completion(msgspec.Struct):
 
 
 _completion = msgspec.json.Decoder(_Completion)
+Clock = Callable[[], float]
+"""Gives UTC epoch seconds."""
 
 BROKEN_OFF = "error"
 """The finish_reason of an answer that its provider broke off, whatever it said of it elsewhere."""
 
 
 def read_reply(
-    status: int, headers: Mapping[str, str], body: bytes | None, *, now: Any, unpaid: Container[int] = ()
+    status: int, headers: Mapping[str, str], body: bytes | None, *, now: Clock, unpaid: Container[int] = ()
 ) -> Reply:
     """What an HTTP answer says.
 
@@ -125,7 +127,7 @@ def _texts_of(kind: type[Reply]) -> tuple[Callable[[Reply], Sequence[Any]], tupl
 
 
 def _read_success(
-    status: int, headers: Mapping[str, str], body: bytes | None, provider_id: str | None, now: Any
+    status: int, headers: Mapping[str, str], body: bytes | None, provider_id: str | None, now: Clock
 ) -> Reply:
     if body is None:
         return Answered(None, finish_reason=HUGE, provider_id=provider_id)
@@ -163,7 +165,7 @@ def _tokens(given: _Tokens) -> tuple[tuple[str, float], ...]:
     return tuple([(one.token, one.logprob) for one in given.content or ()])
 
 
-def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Any) -> Reply:
+def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id: str | None, now: Clock) -> Reply:
     """A 2xx that is not the completion one expects: an error in disguise, an answer in another shape, or garbage."""
     if status == 202:  # as of NVIDIA's functions
         said = "HTTP 202: the endpoint is still at work and wants to be asked again elsewhere, which is not supported"

@@ -3,7 +3,7 @@
 A run is handed things of these shapes and knows nobody behind them; one test suite tests everything behind a door.
 """
 
-from batchjob.ports.control import ENDS_ALL, Asking, Control, Drawn
+from batchjob.ports.control import ENDS_ALL, SURE, Asking, Control, Drawn
 from batchjob.ports.corrections import CorrectionLog
 from batchjob.ports.endpoint import Bodies, Endpoint
 from batchjob.ports.input import Reader
@@ -12,6 +12,7 @@ from batchjob.ports.store import Store
 
 __all__ = [
     "ENDS_ALL",
+    "SURE",
     "Asking",
     "Bodies",
     "Control",

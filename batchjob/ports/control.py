@@ -10,6 +10,9 @@ from batchjob.states import JobState
 ENDS_ALL = (JobState.REFUSED, JobState.OVER_BUDGET)
 """States in which a run leaves a job because no other could go on either."""
 
+SURE = 0.6
+"""Of a lease: for so long after its last commit a run is sure that nobody takes it for dead."""
+
 
 class Control(Value, frozen=True):
     """What a commit answers with: what the run is to do, for reasons that only the store knows."""

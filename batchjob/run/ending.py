@@ -23,11 +23,11 @@ async def ending_of(store: Store, config: JobConfig, *, unread: bool) -> Ending:
     """Nothing more is to be sent; `unread`: more rows may be in the input."""
     counts = await store.counts()
     failures = Failures.of(config, counts, await store.failures())
-    return how_it_ended(config, failures, left=bool(counts[State.PENDING] or counts[State.IN_FLIGHT] or unread))
+    return by_itself(config, failures, left=bool(counts[State.PENDING] or counts[State.IN_FLIGHT] or unread))
 
 
-def how_it_ended(config: JobConfig, failures: Failures, *, left: bool) -> Ending:
-    """All that was asked for is done; `left`: the job has more rows."""
+def by_itself(config: JobConfig, failures: Failures, *, left: bool) -> Ending:
+    """How a run ends that has done all it was asked for; `left`: the job has more rows."""
     code = 4 if failures.too_many else 0
     reasons = []
     if left and config.limit:

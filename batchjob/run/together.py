@@ -13,7 +13,7 @@ from batchjob.model import EndAll, Ending, NotSent
 from batchjob.money.budget import Budget
 from batchjob.money.cost import picousd
 from batchjob.pace.gate import STILL_SECONDS, Gate
-from batchjob.ports import ENDS_ALL, Control, Store
+from batchjob.ports import ENDS_ALL, SURE, Control, Store
 from batchjob.run.group_commit import GroupCommit
 from batchjob.run.progress import Progress
 from batchjob.run.supply import Supply
@@ -64,7 +64,7 @@ class Together:
         self._asking: asyncio.Task[None] | None = None
         self._looked_at = self._told_at = clock()
         self._silent = False
-        self._aside: list[asyncio.Task[None]] = []
+        self._aside: set[asyncio.Task[None]] = set()
 
     def told(self, control: Control) -> None:
         """What the store answered to a commit."""
@@ -131,8 +131,8 @@ class Together:
             if self._store.may_send():
                 return
         raise StoreError(
-            f"the database takes longer for a commit than a request may wait with --lease {self._config.lease:g}: 0.6 "
-            f"of it, {TRIES} times in a row. Resume with a longer --lease"
+            f"the database takes longer for a commit than a request may wait with --lease {self._config.lease:g}: "
+            f"{SURE:g} of it, {TRIES} times in a row. Resume with a longer --lease"
         )
 
     def paused(self) -> None:
@@ -140,7 +140,14 @@ class Together:
         until = self._gate.paused_until
         if until > self._told_until + 0.1 and (seconds := until - self._clock()) > 0.0:
             self._told_until = until
-            self._aside.append(asyncio.create_task(self._store.pause(seconds)))
+            task = asyncio.create_task(self._store.pause(seconds))
+            self._aside.add(task)
+            task.add_done_callback(self._told_others)
+
+    def _told_others(self, task: asyncio.Task[None]) -> None:
+        self._aside.discard(task)
+        if not task.cancelled():
+            task.exception()  # the next commit says so
 
     # ------------------------------------------------------------ money
 

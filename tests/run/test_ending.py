@@ -6,7 +6,7 @@ import pytest
 
 from batchjob.errors import SettingError
 from batchjob.model import Ending
-from batchjob.run.ending import how_it_ended, over_budget
+from batchjob.run.ending import by_itself, over_budget
 from batchjob.settings.config import merge
 from batchjob.settings.failures import Failures, allowed_of
 from batchjob.states import JobState
@@ -17,7 +17,7 @@ KINDS = {"off_list": 2, "blank_text": 3}
 
 def ended(rows: dict[str, int] = ROWS, kinds: dict[str, int] = KINDS, *, left: bool = False, **given: object) -> Ending:
     config = merge(given)
-    return how_it_ended(config, Failures.of(config, rows, kinds), left=left)
+    return by_itself(config, Failures.of(config, rows, kinds), left=left)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from batchjob.model import (
     Unheard,
     Write,
 )
-from batchjob.ports import Asking, Control, Drawn
+from batchjob.ports import SURE, Asking, Control, Drawn
 from batchjob.states import State
 from batchjob.stores import carried
 from batchjob.stores.counting import counted_of
@@ -43,8 +43,6 @@ T = TypeVar("T")
 LOOK_SECONDS = 0.25
 BEAT_SECONDS = 1.0
 _encode = msgspec.json.encode
-SURE = 0.6
-"""Of a lease: for so long after its last commit a run is sure that nobody takes it for dead."""
 
 
 class PgStore(PgJobs):
