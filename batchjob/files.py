@@ -22,6 +22,8 @@ PART = ".part"
 """The end of a file's name while it is written; before it stand the eight characters of mkstemp."""
 
 DATABASE_HEAD = b"SQLite format 3\0"
+SPARE_FILES = 40
+"""Open files besides connections: the database's, a log, an output, and what libraries open."""
 DATABASE_SIDES = ("-wal", "-shm", "-journal", ".lock", ".reserve", ".corrections")
 """What lies beside a database: the ends of its side files' names."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from batchjob.api.shown import Lines, Shown, line_of
+from batchjob.files import SPARE_FILES
 from batchjob.jobs import run as runs
 from batchjob.jobs.plans import Plan
 from batchjob.jobs.run import Ended
@@ -29,7 +30,6 @@ from batchjob.views.live import Live
 TICK_SECONDS = 0.25
 LEAVE_SECONDS = 3.0
 """How long somebody who leaves at once waits for the database to be closed: milliseconds, unless the disk hangs."""
-SPARE_FILES = 40
 INTERRUPTED = Ending(JobState.STOPPED, "interrupted", 130)
 
 
@@ -174,8 +174,7 @@ def _most_in_flight(config: JobConfig) -> int | None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return None
-    ends = 2 if config.sandbox else 1  # the sandbox holds the other ends as well
     open_now = 0
     with contextlib.suppress(OSError):  # where the system does not list them
         open_now = len(list(Path("/dev/fd").iterdir()))
-    return max((soft - open_now - SPARE_FILES) // ends, 1)
+    return max((soft - open_now - SPARE_FILES) // runs.ends_of(config), 1)

@@ -157,6 +157,10 @@ def _in_job_toml() -> str | None:
     return named if isinstance(named, str) else None
 
 
+def _labels(text: str) -> list[str]:
+    return [label.strip() for label in text.split(",") if label.strip()]
+
+
 def _amounts(text: str) -> list[float]:
     try:
         sent, answered = map(float, text.split(","))
@@ -181,13 +185,16 @@ def _statuses(text: str) -> list[int]:
         ) from None
 
 
+TYPED: dict[str, Callable[[Any], Any]] = {
+    "labels": _labels,
+    "price": _amounts,
+    "unpaid_status": _statuses,
+    **READERS,
+}
+"""Setting -> what makes its value of what is typed, where that is no text or number."""
+
+
 def given(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, as settings."""
     settings = {name: value for name, value in flags.items() if value is not None}
-    if "labels" in settings:
-        settings["labels"] = [label.strip() for label in settings["labels"].split(",") if label.strip()]
-    if "price" in settings:
-        settings["price"] = _amounts(settings["price"])
-    if "unpaid_status" in settings:
-        settings["unpaid_status"] = _statuses(settings["unpaid_status"])
-    return {name: READERS[name](value) if name in READERS else value for name, value in settings.items()}
+    return {name: TYPED[name](value) if name in TYPED else value for name, value in settings.items()}

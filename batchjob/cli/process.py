@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 from typing import TypeGuard
 
-from batchjob.files import DISK_FULL, barred_folder
+from batchjob.files import DISK_FULL, SPARE_FILES, barred_folder
 
 _OF_THE_DISK = (
     *(errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE, errno.ENOTCONN),
@@ -22,8 +22,6 @@ GC_THRESHOLD = 50_000
 """Objects between two collections. At Python's 700 the collector took a tenth of a start and 7 % of a run, to find
 next to nothing.
 """
-SPARE_FILES = 40
-"""Open files besides connections: the database's, a log, an output, and what libraries open."""
 
 
 def open_streams() -> None:

@@ -92,8 +92,8 @@ def carry_out(plan: Plan, key: str | None, key_command: str | None) -> tuple[End
 
 
 def _most_in_flight(config: JobConfig) -> int:
-    """How many requests may be in flight by the limit of open files; the sandbox holds the other ends as well."""
-    ends = 2 if config.sandbox else 1
+    """How many requests may be in flight by the limit of open files."""
+    ends = runs.ends_of(config)
     return max(room_for_connections(ends * config.concurrency) // ends, 1)
 
 

@@ -71,6 +71,11 @@ def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return factory
 
 
+def ends_of(config: JobConfig) -> int:
+    """Open files that a request in flight takes: where the sandbox answers, both ends of its connection are here."""
+    return 2 if config.sandbox else 1
+
+
 def figures(runner: Runner, began: float) -> Live:
     """How far a run is that began at this monotonic time. Asked in its event loop."""
     progress, now, outage = runner.progress, time.monotonic(), runner.outage

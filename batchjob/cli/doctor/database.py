@@ -13,7 +13,6 @@ from batchjob.files import is_there
 from batchjob.ports import StoreCheck
 from batchjob.printable import without_passwords
 from batchjob.stores import files_of, open_check, writer_of
-from batchjob.stores.sqlite.lock import lock_path
 from batchjob.stores.sqlite.schema import way_out
 
 DIFFERENCES_SHOWN = 10
@@ -78,9 +77,8 @@ def _lock(path: Path) -> Finding:
 
 
 def _permissions(path: Path) -> Finding:
-    real = path.resolve()
-    files = [real, *(real.with_name(real.name + suffix) for suffix in ("-wal", "-shm")), lock_path(real)]
-    there = {file: stat.S_IMODE(file.stat().st_mode) for file in files if file.exists()}
+    real, *sides = map(Path, files_of(str(path)))
+    there = {file: stat.S_IMODE(file.stat().st_mode) for file in (real, *sides) if file.exists()}
     is_open = [f"{file.name} ({mode:04o})" for file, mode in there.items() if mode & 0o077]
     if is_open:
         names = " ".join(str(file) for file, mode in there.items() if mode & 0o077)
