@@ -174,9 +174,12 @@ def test_gold_of_several_labels_and_of_numbers_counts_by_what_it_means(batchjob:
     assert "0 rows corrected, 120 as they were" in batchjob("correct", "t", "--file", "out.jsonl").out
     plain = [row for row in rows if "cash, coins" not in row["topics"] and row["topics"]]
     (batchjob.folder / "gold.csv").write_text(
-        "".join(["id,gold\n", *(f'{r["id"]},"{"; ".join(r["topics"])}"\n' for r in plain)])
+        "".join(["id,topics\n", *(f'{r["id"]},"{"; ".join(r["topics"])}"\n' for r in plain)])
     )
-    assert report(batchjob, "--gold-file", "gold.csv", "--field", "topics")["rows"]["right"] == len(plain)
+    found = report(batchjob, "--gold-file", "gold.csv", "--gold", "topics", "--field", "topics")
+    assert found["rows"]["right"] == len(plain)
+    same = batchjob("correct", "t", "--file", "gold.csv")
+    assert f"0 rows corrected, {len(plain)} as they were" in same.out, "what is gold to score means the same to correct"
 
 
 def test_a_blank_cell_of_a_gold_file_says_nothing(scored: BatchJob) -> None:

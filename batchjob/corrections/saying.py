@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import getpass
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-
-import msgspec
 
 from batchjob.corrections.standing import Corrections
 from batchjob.errors import SettingError
@@ -22,7 +19,7 @@ from batchjob.settings.tables import Field
 from batchjob.stores.moving import refuse_moved
 from batchjob.task.fields.answers import field_values
 from batchjob.task.fields.looked_at import looked_at
-from batchjob.task.fields.values import Reader, value_text
+from batchjob.task.fields.values import ONE_LABEL, Reader, several_said, value_text
 
 _PLACE = re.compile("#[0-9]{1,18}")
 """#N, for the row at a place."""
@@ -92,22 +89,15 @@ def meant_by(config: JobConfig, field: str | None) -> Callable[[str], str]:
     """
     labels, _ = looked_at(config, field)
     found = next((one for one in config.fields if one.name == field), None)
-    if found is None or found.kind in ("one", "yes_no"):
+    if found is None or found.kind in ONE_LABEL:
         return partial(meant, labels=labels, what="this job" if found is None else f"field {found.name}")
     return partial(_value, Reader(found))
 
 
 def _value(reader: Reader, given: str) -> str:
     """The value of a field, as it is stored."""
-    field, listed = reader.field, given.strip()
-    read: object = listed
-    if field.kind == "several":
-        if listed.startswith("["):
-            with contextlib.suppress(msgspec.MsgspecError):
-                read = msgspec.json.decode(listed)
-        elif listed not in field.labels:
-            read = [label for one in listed.split(",") if (label := one.strip())]
-    found = reader.read(read)
+    field, said = reader.field, given.strip()
+    found = reader.read(several_said(field.labels, said) if field.kind == "several" else said)
     if found is None:
         raise SettingError(f"{given!r} is no value of field {field.name}: it is {reader.wanted}{_labels_of(field)}")
     return value_text(found.value)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
-
-import msgspec
 
 from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Field
 from batchjob.task.fields.answers import field_values
-from batchjob.task.fields.values import YES_NO, Reader
+from batchjob.task.fields.values import ONE_LABEL, YES_NO, Reader, several_said, several_written
 
 ValueOf = Callable[[str | None, str | None], str | None]
 """(label, answer) of a row -> what is judged of it; None where it has none."""
 Written = Callable[[str], str | None]
 """What a person wrote of a row, trimmed -> that as ValueOf gives it; None where it is none that there may be."""
-_BETWEEN = re.compile(r"[,;]")
 
 
 def looked_at(config: JobConfig, field: str | None) -> tuple[tuple[str, ...], ValueOf]:
@@ -43,7 +38,7 @@ def written(config: JobConfig, field: str | None) -> Written:
         SettingError: as looked_at.
     """
     found = _field(config, field)
-    if found is None or found.kind in ("one", "yes_no"):
+    if found is None or found.kind in ONE_LABEL:
         labels = frozenset(looked_at(config, field)[0])
         return lambda text: text if text in labels else None
     if found.kind == "several":
@@ -73,18 +68,13 @@ def _field(config: JobConfig, named: str | None) -> Field | None:
 
 def _spelled(field: Field, value: Any) -> str | None:
     """A value as a person writes it into a column: several labels with commas between, and none as []."""
-    if not isinstance(value, list):
-        return None if value is None else str(value)
-    if not value or any(map(_BETWEEN.search, field.labels)):
-        return msgspec.json.encode(value).decode()
-    return ", ".join(value)
+    if isinstance(value, list):
+        return several_written(field.labels, value)
+    return None if value is None else str(value)
 
 
 def _several(labels: Sequence[str], text: str) -> list[str] | None:
-    said: Any = [text] if text in labels else [one.strip() for one in _BETWEEN.split(text)]
-    if text.startswith("["):
-        with suppress(msgspec.MsgspecError):
-            said = msgspec.json.decode(text)
+    said = several_said(labels, text)
     if not isinstance(said, list) or any(one not in labels for one in said):
         return None
     return [label for label in labels if label in said]

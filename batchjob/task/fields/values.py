@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,8 +13,13 @@ from batchjob.settings.tables import Field
 from batchjob.task.labels import LabelSet
 
 YES_NO = ("yes", "no")
-SETS = frozenset({"one", "several", "yes_no"})
-"""Kinds whose values are of a set, so that they can be counted."""
+ONE_LABEL = frozenset({"one", "yes_no"})
+"""Kinds whose value is one label of a set."""
+SETS = ONE_LABEL | {"several"}
+"""Kinds whose values are of a set, so that they can be counted. Each store's check counts them anew, in SQL."""
+AS_JSON = frozenset({"number", "several"})
+"""Kinds whose values are no text."""
+_BETWEEN = re.compile(r"[,;]")
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
@@ -100,7 +106,25 @@ def value_text(value: Any) -> str:
 
 def value_of(field: Field, text: str) -> Any:
     """The value that was so written."""
-    return msgspec.json.decode(text) if field.kind in ("number", "several") else text
+    return msgspec.json.decode(text) if field.kind in AS_JSON else text
+
+
+def several_said(labels: Sequence[str], text: str) -> Any:
+    """What a person wrote, trimmed, where several of these labels may stand: with `,` or `;` between, or as JSON."""
+    if text.startswith("["):
+        with suppress(msgspec.MsgspecError):
+            return msgspec.json.decode(text)
+    said = [text] if text in labels else [label for one in _BETWEEN.split(text) if (label := one.strip())]
+    return said or [text]  # blank, or signs alone, is no word for none: that is []
+
+
+def several_written(labels: Sequence[str], chosen: Sequence[str]) -> str:
+    """Chosen ones of these labels as several_said reads them: with commas between, where that can be read; else, and
+    where none is chosen, as JSON.
+    """
+    if not chosen or any(map(_BETWEEN.search, labels)):
+        return msgspec.json.encode(chosen).decode()
+    return ", ".join(chosen)
 
 
 def number_words(field: Field) -> str:
