@@ -74,6 +74,22 @@ def keep_apart(targets: Sequence[Target], needed: Iterable[Named]) -> None:
             _check_parts(target, [file for file, _ in there])
 
 
+def check_settings_apart(inputs: Iterable[Named], beside: Sequence[Named]) -> None:
+    """See that no input is also read as labels, prompt or settings: its rows would be sent as these, and paid for.
+
+    Raises:
+        SettingError: one is.
+    """
+    for file in inputs:
+        identity = _identity(file.path, STDIN)
+        for other in beside:
+            if identity is not None and identity == _identity(other.path, STDIN):
+                raise SettingError(
+                    f"{file.what} {file.path} and {other.what} {other.path} are one file: labels, prompt and settings"
+                    " stand in files of their own"
+                )
+
+
 def check_utf8(files: Iterable[Named | Target]) -> None:
     """See that a job can keep the names of its files: what it keeps is UTF-8.
 

@@ -300,3 +300,14 @@ def test_an_export_that_is_labelled_again_and_again_loses_no_value_and_has_no_na
         header, row = csv.reader(file)
     assert len(header) == len(set(header))
     assert dict(zip(header, row, strict=True))["input_attempts"] == "7"
+
+
+@pytest.mark.parametrize("setting", ["--labels-file", "--prompt-file"])
+def test_an_input_is_not_read_as_labels_or_prompt_too(batchjob: BatchJob, setting: str) -> None:
+    (batchjob.folder / "same.csv").symlink_to("t.csv")
+    (batchjob.folder / "t.csv").write_text("text\na\nb\n")
+    labels = () if setting == "--labels-file" else ("--labels", "a,b")
+    ended = batchjob("start", "t.csv", "--sandbox", setting, "same.csv", *labels)
+    assert "the input t.csv and the settings' file" in ended.err
+    assert "are one file: labels, prompt and settings stand in files of their own" in ended.err
+    assert (ended.code, (batchjob.folder / "batchjob.db").exists()) == (2, False)

@@ -513,6 +513,9 @@ def test_a_name_that_is_nearly_right_is_named(tmp_path: Path, typed: str, near: 
         ("a\r\nb\rc\n", ["a", "b", "c"]),
         ("health, beauty\nother\n", ["health, beauty", "other"]),
         ("- a\nb\n", ["- a", "b"]),
+        ("money, card\nmoney, app\n", ["money, card", "money, app"]),
+        ('"a, b, c"\n"d, e, f"\n', ["a, b, c", "d, e, f"]),
+        ("x" * 140_000 + "\nb\n", ["x" * 140_000, "b"]),
         ('["a", "b"]\n', ["a", "b"]),
     ],
 )
@@ -534,6 +537,11 @@ def test_labels_are_read_as_they_are_meant(text: str, labels: list[str]) -> None
         ('[{"name":"billing"}]\n', "JSON array"),
         ("[1, 2]\n", "JSON array"),
         ('"a","b"\n', "one label in quotes"),
+        ("id,text\n1,where is it\n", "looks like a header"),
+        ("Nr;Body\n", "looks like a header"),
+        ("1,a,b\n2,c,d\n", "each line has 3 cells with commas between them, as a table has"),
+        ("a;b;c\nd;e;f\n", "each line has 3 cells with semicolons"),
+        ("a\tmoney\nb\tcard\n", "each line has 2 cells with tabs"),
         ('"a\nb\n', "one label in quotes"),
     ],
 )

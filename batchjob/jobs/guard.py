@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from batchjob.errors import BatchjobError
-from batchjob.files import Named, Target, check_utf8, is_file, keep_apart
+from batchjob.files import Named, Target, check_settings_apart, check_utf8, is_file, keep_apart
 from batchjob.model import InputSource, Job
 from batchjob.ports import StoreReader
 from batchjob.settings.config import JobConfig
@@ -24,7 +24,7 @@ def check_run(db: str, config: JobConfig, inputs: Sequence[str], beside: Sequenc
         beside: the other files that its settings are read from.
 
     Raises:
-        SettingError: it would write over a file that is needed.
+        SettingError: it would write over a file that is needed, or reads its input as settings.
     """
     targets = [Target("--db", file.path, database=True) for file in _database(db)]
     if config.output:
@@ -33,6 +33,7 @@ def check_run(db: str, config: JobConfig, inputs: Sequence[str], beside: Sequenc
         targets.append(Target("--log-file", config.log_file))
     own = [*_inputs(inputs), *_beside(beside)]
     check_utf8([*targets, *own])
+    check_settings_apart(_inputs(inputs), _beside(beside))
     keep_apart(targets, own)  # first, for the database may turn out to be one of them
     keep_apart(targets, [*own, *_unread(db)])
 

@@ -12,6 +12,10 @@ from batchjob.errors import SettingError
 
 HEADERS = frozenset({"label", "labels", "name", "category", "categories", "class", "classes", "intent", "tag"})
 DESCRIPTIONS = frozenset({"description", "descriptions", "definition", "meaning"})
+COLUMNS = frozenset({"id", "text", "body"})
+"""Names of columns that the first line of a table of texts has."""
+BETWEEN = {",": ("commas", 3), ";": ("semicolons", 3), "\t": ("tabs", 2)}
+"""What stands between the cells of a table, and with how many cells in each line that is one."""
 _LISTED = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)])\s+\S.*")
 """A line of a list: with a dash, a dot or a number before it."""
 
@@ -75,15 +79,36 @@ def _check_form(lines: list[tuple[int, str]], origin: str) -> None:
         return
     first_at, first = lines[0]
     names = re.split("[,;\t]", first)
-    if names[0].strip().casefold() in HEADERS and (len(lines) > 1 or len(names) > 1):
+    found = [name.strip().casefold() for name in names]
+    named = found[0] in HEADERS and len(lines) > 1
+    if named or (len(names) > 1 and (found[0] in HEADERS or COLUMNS & {*found})):
         raise SettingError(
             f"{origin}: line {first_at}, {first!r}, looks like a header: take it out, or quote it if it is a label"
         )
+    _check_no_table([line for _, line in lines], origin)
     if len(lines) == 1 and "," in first and '"' not in first:
         raise SettingError(f"{origin}: line {first_at} holds commas: write one label a line, or quote it if it is one")
     for what, is_so in (("a comma at its end", _ends_in_comma), ("a mark of a list", _LISTED.fullmatch)):
         if len(lines) > 1 and all(is_so(line) for _, line in lines):
             raise SettingError(f"{origin}: each line has {what}: take it away, or quote the labels if it is theirs")
+
+
+def _check_no_table(lines: list[str], origin: str) -> None:
+    """See that the lines are not the rows of a table, such as the input itself.
+
+    Raises:
+        SettingError: they have all the same number of cells.
+    """
+    for mark, (said, least) in BETWEEN.items():
+        try:
+            cells = {len(row) for row in csv.reader(lines, delimiter=mark)}
+        except csv.Error:  # a cell is too large, and so is a label
+            continue
+        if len(lines) > 1 and len(cells) == 1 and min(cells) >= least:
+            raise SettingError(
+                f"{origin}: each line has {min(cells)} cells with {said} between them, as a table has: write one label a"
+                " line, or quote the labels if that is theirs"
+            )
 
 
 def _ends_in_comma(line: str) -> bool:
