@@ -1,7 +1,8 @@
-"""The inner form of ids, known here alone: a row's is job << 40 | number, a request's run << 40 | number.
+"""The inner form of ids: a row's is job << 40 | number, a request's run << 40 | number. Besides, only the functions in
+the tables of PostgreSQL know it (migrations/postgres).
 
-SQL says job_of(id), run_of(id), number_of(id) and row_of(job, number); `expand` puts their arithmetic in before SQLite
-sees it, so that an index can be used.
+SQL says job_of(id), run_of(id), number_of(id) and row_of(job, number); `expand` puts their arithmetic in before a
+database sees it, so that an index can be used.
 """
 
 from __future__ import annotations
@@ -35,8 +36,18 @@ def row_id(job_id: int, number: int) -> int:
 
 
 def number_of(id_: int) -> int:
-    """The number of a row in its job."""
+    """The number of a row in its job, or of a request in its run."""
     return id_ & NUMBERS
+
+
+def owner_of(id_: int) -> int:
+    """The job of a row, or the run of a request."""
+    return id_ >> SHIFT
+
+
+def moved(id_: int, owner: int) -> int:
+    """The id that a row has in another job, or a request in another run."""
+    return (owner << SHIFT) + number_of(id_)
 
 
 def first_request_id(run_id: int) -> int:

@@ -154,15 +154,14 @@ def _translated(error: Exception, url: str) -> StoreError:
 class _Ids:
     """The ids that a job's records have here, by those they had."""
 
-    def __init__(self, job_id: int, before: int) -> None:
+    def __init__(self, job_id: int) -> None:
         self.job_id = job_id
-        self._rows_by = (job_id - before) << ids.SHIFT
         self.tasks: dict[int, int] = {}
         self.runs: dict[int, int] = {}
 
     def row(self, id_: int) -> int:
         """Of a row."""
-        return id_ + self._rows_by
+        return ids.moved(id_, self.job_id)
 
     def task(self, id_: int | None) -> int | None:
         """Of a task."""
@@ -170,7 +169,7 @@ class _Ids:
 
     def request(self, id_: int | None) -> int | None:
         """Of a request; 0 is none, and stays."""
-        return (self.runs[id_ >> ids.SHIFT] << ids.SHIFT) + (id_ & ids.NUMBERS) if id_ else id_
+        return ids.moved(id_, self.runs[ids.owner_of(id_)]) if id_ else id_
 
 
 async def _copy(db: Connection, leaving: Leaving) -> None:
@@ -179,7 +178,7 @@ async def _copy(db: Connection, leaving: Leaving) -> None:
         await db.execute(_ADD_TASK, digest, question, without_in_json(settings.encode()))
         tasks[id_] = await db.fetchval("SELECT id FROM batchjob.task WHERE digest = $1", digest)
     job = leaving.job()
-    own = _Ids(await _add_job(db, job, tasks), leaving.id)
+    own = _Ids(await _add_job(db, job, tasks))
     own.tasks = tasks
     for id_, task, *more in leaving.runs():
         own.runs[id_] = await db.fetchval(_ADD_RUN, own.job_id, secrets.token_hex(16), tasks[task], *more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from batchjob.model import Usage
 from batchjob.records import Difference
+from batchjob.stores.ids import expand
 from batchjob.stores.postgres import schema
 from batchjob.stores.postgres.line import Connection
 from batchjob.stores.postgres.nul import restored
@@ -11,22 +12,22 @@ from batchjob.stores.postgres.reader import PgReader
 from batchjob.stores.postgres.scripts import migrations
 
 _REQUESTS = (
-    "(SELECT run.job_id, one.* FROM batchjob.ledger AS one LEFT JOIN batchjob.run ON run.id = one.id >> 40) AS one"
+    "(SELECT run.job_id, one.* FROM batchjob.ledger AS one LEFT JOIN batchjob.run ON run.id = run_of(one.id)) AS one"
 )
-_WORK = "SELECT (id >> 40)::int, {name}, count(*) FROM batchjob.work WHERE {which} GROUP BY 1, 2"
+_WORK = "SELECT job_of(id)::int, {name}, count(*) FROM batchjob.work WHERE {which} GROUP BY 1, 2"
 _ONE = "SELECT job_id, {name}, {n} FROM " + _REQUESTS + " WHERE {which} GROUP BY 1, 2"
 
 _WITH_FIELDS = "(SELECT id FROM batchjob.job WHERE jsonb_typeof(settings::jsonb -> 'fields') IS NOT NULL)"
 
 COUNTED = {
     "row": [_WORK.format(name="state", which="true")],
-    "label": [_WORK.format(name="label", which=f"label IS NOT NULL AND id >> 40 NOT IN {_WITH_FIELDS}")],
+    "label": [_WORK.format(name="label", which=f"label IS NOT NULL AND job_of(id) NOT IN {_WITH_FIELDS}")],
     "field": [
         "SELECT field.job, field.name || ': ' || item.value, count(*)"
         " FROM (SELECT job.id AS job, one ->> 'name' AS name, coalesce(one ->> 'kind', 'one') AS kind"
         f" FROM batchjob.job AS job, jsonb_array_elements(job.settings::jsonb -> 'fields') AS one"
         f" WHERE job.id IN {_WITH_FIELDS}) AS field"
-        " JOIN batchjob.row AS row ON row.id >> 40 = field.job AND row.label IS NOT NULL"
+        " JOIN batchjob.row AS row ON job_of(row.id) = field.job AND row.label IS NOT NULL"
         " CROSS JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(row.label::jsonb -> field.name)"
         " WHEN 'array' THEN row.label::jsonb -> field.name ELSE jsonb_build_array(row.label::jsonb -> field.name) END)"
         " AS item (value) WHERE field.kind IN ('one', 'several', 'yes_no') GROUP BY 1, 2"
@@ -88,7 +89,7 @@ async def _differences(db: Connection) -> list[Difference]:
     for kind, queries in COUNTED.items():
         for query in queries:
             counted |= await _counted(db, f"SELECT job_id, '{kind}', name, n FROM ({query}) AS it (job_id, name, n)")
-    read = await _counted(db, "SELECT (id >> 40)::int, 'job', 'rows read', count(*) FROM batchjob.input GROUP BY 1")
+    read = await _counted(db, "SELECT job_of(id)::int, 'job', 'rows read', count(*) FROM batchjob.input GROUP BY 1")
     kept |= await _counted(db, "SELECT id, 'job', 'rows read', rows FROM batchjob.job")
     counted |= read
     return [
@@ -100,5 +101,5 @@ async def _differences(db: Connection) -> list[Difference]:
 
 
 async def _counted(db: Connection, query: str) -> dict[tuple[int | None, str, str], int]:
-    found = map(restored, await db.fetch(query))
+    found = map(restored, await db.fetch(expand(query)))
     return {(job, kind, name): n for job, kind, name, n in found if n}

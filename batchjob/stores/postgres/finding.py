@@ -13,8 +13,8 @@ from batchjob.stores.looking import KEYS_AT_ONCE, Span, holding, span_of
 from batchjob.stores.postgres.line import Connection
 from batchjob.stores.postgres.nul import restored, without
 
-_EXPORTED = (
-    f"work.id & {ids.NUMBERS}, work.key, work.text, work.rest, work.label, work.source, work.state, work.error_kind,"
+_EXPORTED = ids.expand(
+    "number_of(work.id), work.key, work.text, work.rest, work.label, work.source, work.state, work.error_kind,"
     " work.error, work.origin, work.answer, work.attempts, work.confidence, request.provider_id, request.rows,"
     " request.model, request.input_tokens, request.cached_input_tokens, request.output_tokens, request.cost_picousd"
 )
@@ -30,6 +30,9 @@ ONLY = {
 OF_KIND = "work.state IN ('failed', 'unconfirmed') AND work.error_kind = {kind}"
 ASKED = "(work.id <= {asked} OR work.state <> 'pending' OR work.request_id IS NOT NULL)"
 _DETAIL = f"SELECT {_EXPORTED}, work.line, work.matched {_FROM} WHERE work.id = $1"
+_KEYED = ids.expand(
+    "SELECT key, number_of(id) FROM batchjob.input WHERE id > $1 AND id <= $2 AND key = ANY ($3) ORDER BY id"
+)
 _THESE = f"SELECT {_EXPORTED} {_FROM} WHERE work.id = ANY ($1) ORDER BY work.id"
 _CONDITIONS = ("state", "label", "source", "matched")
 
@@ -99,11 +102,8 @@ async def row(db: Connection, job: Job, number: int) -> RowDetail:
 
 async def keyed_rows(db: Connection, job: Job, keys: list[str], first: int) -> list[tuple[Any, ...]]:
     """(key, number) of the rows with one of these keys, of KEYS_AT_ONCE behind a number."""
-    query = (
-        f"SELECT key, id & {ids.NUMBERS} FROM batchjob.input WHERE id > $1 AND id <= $2 AND key = ANY ($3) ORDER BY id"
-    )
     last = min(first + KEYS_AT_ONCE, job.rows)
-    found = await db.fetch(query, ids.row_id(job.id, first), ids.row_id(job.id, last), list(map(without, keys)))
+    found = await db.fetch(_KEYED, ids.row_id(job.id, first), ids.row_id(job.id, last), list(map(without, keys)))
     return [restored(record) for record in found]
 
 

@@ -42,29 +42,29 @@ WANTED_RETURNED = (
     "SELECT count(*) FROM batchjob.row AS row WHERE row.id > $1 AND row.id <= $2 AND state = 'pending'"
     " AND request_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM batchjob.flight WHERE flight.row_id = row.id)"
 )
-UNHEARD = (
+UNHEARD = ids.expand(
     "WITH alike AS ("
     " SELECT other.id FROM batchjob.run JOIN batchjob.task AS own ON own.id = run.task_id"
     " JOIN batchjob.task AS other USING (question) WHERE run.id = $2"
     "), unheard AS ("
     " SELECT row.id FROM batchjob.row AS row JOIN batchjob.request ON request.id = row.request_id"
     " WHERE row.state IN ('failed', 'unconfirmed') AND request.outcome = 'lost'"
-    " AND (row.id >> 40 = $1 OR request.task_id IN (SELECT id FROM alike))"
+    " AND (job_of(row.id) = $1 OR request.task_id IN (SELECT id FROM alike))"
     " UNION ALL"
     " SELECT row.id FROM batchjob.row AS row JOIN batchjob.request ON request.id = row.request_id"
-    " WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND row.id >> 40 <> $1 AND request.outcome = 'lost'"
+    " WHERE row.state = 'pending' AND row.request_id IS NOT NULL AND job_of(row.id) <> $1 AND request.outcome = 'lost'"
     " AND request.task_id IN (SELECT id FROM alike)"
     " AND NOT EXISTS (SELECT 1 FROM batchjob.flight WHERE flight.row_id = row.id)"
     " UNION ALL"
     " SELECT flight.row_id FROM batchjob.flight JOIN batchjob.intent ON intent.id = flight.request_id"
-    " WHERE flight.row_id >> 40 <> $1 AND intent.task_id IN (SELECT id FROM alike)"
+    " WHERE job_of(flight.row_id) <> $1 AND intent.task_id IN (SELECT id FROM alike)"
     "), page AS (SELECT id FROM unheard WHERE id > $3 ORDER BY id LIMIT $4)"
     " SELECT work.id, work.text, work.rest, work.key, work.first, coalesce(request.model, intent.model),"
     " CASE WHEN job.id = $1 THEN '' ELSE job.name END"
     " FROM page JOIN batchjob.work ON work.id = page.id"
     " LEFT JOIN batchjob.request ON request.id = work.request_id"
     " LEFT JOIN batchjob.intent ON intent.id = work.request_id"
-    " JOIN batchjob.job ON job.id = work.id >> 40 ORDER BY work.id"
+    " JOIN batchjob.job ON job.id = job_of(work.id) ORDER BY work.id"
 )
 
 

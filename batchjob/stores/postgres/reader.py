@@ -371,16 +371,16 @@ LATEST_RUNS = (
     " ORDER BY id DESC"
 )
 NOTICES = "SELECT kind, what FROM batchjob.notice WHERE job_id = $1 ORDER BY number"
-PROBLEMS = (
-    f"SELECT row.id & {ids.NUMBERS}, input.line, input.key, substr(input.text, 1, 200), row.error, row.answer,"
+PROBLEMS = ids.expand(
+    "SELECT number_of(row.id), input.line, input.key, substr(input.text, 1, 200), row.error, row.answer,"
     " row.attempts, request.provider_id"
     " FROM batchjob.row AS row JOIN batchjob.input ON input.id = row.id"
     " LEFT JOIN batchjob.request ON request.id = row.request_id"
     " WHERE row.error_kind = $1 AND row.state IN ('failed', 'unconfirmed') AND row.id > $2 AND row.id <= $3"
     " ORDER BY row.id LIMIT $4"
 )
-UNFINISHED_ROWS = (
-    f"SELECT id & {ids.NUMBERS}, line, key, text, rest, defect FROM batchjob.work"
+UNFINISHED_ROWS = ids.expand(
+    "SELECT number_of(id), line, key, text, rest, defect FROM batchjob.work"
     " WHERE id > $1 AND id <= $2 AND state IN ('pending', 'in_flight') ORDER BY id"
 )
 CACHE_BY_JOB = (

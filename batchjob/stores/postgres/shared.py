@@ -29,8 +29,8 @@ LEAVE = (
 )
 _PEER = "id, seq, host, place, pid, started, version"
 RUNNING = f"SELECT {_PEER} FROM batchjob.run WHERE job_id = $1 AND id <> $2 AND ended_at IS NULL"
-_LEFT = (
-    "SELECT EXISTS (SELECT 1 FROM batchjob.intent JOIN batchjob.run ON run.id = intent.id >> 40"
+_LEFT = ids.expand(
+    "SELECT EXISTS (SELECT 1 FROM batchjob.intent JOIN batchjob.run ON run.id = run_of(intent.id)"
     " WHERE run.job_id = $1 AND run.ended_at IS NOT NULL AND NOT intent.outlives_run)"
 )
 _ASKING = (

@@ -295,7 +295,7 @@ class SqliteReader(finding.Finder):
         values = {"end": end, "limit": PAGE_ROWS, "kind": only}
         values["asked"] = None if asked is None else ids.row_id(job.id, asked)
         while True:
-            page = self._page(query, {**values, "last": last}, last & ids.NUMBERS)
+            page = self._page(query, {**values, "last": last}, ids.number_of(last))
             failpoints.reach("export.after_page")
             yield from page
             if len(page) < PAGE_ROWS:
