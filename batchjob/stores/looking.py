@@ -43,3 +43,24 @@ def holding(candidates: Iterable[tuple[Any, ...]], text: str, limit: int, most: 
         if len(found) == limit or weight >= most:
             return found, ids.number_of(id_)
     return found, None
+
+
+class Pieces:
+    """The ranges of ids in which the next requests of a job lie, at most so many requests, run after run."""
+
+    def __init__(self, most: int) -> None:
+        self.ranges: list[tuple[int, int]] = []  # above the first id, up to the second
+        self.end: int | None = None  # where they end before the last request does
+        self._left = most
+
+    def add(self, first: int, last: int) -> bool:
+        """The requests of the next run, above the first id, up to the last; whether more may follow."""
+        if last <= first:
+            return True
+        reached = min(last, first + self._left)
+        if reached > first:
+            self.ranges.append((first, reached))
+            self._left -= reached - first
+        if reached < last:
+            self.end = self.ranges[-1][1]
+        return reached >= last

@@ -9,7 +9,7 @@ from batchjob.errors import JobError
 from batchjob.model import Job
 from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter, Sent
 from batchjob.stores import ids
-from batchjob.stores.looking import KEYS_AT_ONCE, Span, holding, span_of
+from batchjob.stores.looking import KEYS_AT_ONCE, Pieces, Span, holding, span_of
 from batchjob.stores.postgres.line import Connection
 from batchjob.stores.postgres.nul import restored, without
 
@@ -135,19 +135,14 @@ async def _pieces(db: Connection, job: Job, beyond: int, most: int) -> tuple[lis
     """The ranges of ids in which the next requests of a job lie, at most so many, and where they end; None: with the
     last one.
     """
-    pieces: list[tuple[int, int]] = []
+    pieces = Pieces(most)
     for run in await db.fetch("SELECT id FROM batchjob.run WHERE job_id = $1 ORDER BY id", job.id):
         first, end = ids.request_range(run["id"])
         first = max(first, beyond)
         last = await db.fetchval(_LAST_REQUEST, first, end)
-        if last > first and most <= 0:
-            return pieces, pieces[-1][1]
-        if last > first:
-            pieces.append((first, min(last, first + most)))
-            most -= pieces[-1][1] - first
-            if pieces[-1][1] < last:
-                return pieces, pieces[-1][1]
-    return pieces, None
+        if not pieces.add(first, last):
+            break
+    return pieces.ranges, pieces.end
 
 
 async def sent(db: Connection, job: Job, *, points: int) -> list[list[Sent]]:

@@ -17,7 +17,7 @@ from batchjob.errors import JobError
 from batchjob.model import Job
 from batchjob.records import Disagreements, ExportRow, Found, FoundRequests, RowDetail, RowFilter, Sent
 from batchjob.stores import ids
-from batchjob.stores.looking import KEYS_AT_ONCE, Span, holding, span_of
+from batchjob.stores.looking import KEYS_AT_ONCE, Pieces, Span, holding, span_of
 from batchjob.stores.records import job_from_record, no_job, select_jobs
 
 _EXPORTED = (
@@ -236,16 +236,11 @@ def _pieces(db: sqlite3.Connection, job: Job, beyond: int, most: int) -> tuple[l
     """The ranges of ids in which the next requests of a job lie, at most so many, and where they end; None: with the
     last one.
     """
-    pieces: list[tuple[int, int]] = []
+    pieces = Pieces(most)
     for (run_id,) in db.execute("SELECT id FROM run WHERE job_id = ? ORDER BY id", (job.id,)).fetchall():
         first, end = ids.request_range(run_id)
         first = max(first, beyond)
         (last,) = db.execute(_LAST_REQUEST, {"first": first, "end": end}).fetchone()
-        if last > first and most <= 0:
-            return pieces, pieces[-1][1]
-        if last > first:
-            pieces.append((first, min(last, first + most)))
-            most -= pieces[-1][1] - first
-            if pieces[-1][1] < last:
-                return pieces, pieces[-1][1]
-    return pieces, None
+        if not pieces.add(first, last):
+            break
+    return pieces.ranges, pieces.end
