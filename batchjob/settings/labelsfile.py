@@ -106,8 +106,8 @@ def _check_no_table(lines: list[str], origin: str) -> None:
             continue
         if len(lines) > 1 and len(cells) == 1 and min(cells) >= least:
             raise SettingError(
-                f"{origin}: each line has {min(cells)} cells with {said} between them, as a table has: write one label a"
-                " line, or quote the labels if that is theirs"
+                f"{origin}: each line has {min(cells)} cells with {said} between them, as a table has: write one label"
+                " a line, or quote the labels if that is theirs"
             )
 
 
