@@ -2,14 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NOT_INSTALLED := echo "pip could not install it; its reason stands above. What has no wheel for this machine and this Python \
+is compiled: that takes gcc and Python's headers (on Debian and Ubuntu, gcc and python3-dev), or try make PYTHON=python3.13"
 OUT := out
 
 .PHONY: run test lint reference docs release-check compat compat-all audit pacing storm storm-postgres demo-many storm-proxies storm-large failpoints mutations real bench clean
 .DELETE_ON_ERROR:
 
 # Label the example tickets against the built-in endpoint; no key needed.
-run: $(READY)
+run: $(RUNS)
 	@mkdir -p $(OUT)
 	$(BIN)/batchjob start examples/tickets.csv --labels-file examples/labels.txt --sandbox --rpm 0 \
 		--db $(OUT)/tickets.db --output $(OUT)/tickets-labelled.csv
@@ -107,12 +111,18 @@ real: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
-$(READY): pyproject.toml
+# What batchjob itself needs: the first thing a stranger runs does not wait for the tests' tools, nor fail with them.
+$(RUNS): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchjob needs Python 3.11 or newer; try: make PYTHON=python3.12")'
-	@echo "Installing batchjob and what its tests need into $(VENV); this takes a minute or two, once."
-	@$(PYTHON) -m venv $(VENV) || { echo "There is no module venv: install it (on Debian and Ubuntu, the package python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@echo "Installing batchjob into $(VENV), once."
+	@$(PYTHON) -m venv $(if $(wildcard $(RUNS) $(READY)),,--clear) $(VENV) || { echo "There is no module venv: install it (on Debian and Ubuntu, the package python3-venv)"; exit 1; }
+	@$(PIP) --editable . || { $(NOT_INSTALLED); exit 1; }
+	@touch $@
+
+$(READY): $(RUNS)
+	@echo "Installing what its tests need; this takes a minute or two, once."
+	@$(PIP) --upgrade "pip>=25.1"
+	@$(PIP) --editable . --group dev || { $(NOT_INSTALLED); exit 1; }
 	@touch $@
 
 clean:

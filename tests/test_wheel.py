@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -120,3 +121,17 @@ def test_the_installed_wheel_labels_its_example_far_from_any_checkout(wheel: Pat
     assert lines[0] == "id,text,gold,label,source,state,error"
     assert len(lines) == 301
     assert all(",model,done," in line for line in lines[1:])
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
+def test_make_run_needs_no_tool_of_the_tests_and_says_what_to_do_where_pip_fails(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    make = ("make", "-C", str(tmp_path), f"PYTHON={sys.executable}")
+    assert "--group dev" in run(*make, "--dry-run", "lint", cwd=tmp_path).stdout
+    assert "--group dev" not in run(*make, "--dry-run", "run", cwd=tmp_path).stdout
+    nothing_to_install_from = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    ended = subprocess.run([*make, "run"], env=nothing_to_install_from, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert "takes gcc and Python's headers (on Debian and Ubuntu, gcc and python3-dev)" in ended.stdout
+    assert not (tmp_path / ".venv" / ".runs").exists()
