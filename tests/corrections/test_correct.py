@@ -146,6 +146,27 @@ def test_a_file_with_a_row_of_which_nobody_knows_what_it_says_is_refused_as_a_wh
     assert json.loads(untouched("status", "--json").out)["by_hand"] is None
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id,label\nT-1,cärd\n".encode("cp1252"), "is not utf-8: save it as CSV in UTF-8, with commas, and the names"),
+        (b"Report\nid,label\nT-1,card\nT-2,card\n", "line 2 and all below have 2: save it as CSV"),
+        (b"id;label\nT-1;card;x\n", "line 2 has 3 fields and the header 2: save it as CSV"),
+        (b"ID,label\nT-1,card\n", "has no column 'id'; its columns are: ID, label. Did you mean ID?"),
+        (b"id,lable\nT-1,card\n", "has no column 'label'; its columns are: id, lable. Did you mean lable?"),
+    ],
+)
+def test_nobody_is_told_an_option_that_a_file_of_labels_does_not_take(
+    untouched: BatchJob, content: bytes, said: str
+) -> None:
+    (untouched.folder / "said.csv").write_bytes(content)
+    for words in (("correct", "in", "--file", "said.csv"), ("score", "--gold-file", "said.csv", "--gold", "label")):
+        ended = untouched(*words)
+        assert ended.code in (1, 2)
+        assert said in ended.err
+        assert "--" not in ended.err
+
+
 def test_the_file_belongs_to_the_database_and_to_its_job(job: BatchJob, tmp_path: Path) -> None:
     job("correct", "in", "T-1", "other")
     database, log = job.folder / "batchjob.db", job.folder / "batchjob.db.corrections"
