@@ -240,6 +240,7 @@ def test_parquet_keeps_its_types_on_the_way_out(batchjob: BatchJob) -> None:
             "id": pyarrow.array([1, 2], pyarrow.int16()),
             "text": pyarrow.array([b"a", "ü".encode()], pyarrow.binary()),
             "ns": pyarrow.array([moment, None], pyarrow.timestamp("ns", tz="UTC")),
+            "old": pyarrow.array([0, -2_208_988_800], pyarrow.timestamp("s", tz="Europe/Amsterdam")),
             "time": pyarrow.array([1, None], pyarrow.time64("us")),
             "day": pyarrow.array([1, None], pyarrow.date32()),
             "money": pyarrow.array([Decimal("1.50"), None], pyarrow.decimal128(10, 2)),
@@ -258,7 +259,8 @@ def test_parquet_keeps_its_types_on_the_way_out(batchjob: BatchJob) -> None:
     for name in before.column_names:
         assert after.schema.field(name).type == before.schema.field(name).type, name
         assert after.column(name).equals(before.column(name)), name
-    first = json.loads(batchjob("export", "-o", "-", "--format", "jsonl").out.splitlines()[0])
+    first, second = map(json.loads, batchjob("export", "-o", "-", "--format", "jsonl").out.splitlines())
+    assert [first["old"], second["old"]] == ["1970-01-01 01:00:00+0100", "1900-01-01 00:00:00Z"]
     assert (first["id"], first["ns"], first["money"]) == (1, "2023-11-14 22:13:20.123456789Z", "1.50")
 
 

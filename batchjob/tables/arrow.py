@@ -38,12 +38,25 @@ def json_values(array: Any, field: Any) -> list[Any]:
     if is_json_text(field):
         return [None if text is None else Raw(text.encode()) for text in array.to_pylist()]
     plain = plain_type(array.type)
-    if plain != array.type:
+    if types.is_timestamp(array.type) and array.type.tz:
+        array = _moments(array)
+    elif plain != array.type:
         array = compute.cast(array, plain)
     values: list[Any] = array.to_pylist()
     if types.is_floating(plain):
         return [special(x) if x is not None and not math.isfinite(x) else x for x in values]
     return values if _is_json(plain) else [_packed(value) for value in values]
+
+
+def _moments(array: Any) -> Any:
+    """Times with a zone as text; in UTC where the offset was not whole minutes, as before zones were agreed on."""
+    local = compute.cast(array, pyarrow.string())
+    same = compute.equal(compute.cast(local, array.type), array)
+    if compute.all(same).as_py() is not False:
+        return local
+    return compute.if_else(
+        same, local, compute.cast(compute.cast(array, pyarrow.timestamp(array.type.unit, "UTC")), pyarrow.string())
+    )
 
 
 def is_json_text(field: Any) -> bool:
