@@ -29,8 +29,7 @@ class Layout(Value, frozen=True):
     header_row: bool = True
 
 
-IN_MEMORY = "memory:"
-OF_SAMPLE = "\x1f"  # before the sample in the place of an input of which a job has only that
+IN_MEMORY, OF_SAMPLE = "memory:", "\x1f"  # in an input's place: before the rows' digest; before the sample it is of
 
 
 class InputSource(Value, frozen=True):
@@ -151,6 +150,7 @@ class Page(Value, frozen=True):
 
     parcels: tuple[Parcel, ...] = ()
     rows: tuple[Row, ...] = ()
+    seconds: bool = False  # some were the second model's turn
 
 
 class Usage(Value, frozen=True):

@@ -2418,3 +2418,13 @@ def _(group: Any) -> None:
 )
 def _(labels: Any) -> None:
     put(labels, "LabelSet.read_kept", lambda self, answer: self.read(answer))
+
+
+@defect(
+    "rows that were a second model's turn are asked of the first again",
+    "shortcuts",
+    "tests/test_second.py::test_without_a_second_model_rows_end_as_the_first_left_them_and_are_not_asked_again",
+    "tests/test_second.py::test_what_was_put_back_for_a_second_model_is_asked_of_the_first_where_there_is_none_any_more",
+)
+def _(shortcuts: Any) -> None:
+    put(shortcuts, "Walk.by_first", lambda self, page: ([], page))

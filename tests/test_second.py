@@ -23,6 +23,7 @@ from batchjob.settings.config import merge
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
 
+PRICES = {"small": 1, "large": 1_000_000, "huge": 1}
 SURE, UNSURE = math.log(0.95), math.log(0.3)
 
 
@@ -83,6 +84,7 @@ def exported(batchjob: BatchJob) -> list[dict[str, str]]:
     return list(csv.DictReader(batchjob("export", "-o", "-", "--details").out.splitlines()))
 
 
+DEAR = "".join(f'[prices."{model}"]\ninput = {usd}\noutput = 1\n' for model, usd in PRICES.items())
 HARD = [n for n in range(1, 41) if n % 10 in (0, 1, 2, 3)]
 
 
@@ -177,8 +179,7 @@ def test_failed_rows_of_one_model_go_to_a_second_one_without_being_asked_of_the_
 def test_what_waits_for_a_second_model_is_asked_of_another_one_without_the_first(
     batchjob: BatchJob, endpoint: FaultServer
 ) -> None:
-    dear = '[prices."large"]\ninput = 1e6\noutput = 1\n[prices."huge"]\ninput = 1\noutput = 1\n'
-    (batchjob.folder / "job.toml").write_text('[prices."small"]\ninput = 1\noutput = 1\n' + dear)
+    (batchjob.folder / "job.toml").write_text(DEAR)
     assert batchjob(*task(endpoint, "--quiet", "--budget", "1")).code == 5
     before = asked(endpoint)
     assert {model for _, model in before} == {"small"}
@@ -188,6 +189,38 @@ def test_what_waits_for_a_second_model_is_asked_of_another_one_without_the_first
     assert {n for n, model in found if model == "huge"} == {*HARD}
     assert batchjob("retry", "--model", "medium", "--price", "1,1", "--quiet").code == 4
     assert asked(endpoint) - found == {(20, "medium"): 1, (20, "huge"): 1}, "another first model has not been asked"
+
+
+def test_without_a_second_model_rows_end_as_the_first_left_them_and_are_not_asked_again(
+    batchjob: BatchJob, endpoint: FaultServer
+) -> None:
+    alone = tuple(word for word in task(endpoint, "--quiet") if word not in ("--second-model", "large"))
+    (batchjob.folder / "job.toml").write_text(DEAR)
+    assert batchjob(*alone, "--limit", "1").code == 0
+    assert batchjob("resume", "--quiet", "--second-model", "large", "--second-below", "0.9", "--budget", "1").code == 5
+    assert batchjob(*alone).code == 4
+    assert asked(endpoint) == Counter({(n, "small"): 1 for n in range(1, 41)})
+    ends = {int(row["id"]): (row["label"], row["error"].partition(":")[0]) for row in exported(batchjob)}
+    assert [ends[n] for n in (11, 10, 2, 3)] == [
+        (other(11), ""),
+        ("", "off_list"),
+        ("", "refused_by_model"),
+        ("", "content_filter"),
+    ]
+    assert "counters    equal" in batchjob("doctor").out
+
+
+def test_what_was_put_back_for_a_second_model_is_asked_of_the_first_where_there_is_none_any_more(
+    batchjob: BatchJob, endpoint: FaultServer
+) -> None:
+    alone = tuple(word for word in task(endpoint, "--quiet") if word not in ("--second-model", "large"))
+    (batchjob.folder / "job.toml").write_text(DEAR)
+    assert batchjob(*alone).code == 4
+    assert batchjob("retry", "--second-model", "large", "--quiet", "--budget", "1").code == 5
+    assert batchjob(*alone).code == 4
+    again = {(n, "small"): 2 if n % 10 in (0, 2, 3) else 1 for n in range(1, 41)}
+    assert asked(endpoint) == Counter(again)
+    assert "counters    equal" in batchjob("doctor").out
 
 
 def test_the_same_texts_are_not_asked_again_of_either_and_a_fallback_waits_for_the_second(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import msgspec
 
-from batchjob.exchange.second import First
 from batchjob.model import InputSource, Outage
 from batchjob.money.cost import KnownPrice
 from batchjob.money.prices import load_prices
 from batchjob.providers.dialect import Learned
 from batchjob.providers.table import known
 from batchjob.settings.config import JobConfig
+from batchjob.task.first import First
 
 
 def _know_types() -> None:

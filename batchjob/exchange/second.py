@@ -18,22 +18,12 @@ from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.fields import field_results
 from batchjob.model import Parcel, Row, RowResult, SettleSecond
 from batchjob.settings.config import JobConfig
-from batchjob.states import Event, Matched, Source, plain_kind
+from batchjob.states import Event, Source, plain_kind
+from batchjob.task.first import First
 
 ANSWERABLE = PAID_KINDS | {"missing_answer", "content_filter", "too_long"}
 """Kinds of failures that another model may have an answer for."""
 UNSURE = "unsure"
-
-
-class First(msgspec.Struct, omit_defaults=True):
-    """What the first model made of a row."""
-
-    kind: str  # why the second is asked
-    label: str | None = None  # that holds where the second has none
-    source: Source | None = None
-    matched: Matched | None = None
-    confidence: float | None = None
-    answer: str | None = None
 
 
 class Seconded:

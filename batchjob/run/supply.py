@@ -229,6 +229,9 @@ class Supply:
         if page is None or self._others_have_more:
             self._dry_at = arrivals
             return
+        if page.seconds:
+            done, page = self._walk.by_first(page)
+            self._skip(done)
         await self._ask_again(page.parcels)
         done, cases = self._walk.by_row(page.rows)
         self._skip(done)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from batchjob.model import InputSource, Job, Key, Remembered, Row, RowResult
+from batchjob.model import InputSource, Job, Key, Page, Remembered, Row, RowResult
 from batchjob.providers.dialect import Learned, dialect_of
 from batchjob.settings.config import JobConfig
 from batchjob.shortcuts.case import SAME, Case, Same, Terms
@@ -20,7 +20,9 @@ from batchjob.shortcuts.known import Known
 from batchjob.shortcuts.reread import Reread
 from batchjob.shortcuts.rules import ByRule
 from batchjob.shortcuts.unsendable import Unsendable
+from batchjob.states import Event
 from batchjob.task.columns import columns_of, values_of
+from batchjob.task.first import First
 from batchjob.task.identity import Keys, Task, loose_keys
 from batchjob.task.patterns import PatternTimeout
 from batchjob.task.prompt import Prompt
@@ -102,6 +104,17 @@ class Walk:
                 left.append(self.asking(row))
         return done, left
 
+    def by_first(self, page: Page) -> tuple[list[RowResult], Page]:
+        """The results of rows that were a second model's turn, of a job that asks none now: what the first made of
+        them. And the page without them; what a user put back is asked as if it had not been.
+        """
+        ended = [
+            row for part in (page, *page.parcels) for row in part.rows if row.first is not None and not row.put_back
+        ]
+        parcels = [msgspec.structs.replace(one, rows=_without_first(one.rows)) for one in page.parcels]
+        left = Page(tuple([one for one in parcels if one.rows]), _without_first(page.rows))
+        return list(map(_as_the_first_left_it, ended)), left
+
     def asking(self, row: Row, model: str | None = None) -> Case:
         """A row with the values and the model it is to be asked with, and the key of that question.
 
@@ -168,6 +181,10 @@ class FieldWalk(Walk):
 class SecondWalk(Walk):
     """The same with a second model: what is its turn is asked of it, and known by what the first was asked."""
 
+    def by_first(self, page: Page) -> tuple[list[RowResult], Page]:
+        """See Walk.by_first."""
+        return [], page
+
     def asking(self, row: Row, model: str | None = None) -> Case:
         """See Walk.asking."""
         if row.first is None:
@@ -194,6 +211,20 @@ def _carrying(case: Case, found: Mapping[Key, Remembered]) -> Case:
     if one is None or not one.off_list or case.row.answer is not None:
         return case
     return msgspec.structs.replace(case, row=msgspec.structs.replace(case.row, answer=one.label))
+
+
+def _without_first(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Those that are to be asked."""
+    left = [row for row in rows if row.first is None or row.put_back]
+    return tuple([row if row.first is None else msgspec.structs.replace(row, first=None) for row in left])
+
+
+def _as_the_first_left_it(row: Row) -> RowResult:
+    first = msgspec.json.decode(row.first or "", type=First)
+    if first.label is None:
+        said = f"{first.kind}: a second model was to be asked, and now there is none"
+        return RowResult(row.number, Event.REJECT, error_kind=first.kind, error=said)
+    return RowResult(row.number, Event.ASSIGN, label=first.label, source=first.source, matched=first.matched)
 
 
 def _sent(config: JobConfig, learned: Mapping[str, Learned], model: str) -> bytes:

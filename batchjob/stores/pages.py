@@ -24,7 +24,7 @@ def bounded(records: Iterable[Any], text_at: int) -> Iterator[Any]:
             return
 
 
-def returned(records: Iterable[Any]) -> Page:
+def returned(records: Sequence[Any]) -> Page:
     """Rows that were out before or put back: lost requests as parcels, the others as rows. Of a record (request, id,
     text, attempts, paid, defect, rest, put back, answer, model, key, digest, broken off, asked otherwise, first, id of
     the row).
@@ -39,7 +39,7 @@ def returned(records: Iterable[Any]) -> Page:
             parcels.append(Parcel(tuple(found), model, LostRequest(request, key, digest, bool(broken_off))))
         else:
             rows += found
-    return Page(tuple(parcels), tuple(rows))
+    return Page(tuple(parcels), tuple(rows), any(record[-2] is not None for record in records))
 
 
 def _row(record: Any) -> Row:

@@ -9,9 +9,10 @@ from batchjob.exchange.conclude import Conclusion, conclude, results_of
 from batchjob.exchange.decide import decide
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.rows import Terms
-from batchjob.exchange.second import First, Seconded
+from batchjob.exchange.second import Seconded
 from batchjob.model import Answered, Lost, NotSent, Parcel, Rejected, Remembered, Reply, Row, SettleSecond
 from batchjob.settings.config import merge
+from batchjob.task.first import First
 from batchjob.task.labels import LabelSet
 
 KEY = (7, -3)
