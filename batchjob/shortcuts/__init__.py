@@ -108,12 +108,10 @@ class Walk:
         """The results of rows that were a second model's turn, of a job that asks none now: what the first made of
         them. And the page without them; what a user put back is asked as if it had not been.
         """
-        ended = [
-            row for part in (page, *page.parcels) for row in part.rows if row.first is not None and not row.put_back
-        ]
-        parcels = [msgspec.structs.replace(one, rows=_without_first(one.rows)) for one in page.parcels]
-        left = Page(tuple([one for one in parcels if one.rows]), _without_first(page.rows))
-        return list(map(_as_the_first_left_it, ended)), left
+        rows = [*page.rows, *[row for lost in page.parcels for row in lost.rows]]
+        done = [_as_the_first_left_it(row, row.first) for row in rows if row.first is not None and not row.put_back]
+        parcels = [msgspec.structs.replace(lost, rows=_without_first(lost.rows)) for lost in page.parcels]
+        return done, Page(tuple([lost for lost in parcels if lost.rows]), _without_first(page.rows))
 
     def asking(self, row: Row, model: str | None = None) -> Case:
         """A row with the values and the model it is to be asked with, and the key of that question.
@@ -219,8 +217,8 @@ def _without_first(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple([row if row.first is None else msgspec.structs.replace(row, first=None) for row in left])
 
 
-def _as_the_first_left_it(row: Row) -> RowResult:
-    first = msgspec.json.decode(row.first or "", type=First)
+def _as_the_first_left_it(row: Row, made: str) -> RowResult:
+    first = msgspec.json.decode(made, type=First)
     if first.label is None:
         said = f"{first.kind}: a second model was to be asked, and now there is none"
         return RowResult(row.number, Event.REJECT, error_kind=first.kind, error=said)
