@@ -61,7 +61,8 @@ from batchjob.states import Event, JobState, Outcome
 from batchjob.task.finish import Ended, how_it_ended
 from batchjob.task.identity import Task
 from batchjob.task.labels import LabelSet
-from batchjob.task.prompt import Prompt, estimate_tokens
+from batchjob.task.prompt import Prompt
+from batchjob.task.texts import estimate_tokens
 
 LABELS = LabelSet(["card_arrival", "change pin", "exchange-rate", "Rückgabe", "other"])
 ROW = Row(1, "a text")

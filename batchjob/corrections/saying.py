@@ -18,8 +18,9 @@ from batchjob.settings.config import JobConfig, settings_of
 from batchjob.settings.tables import Field
 from batchjob.stores.moving import refuse_moved
 from batchjob.task.fields.answers import field_values
+from batchjob.task.fields.kinds import Kind, kind_of
 from batchjob.task.fields.looked_at import looked_at
-from batchjob.task.fields.values import ONE_LABEL, Reader, several_said, value_text
+from batchjob.task.fields.values import several_said, value_text
 
 _PLACE = re.compile("#[0-9]{1,18}")
 """#N, for the row at a place."""
@@ -89,17 +90,17 @@ def meant_by(config: JobConfig, field: str | None) -> Callable[[str], str]:
     """
     labels, _ = looked_at(config, field)
     found = next((one for one in config.fields if one.name == field), None)
-    if found is None or found.kind in ONE_LABEL:
+    if found is None or kind_of(found).one_label:
         return partial(meant, labels=labels, what="this job" if found is None else f"field {found.name}")
-    return partial(_value, Reader(found))
+    return partial(_value, kind_of(found))
 
 
-def _value(reader: Reader, given: str) -> str:
+def _value(kind: Kind, given: str) -> str:
     """The value of a field, as it is stored."""
-    field, said = reader.field, given.strip()
-    found = reader.read(several_said(field.labels, said) if field.kind == "several" else said)
+    field, said = kind.field, given.strip()
+    found = kind.read(several_said(field.labels, said) if field.kind == "several" else said)
     if found is None:
-        raise SettingError(f"{given!r} is no value of field {field.name}: it is {reader.wanted}{_labels_of(field)}")
+        raise SettingError(f"{given!r} is no value of field {field.name}: it is {kind.wanted}{_labels_of(field)}")
     return value_text(found.value)
 
 

@@ -12,7 +12,8 @@ from batchjob.money.cost import REQUEST_TOKENS, KnownPrice, cost_picousd, usd, w
 from batchjob.pace.quota import SHARE
 from batchjob.providers.dialect import Dialect, dialect_of, differences
 from batchjob.settings.config import JobConfig
-from batchjob.task.prompt import FRAME_TOKENS, NUMBER_BYTES, Prompt, estimate_tokens
+from batchjob.task.prompt import FRAME_TOKENS, NUMBER_BYTES, Prompt
+from batchjob.task.texts import estimate_tokens
 
 ANSWER_SECONDS = 1.0
 """Of a request, assumed where no quota is slower."""

@@ -17,8 +17,8 @@ from batchjob.settings.config import settings_of
 from batchjob.states import State
 from batchjob.task.columns import column_reader
 from batchjob.task.examples import is_example
+from batchjob.task.fields.kinds import KINDS
 from batchjob.task.fields.looked_at import ValueOf, looked_at, written
-from batchjob.task.fields.values import ONE_LABEL
 from batchjob.views.score import EXAMPLE, WITHOUT_GOLD, ScoreReport, score_report
 
 GOLD_COLUMNS = ("gold", "label")
@@ -95,7 +95,7 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
     config = settings_of(job)
     (labels, value), read = looked_at(config, field), written(config, field)
     kind = next((one.kind for one in config.fields if one.name == field), "one")
-    if kind not in ONE_LABEL:
+    if not KINDS[kind].one_label:
         labels = ()  # its values are others, or more than one of them
     counts = Counts(labels, (lambda said: read(said) is not None) if config.fields else None)
     left_out = Counter[str]()

@@ -9,6 +9,10 @@ import msgspec
 from batchjob.model import TaskRecord
 from batchjob.settings.tables import Field
 from batchjob.task.fields.answers import counted_in
+from batchjob.task.fields.kinds import KINDS
+
+IN_SET = ", ".join(f"'{name}'" for name, kind in KINDS.items() if kind.in_set)
+"""The kinds of fields whose values are counted, as SQL has a list."""
 
 
 class _Settings(msgspec.Struct):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,9 +13,8 @@ from batchjob.settings.tables import Example
 from batchjob.task.examples import told
 from batchjob.task.labels import LabelSet
 from batchjob.task.template import LABELS, TEXT, Template, read_template
+from batchjob.task.texts import estimate_tokens
 from batchjob.task.words import stands_alone
-
-_CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
 DEFAULT_PROMPT = """\
 Classify the text in the user's message. Answer with exactly one of the labels below, copied letter for letter, and \
@@ -280,15 +278,3 @@ def max_tokens_for(labels: Sequence[str], count: int) -> int:
 def default_max_tokens(labels: Sequence[str]) -> int:
     """Output tokens that leave room for the longest label, in a sentence if need be, and for little more."""
     return 48 + max((len(label.encode()) for label in labels), default=0)
-
-
-def estimate_tokens(text: str) -> float:
-    """About how many tokens a text has: 4.3 ASCII characters, 1.33 Chinese, Japanese or Korean, 2.5 others a token.
-
-    Characters by four would under-count Chinese by two thirds. Corrected by the usage that comes back.
-    """
-    if text.isascii():
-        return len(text) / 4.3
-    cjk = len(_CJK.findall(text))
-    narrow = len(text.encode("ascii", "ignore"))
-    return narrow / 4.3 + cjk * 0.75 + (len(text) - narrow - cjk) * 0.4

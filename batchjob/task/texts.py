@@ -1,4 +1,4 @@
-"""Texts that are the same, and texts that show nothing."""
+"""Texts that are the same, texts that show nothing, and how long a text is to a model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _INVISIBLE = (
     "\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
     "\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+_CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _shown = re.compile(f"[^{_INVISIBLE}]").search
 
 
@@ -32,3 +33,15 @@ def loose_form(text: str) -> str:
     """
     folded = exact_form(exact_form(text).casefold())
     return folded.rstrip(".!? ") or folded
+
+
+def estimate_tokens(text: str) -> float:
+    """About how many tokens a text has: 4.3 ASCII characters, 1.33 Chinese, Japanese or Korean, 2.5 others a token.
+
+    Characters by four would under-count Chinese by two thirds. Corrected by the usage that comes back.
+    """
+    if text.isascii():
+        return len(text) / 4.3
+    cjk = len(_CJK.findall(text))
+    narrow = len(text.encode("ascii", "ignore"))
+    return narrow / 4.3 + cjk * 0.75 + (len(text) - narrow - cjk) * 0.4

@@ -19,7 +19,7 @@ from batchjob.settings.tables import Field
 from batchjob.states import State
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
 from batchjob.task.fields.answers import field_values
-from batchjob.task.fields.values import AS_JSON
+from batchjob.task.fields.kinds import KINDS
 
 INTEGERS = frozenset({"attempts", "input_tokens", "cached_input_tokens", "output_tokens"})
 
@@ -138,7 +138,7 @@ def _columns(
     own = [Column(ROW_NUMBER, "integer")] if source.id_column is None else []
     ours = [Column(name, "text") for name in RESULT_COLUMNS]
     if fields:
-        ours[:1] = [Column(field.name, "json" if field.kind in AS_JSON else "text") for field in fields]
+        ours[:1] = [Column(field.name, "json" if KINDS[field.kind].as_json else "text") for field in fields]
     ours += [Column(MODEL_LABEL, "text")] if hand else []
     ours += [Column(CONFIDENCE, "json")] if sure else []
     ours += [Column(name, "integer" if name in INTEGERS else "text") for name in DETAIL_COLUMNS if details]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -27,6 +27,7 @@ from batchjob.settings.config import JobConfig, merge
 from batchjob.settings.tables import Field
 from batchjob.states import Event, Matched
 from batchjob.task.asked import prompt_of
+from batchjob.task.fields import kinds
 from batchjob.task.fields.answers import FieldSet, field_values
 
 KINDS: list[dict[str, Any]] = [
@@ -321,3 +322,7 @@ def test_an_endpoint_that_refuses_the_schema_is_asked_in_words() -> None:
     assert questions.gives_up_schema(parcel, refused)
     assert "response_format" not in json.loads(questions.body(parcel))
     assert not questions.gives_up_schema(parcel, refused)
+
+
+def test_every_kind_that_can_be_set_has_its_class() -> None:
+    assert set(get_args(get_args(get_type_hints(Field, include_extras=True)["kind"])[0])) == kinds.KINDS.keys()

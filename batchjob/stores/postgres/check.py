@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from batchjob.model import Usage
 from batchjob.records import Difference
+from batchjob.stores.counting import IN_SET
 from batchjob.stores.ids import expand
 from batchjob.stores.postgres import schema
 from batchjob.stores.postgres.line import Connection
@@ -30,7 +31,7 @@ COUNTED = {
         " JOIN batchjob.row AS row ON job_of(row.id) = field.job AND row.label IS NOT NULL"
         " CROSS JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(row.label::jsonb -> field.name)"
         " WHEN 'array' THEN row.label::jsonb -> field.name ELSE jsonb_build_array(row.label::jsonb -> field.name) END)"
-        " AS item (value) WHERE field.kind IN ('one', 'several', 'yes_no') GROUP BY 1, 2"
+        f" AS item (value) WHERE field.kind IN ({IN_SET}) GROUP BY 1, 2"
     ],
     "source": [_WORK.format(name="source", which="source IS NOT NULL")],
     "matched": [_WORK.format(name="matched", which="matched IS NOT NULL")],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from batchjob.model import Usage
 from batchjob.records import Difference
+from batchjob.stores.counting import IN_SET
 from batchjob.stores.ids import expand
 from batchjob.stores.sqlite import schema
 from batchjob.stores.sqlite.reader import SqliteReader
@@ -31,7 +32,7 @@ COUNTED = {
         " FROM job, json_each(job.settings, '$.fields') AS one) AS field"
         " JOIN row ON job_of(row.id) = field.job AND row.label IS NOT NULL"
         " JOIN json_each(row.label, '$.' || field.name) AS item"
-        " WHERE field.kind IN ('one', 'several', 'yes_no') GROUP BY 1, 2"
+        f" WHERE field.kind IN ({IN_SET}) GROUP BY 1, 2"
     ),
     "source": "SELECT job_of(id), source, count(*) FROM row WHERE source IS NOT NULL GROUP BY 1, 2",
     "matched": "SELECT job_of(id), matched, count(*) FROM row WHERE matched IS NOT NULL GROUP BY 1, 2",

@@ -16,7 +16,8 @@ from batchjob.model import RowResult
 from batchjob.settings.fields import folded
 from batchjob.settings.tables import Field
 from batchjob.task.answers import WRAPPER_KEYS, json_objects, number_of, once, sound
-from batchjob.task.fields.values import Found, Reader, counters
+from batchjob.task.fields.kinds import Found, kind_of
+from batchjob.task.fields.values import counters
 from batchjob.task.labels import LabelSet, Match
 from batchjob.task.thoughts import spoken
 
@@ -42,8 +43,8 @@ class FieldSet(LabelSet):
     def __init__(self, fields: Sequence[Field]) -> None:
         super().__init__(())
         self.fields = tuple(fields)
-        self._readers = {field.name: Reader(field) for field in fields}
-        self._names = {folded(name): name for name in self._readers}
+        self._kinds = {field.name: kind_of(field) for field in fields}
+        self._names = {folded(name): name for name in self._kinds}
 
     def read(self, answer: str, *, exact_only: bool = False) -> Match | None:
         """The label of a row with this answer, or with this kept; None where a field of it is missing."""
@@ -71,10 +72,10 @@ class FieldSet(LabelSet):
     def taken(self, given: dict[str, Any]) -> Kept:
         """The values among what was given, by name."""
         values, others, near = dict[str, Any](), dict[str, str](), False
-        for name, reader in self._readers.items():
+        for name, kind in self._kinds.items():
             if name not in given:
                 continue
-            found = reader.read(given[name])
+            found = kind.read(given[name])
             if isinstance(found, Found):
                 values[name], near = found.value, near or found.near
             else:
@@ -83,11 +84,11 @@ class FieldSet(LabelSet):
 
     def certain(self, kept: Kept) -> list[str]:
         """The names of the values that a model may be more or less sure of: a text could always be another."""
-        return [field.name for field in self.fields if field.name in kept.values and field.kind != "text"]
+        return [name for name, kind in self._kinds.items() if name in kept.values and not kind.free]
 
     def missing(self, kept: Kept) -> tuple[str, ...]:
         """The names of the fields that a row has no value of."""
-        return tuple([name for name in self._readers if name not in kept.values])
+        return tuple([name for name in self._kinds if name not in kept.values])
 
     def has_any(self, result: RowResult) -> bool:
         """Whether a row has a value by now."""
@@ -96,7 +97,7 @@ class FieldSet(LabelSet):
 
     def label(self, kept: Kept) -> str:
         """The label of a row that has all."""
-        return label_of_values(self._readers, kept.values)
+        return label_of_values(self._kinds, kept.values)
 
     def answer(self, kept: Kept) -> str:
         """What is kept of a row that has not all."""
@@ -111,7 +112,7 @@ class FieldSet(LabelSet):
         told = []
         for name in self.missing(kept):
             said = kept.others.get(name)
-            wanted = self._readers[name].wanted
+            wanted = self._kinds[name].wanted
             told.append(f"{name}: left out, or given twice" if said is None else f"{name}: {said!r} is not {wanted}")
         return "; ".join(told)
 

@@ -9,7 +9,8 @@ from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Field
 from batchjob.task.fields.answers import field_values
-from batchjob.task.fields.values import ONE_LABEL, YES_NO, Reader, several_said, several_written
+from batchjob.task.fields.kinds import kind_of
+from batchjob.task.fields.values import several_said, several_written
 
 ValueOf = Callable[[str | None, str | None], str | None]
 """(label, answer) of a row -> what is judged of it; None where it has none."""
@@ -26,8 +27,7 @@ def looked_at(config: JobConfig, field: str | None) -> tuple[tuple[str, ...], Va
     found = _field(config, field)
     if found is None:
         return config.labels, lambda label, answer: label
-    labels = YES_NO if found.kind == "yes_no" else found.labels
-    return labels, lambda label, answer: _spelled(found, field_values(label, answer).get(found.name))
+    return kind_of(found).labels, lambda label, answer: _spelled(found, field_values(label, answer).get(found.name))
 
 
 def written(config: JobConfig, field: str | None) -> Written:
@@ -38,15 +38,15 @@ def written(config: JobConfig, field: str | None) -> Written:
         SettingError: as looked_at.
     """
     found = _field(config, field)
-    if found is None or found.kind in ONE_LABEL:
+    if found is None or kind_of(found).one_label:
         labels = frozenset(looked_at(config, field)[0])
         return lambda text: text if text in labels else None
     if found.kind == "several":
         return lambda text: _spelled(found, _several(found.labels, text))
-    reader = Reader(found)
+    kind = kind_of(found)
 
     def read(text: str) -> str | None:
-        value = reader.read(text)
+        value = kind.read(text)
         return None if value is None else _spelled(found, value.value)
 
     return read
