@@ -40,6 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ((*OURS, "--param", "n=2"), "params: n cannot be given: one answer is read, and all are paid for"),
         ((*OURS, "--header", "X-Api-Key=abc"), "put it into a variable of the environment and give X-Api-Key=env:"),
         (("--labels", "a,a", "--sandbox"), "label 'a' is given twice"),
+        (("--labels", "caf\u00e9,a,cafe\u0301", "--sandbox"), "label 'caf\u00e9' is given twice"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_with_what_it_takes(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from urllib.parse import urlsplit
 
 from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.failures import allowed_of
-from batchjob.settings.fields import check_fields, label_problem
+from batchjob.settings.fields import check_fields, given_twice, label_problem
 from batchjob.settings.pairs import check_headers, check_params
 
 MOST_NAMED = 10
@@ -30,9 +29,8 @@ def check(config: JobConfig) -> JobConfig:
         raise SettingError("no labels: give --labels billing,refund,other or --labels-file labels.txt")
     if problem := next(filter(None, map(label_problem, config.labels)), ""):
         raise SettingError(problem)
-    twice = [label for label, times in Counter(config.labels).items() if times > 1]
-    if twice:
-        raise SettingError(f"label {sorted(twice)[0]!r} is given twice")
+    if twice := given_twice(config.labels):
+        raise SettingError(f"label {twice!r} is given twice")
     unknown = next((label for label in config.descriptions if label not in config.labels), None)
     if unknown is not None:
         known = ", ".join(config.labels[:MOST_NAMED]) + (", ..." if len(config.labels) > MOST_NAMED else "")

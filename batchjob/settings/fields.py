@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 
 from batchjob.errors import SettingError
 from batchjob.records import CONFIDENCE, DETAIL_COLUMNS, MODEL_LABEL, RESULT_COLUMNS
@@ -84,10 +86,16 @@ def _wrong_labels(field: Field) -> str:
         return f'kind {field.kind} needs labels = ["...", "..."]'
     if problem := next(filter(None, map(label_problem, field.labels)), ""):
         return problem
-    if len(set(field.labels)) < len(field.labels):
+    if given_twice(field.labels):
         return "a label is given twice"
     unknown = next((label for label in field.descriptions if label not in field.labels), None)
     return "" if unknown is None else f"{unknown!r} is described, and is none of its labels"
+
+
+def given_twice(labels: Iterable[str]) -> str:
+    """The first label that is there more than once, in whichever form of Unicode: they look the same. "": none is."""
+    found = Counter(unicodedata.normalize("NFC", label) for label in labels)
+    return min((label for label, times in found.items() if times > 1), default="")
 
 
 def label_problem(label: str) -> str:

@@ -167,7 +167,7 @@ def _headlines(status: Status, score: ScoreReport | None) -> Iterator[Headline]:
         said = f"{found.hits:,} of {found.n:,} rows, by hand"
         yield Headline("Accuracy", percent(found.hits, found.n), f"({interval(found)})", said)
     cost = status.cost.usd
-    each = "" if cost is None or not rows.done else f"{dollars(1000 * cost / rows.done)} a thousand rows"
+    each = "" if cost is None or not rows.done else f"{dollars(1000 * cost / rows.done)} a thousand labelled rows"
     yield Headline("Cost", "unknown" if cost is None else dollars(cost), "", each or "no price is known")
     if status.labels:
         name, count = max(status.labels.items(), key=lambda one: one[1])
