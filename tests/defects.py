@@ -638,7 +638,7 @@ def _(first_label: Any) -> None:
     f"{FAULT}[the-endpoint-is-busy-or-broken-429-insufficient-quota-for-the-tokens-of-a-minute]",
 )
 def _(hold: Any) -> None:
-    put(hold, "Hold.judge", lambda self, decision, row, wait, *, sent_at, now: decision)
+    put(hold, "Hold.judge", lambda self, decision, row, wait, *, sent_at: decision)
 
 
 @defect(

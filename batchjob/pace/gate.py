@@ -116,12 +116,12 @@ class Gate:
         elif isinstance(reply, NotSent | Rejected):
             self._pacer.correct(charged, 0.0, now)
 
-    def judge(self, decision: Decision, reply: Reply, parcel: Parcel, *, sent_at: float, now: float) -> Decision:
+    def judge(self, decision: Decision, reply: Reply, parcel: Parcel, *, sent_at: float) -> Decision:
         """The decision, or another one where a reason to stop may pass."""
         if not decision.doubtful:
             return decision
         wait = reply.retry_after_seconds if isinstance(reply, Rejected) else None
-        return self._hold.judge(decision, parcel.rows[0].number, wait, sent_at=sent_at, now=now)
+        return self._hold.judge(decision, parcel.rows[0].number, wait, sent_at=sent_at)
 
     def learn(self, decision: Decision, reply: Reply, parcel: Parcel, *, sent_at: float, now: float) -> Lesson:
         """What a reply teaches, for the requests that come."""

@@ -45,7 +45,7 @@ class Hold:
             self._answered += 1
             self.on = self._doubts = False
 
-    def judge(self, decision: Decision, row: int, wait: float | None, *, sent_at: float, now: float) -> Decision:
+    def judge(self, decision: Decision, row: int, wait: float | None, *, sent_at: float) -> Decision:
         """A reason to stop that may pass: asked once more after a pause, and taken at its word if it comes again.
 
         A row that is refused again fails alone if others were answered meanwhile, or none was left to be asked. `wait`
@@ -59,7 +59,7 @@ class Hold:
             return decision
         self._first = self._first if self._doubts else row
         self._doubts = True
-        pause = wait if wait else MONEY_SECONDS if money else REFUSED_SECONDS
+        pause = wait or (MONEY_SECONDS if money else REFUSED_SECONDS)
         return msgspec.structs.replace(decision, next=Next.AGAIN, signal=Signal.RATE_LIMITED, pause=pause)
 
     def forget(self, row: int) -> None:

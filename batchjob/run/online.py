@@ -293,7 +293,7 @@ class Runner:
         if decision is ANSWERED:
             self._adapting.understood(exchange.parcel.model, reply)
         else:
-            exchange, decision = self._reconsider(exchange, reply, decision, now)
+            exchange, decision = self._reconsider(exchange, reply, decision)
         lesson = self._learn(exchange, reply, decision, now)
         if decision is not ANSWERED:
             if decision.outcome is Outcome.LOST:
@@ -321,12 +321,10 @@ class Runner:
             for parcel, seconds in conclusion.again:
                 self._supply.put_back(parcel, now + max(seconds, lesson.wait))
 
-    def _reconsider(
-        self, exchange: Exchange, reply: Reply, decision: Decision, now: float
-    ) -> tuple[Exchange, Decision]:
+    def _reconsider(self, exchange: Exchange, reply: Reply, decision: Decision) -> tuple[Exchange, Decision]:
         """The decision, or a better one; and the exchange, whose rows get new keys where they are asked otherwise."""
         parcel, decision = self._adapting.meet(exchange.parcel, reply, decision)
-        decision = self._gate.judge(decision, reply, parcel, sent_at=exchange.sent_at, now=now)
+        decision = self._gate.judge(decision, reply, parcel, sent_at=exchange.sent_at)
         if decision.next is not Next.REPHRASE and self._questions.gives_up_schema(parcel, decision):
             decision = msgspec.structs.replace(decision, next=Next.REPHRASE)
             self._adapting.remember_no_schema()

@@ -111,7 +111,7 @@ class SandboxApp:
         if seconds := self._dice.latency(*self._settings.latency):
             await asyncio.sleep(seconds)
         if fault is not None and not fault.billed:
-            return self._reject(line, headers, fault)
+            return self._reject(line, fault)
         completed = self._complete(task, line, fault)
         if self._tongue is not PLAIN:
             completed = self._tongue.answer(completed, asked)
@@ -162,7 +162,7 @@ class SandboxApp:
             raise Refusal(500, f"{error} takes too long on this text", type="server_error") from None
         return self._dice.fault()
 
-    def _reject(self, line: Line, headers: dict[str, str], fault: Fault) -> web.Response:
+    def _reject(self, line: Line, fault: Fault) -> web.Response:
         if fault.way == "html":
             line.status = fault.status
             self._ledger.append(line)

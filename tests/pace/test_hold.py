@@ -28,7 +28,7 @@ class Bench:
 
     def heard(self, reply: Reply, *, row: int, sent_at: float, now: float) -> Decision:
         parcel = Parcel((Row(row, "x"),))
-        decision = self.gate.judge(decide(reply), reply, parcel, sent_at=sent_at, now=now)
+        decision = self.gate.judge(decide(reply), reply, parcel, sent_at=sent_at)
         lesson = self.gate.learn(decision, reply, parcel, sent_at=sent_at, now=now)
         assert not lesson.counts or decision.next is not Next.AGAIN
         return decision
