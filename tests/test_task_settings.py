@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from batchjob.errors import SettingError
 from batchjob.model import Row
 from batchjob.settings.complete import check
 from batchjob.settings.config import JobConfig, merge
+from batchjob.settings.jobfile import resolve_files
 from batchjob.settings.labelsfile import read_labels_file
 from batchjob.settings.tables import Example
 from batchjob.task.examples import Draw, is_example
@@ -60,6 +62,12 @@ def test_a_file_of_labels_may_say_what_they_mean() -> None:
     for wrong, said in (("a,b,c", "label number 2"), (",b", "label number 2"), ('"a', "line 3 is no CSV")):
         with pytest.raises(SettingError, match=said):
             read_labels_file(f"label,meaning\nx,y\n{wrong}\n", "f")
+
+
+def test_a_prompt_with_the_line_ends_of_windows_asks_the_same(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfWhich is it?\r\n{labels}\r\n")
+    read = resolve_files({"prompt_file": "p.txt"}, base=tmp_path, origin="command line")
+    assert read[0] == {"prompt": "Which is it?\n{labels}\n"}
 
 
 def test_the_table_of_labels_is_what_the_endpoint_is_told_and_a_flag_adds_to_it(batchjob: BatchJob) -> None:

@@ -216,5 +216,8 @@ def resolve_files(given: dict[str, Any], *, base: Path, origin: str) -> Read:
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise SettingError(f"{origin}: cannot read the {key} {named}: {why}") from None
-        found |= read_labels_file(text, str(named)) if setting == "labels" else {setting: text}
+        if setting == "labels":
+            found |= read_labels_file(text, str(named))
+        else:
+            found[setting] = text.replace("\r\n", "\n")  # as TOML has it: a Windows editor makes no other job of it
     return Read(found, tuple(files))
