@@ -20,6 +20,8 @@ from batchjob.stores.ids import MOST_JOBS
 LATEST = 253_402_300_799.0
 """The end of the year 9999 in epoch seconds."""
 MOST = 2**60
+MOST_NAMED = 10
+"""Jobs in a message."""
 BEGIN = ("start", "INPUT")
 """What to type where there is no job."""
 
@@ -110,6 +112,19 @@ def _job(record: tuple[Any, ...]) -> Job:
         ingested=bool(ingested),
         moved_to=moved_to,
     )
+
+
+def only_unfinished(names: Sequence[str]) -> str:
+    """The only job of those that are not finished, in the order in which they began.
+
+    Raises:
+        JobError: there is none, or there are several.
+    """
+    if not names:
+        raise JobError("no job is unfinished. Failed rows go out again with: retry JOB", then=("jobs",))
+    if len(names) > 1:
+        raise JobError(f"{len(names)} jobs are unfinished ({', '.join(names[:MOST_NAMED])}): say which one")
+    return names[0]
 
 
 def no_job(name: str, names: Sequence[str], place: str = "this database") -> JobError:

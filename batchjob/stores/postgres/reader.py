@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from batchjob.errors import JobError, NoJobs
+from batchjob.errors import NoJobs
 from batchjob.model import OF_SAMPLE, InputRow, Job, Key, Notice, Outage, Remembered
 from batchjob.providers.dialect import place_of
 from batchjob.records import (
@@ -33,7 +33,7 @@ from batchjob.stores.postgres.finding import ASKED, EXPORT_ROWS, OF_KIND, ONLY, 
 from batchjob.stores.postgres.line import Connection, Line, connect, shown
 from batchjob.stores.postgres.nul import restored, without
 from batchjob.stores.postgres.records import find_job, select_jobs
-from batchjob.stores.records import BEGIN, as_written, counters, job_from_record, moment
+from batchjob.stores.records import BEGIN, as_written, counters, job_from_record, moment, no_job, only_unfinished
 
 T = TypeVar("T")
 PAGE_ROWS = 5000
@@ -122,13 +122,8 @@ class PgReader:
         if not unfinished:
             if found := self._jobs(LATEST):
                 return found[0]
-            raise JobError(f"there are no jobs in {shown(self._url)} yet", then=BEGIN)
-        open_ = [name for (name,) in self._all(UNFINISHED)]
-        if len(open_) == 1:
-            return self.job(open_[0])
-        if not open_:
-            raise JobError("no job is unfinished. Failed rows go out again with: retry JOB", then=("jobs",))
-        raise JobError(f"{len(open_)} jobs are unfinished ({', '.join(open_[:10])}): say which one")
+            raise no_job("", (), shown(self._url))
+        return self.job(only_unfinished([name for (name,) in self._all(UNFINISHED)]))
 
     def by_input(self, place: str) -> list[Job]:
         """See ports.StoreReader.by_input."""

@@ -86,11 +86,8 @@ class SqliteCheck(SqliteReader):
 
     def differences(self) -> list[Difference]:
         """The counters that differ from what they count, at one instant, also while a job is running."""
-        self._db.execute("BEGIN")
-        try:
+        with self._instant():
             return list(self._differences())
-        finally:
-            self._db.rollback()  # nothing was written, and a damaged file refuses to commit
 
     def _differences(self) -> Iterator[Difference]:
         names: dict[int | None, str] = dict(self._all("SELECT id, name FROM job"))

@@ -31,6 +31,8 @@ from batchjob.stores.records import (
     facts_learned,
     job_from_record,
     moment,
+    no_job,
+    only_unfinished,
     select_jobs,
 )
 from batchjob.stores.sqlite import finding, schema
@@ -132,6 +134,15 @@ class SqliteReader(finding.Finder):
         except OverflowError as error:
             raise schema.damaged(self.path, "a number that is none of its own") from error
 
+    @contextlib.contextmanager
+    def _instant(self) -> Iterator[None]:
+        """All that is asked within is of one instant."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.rollback()  # nothing was written, and a damaged file refuses to commit
+
     def job(self, name: str) -> Job:
         """The job of this name, or a JobError."""
         with self._asked() as db:
@@ -163,20 +174,15 @@ class SqliteReader(finding.Finder):
                 )
             )
             if not found:
-                raise JobError(f"there are no jobs in {self.path} yet", then=BEGIN)
+                raise no_job("", (), str(self.path))
             return job_from_record(found[0])
         found = self._all(
             "SELECT name, moved_to"
             f" FROM job WHERE {WHOLE} AND (ingested = 0 OR EXISTS (SELECT 1 FROM tally WHERE job_id = job.id"
             " AND kind = 'row' AND name IN ('pending', 'in_flight') AND n > 0)) ORDER BY id"
         )
-        open_ = [one for one in found if one[1] is None] or found
-        if len(open_) == 1:
-            return self.job(open_[0][0])
-        if not open_:
-            raise JobError("no job is unfinished. Failed rows go out again with: retry JOB", then=("jobs",))
-        names = ", ".join(name for name, _ in open_[:10])
-        raise JobError(f"{len(open_)} jobs are unfinished ({names}): say which one")
+        here = [one for one in found if one[1] is None] or found
+        return self.job(only_unfinished([name for name, _ in here]))
 
     def by_input(self, place: str) -> list[Job]:
         """The jobs with this input (InputSource.place), the latest first."""
@@ -192,8 +198,7 @@ class SqliteReader(finding.Finder):
     def snapshot(self, name: str | None = None) -> Snapshot:
         """A job as it stands at one instant; the latest where no name is given."""
         writer = writer_of(self.path)
-        self._db.execute("BEGIN")
-        try:
+        with self._instant():
             job = self.job(name) if name is not None else self.latest()
             tally: dict[str, dict[str, int]] = {}
             query = "SELECT kind, name, n FROM tally WHERE job_id = ? AND n <> 0 ORDER BY n DESC, name"
@@ -204,8 +209,6 @@ class SqliteReader(finding.Finder):
             warnings = tuple(notice.what for notice in self._noticed(job.id) if notice.kind == "warning")
             learned = self.learned(place_of(settings_of(job)))
             examples = {kind: problem for kind in tally.get("error", {}) for problem in self._problems(job.id, kind, 1)}
-        finally:
-            self._db.rollback()
         never = (None, updated, updated, None, "", None, 0)
         started, beat, ended, rate, pacing, outage, unwanted = runs[0] if runs else never
         with as_written("counters, times or an outage"):
@@ -235,8 +238,7 @@ class SqliteReader(finding.Finder):
     def overview(self) -> list[Snapshot]:
         """Every job, the oldest first, with the counters of its rows alone: two questions, however many jobs."""
         writer = writer_of(self.path)
-        self._db.execute("BEGIN")
-        try:
+        with self._instant():
             rows: dict[int, dict[str, int]] = {}
             query = (
                 "SELECT job.id, tally.name, tally.n FROM job CROSS JOIN tally"
@@ -250,8 +252,6 @@ class SqliteReader(finding.Finder):
                     more=", job.updated_at, run.started_at, run.updated_at, run.ended_at",
                 )
             )
-        finally:
-            self._db.rollback()
         writer = writer or writer_of(self.path)
         overview = []
         for *record, updated, started, beat, ended in found:
