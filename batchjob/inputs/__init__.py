@@ -22,6 +22,7 @@ from batchjob.inputs.recognise import head_of, is_there, recognised, refuse_fore
 from batchjob.inputs.several import SeveralReader
 from batchjob.inputs.stream import Stream
 from batchjob.model import InputSource, Layout
+from batchjob.task.columns import IN_ORDER
 
 FORMATS = {
     "csv": "batchjob.inputs.delimited",
@@ -71,7 +72,7 @@ def open_input(
         format = "jsonl" if stream.head().startswith(b"{") else "csv"
     format = _format_of(path, format)
     no_header = format not in TABLES and (skip_lines or header_row is not None)
-    if no_header or (delimiter and format not in ("csv", "tsv")):
+    if no_header or (delimiter and format not in IN_ORDER):
         raise SettingError(f"{path} is {format}, for which those options mean nothing: leave them out")
     module = _module(format)
     stream = stream or module.open_stream(path, encoding)

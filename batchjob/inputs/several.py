@@ -16,6 +16,7 @@ from batchjob.inputs.lines import Place
 from batchjob.inputs.reader import StreamReader, bad_byte_error
 from batchjob.inputs.stream import BadByte
 from batchjob.model import Chunk, InputRow, InputSource
+from batchjob.task.columns import IN_ORDER
 
 FILE_COLUMN = "file"
 
@@ -107,7 +108,7 @@ def _together(sources: Sequence[InputSource]) -> InputSource:
 def _adder(name: str, source: InputSource) -> Callable[[InputRow], InputRow]:
     """The function that adds the file's name to a row's other columns."""
     value = _encode(name).decode()
-    if source.format in ("csv", "tsv"):
+    if source.format in IN_ORDER:
 
         def add(row: InputRow) -> InputRow:
             line, key, text, rest, defect = row

@@ -10,6 +10,11 @@ import msgspec
 from batchjob.model import InputSource, Row
 from batchjob.tables.values import Raw, cell
 
+IN_ORDER = ("csv", "tsv")
+"""Formats of tables in text: a row's other columns are texts in the order of the header. Those of other formats stand
+by name, as JSON values.
+"""
+
 
 def columns_of(source: InputSource, row: Row) -> dict[str, Any]:
     """A row's other columns by name, its id too."""

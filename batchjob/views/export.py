@@ -18,6 +18,7 @@ from batchjob.settings.config import settings_of
 from batchjob.settings.tables import Field
 from batchjob.states import State
 from batchjob.tables.values import ABSENT, MARK, Kinds, Raw, cell, same_name
+from batchjob.task.columns import IN_ORDER
 from batchjob.task.fields.answers import field_values
 from batchjob.task.fields.kinds import KINDS
 
@@ -133,7 +134,7 @@ def _columns(
 ) -> list[Column]:
     """The columns of an export: the input's, an `id` where it had none, and ours."""
     kind: Literal["text", "json", "typed"] = "text"
-    if source.format not in ("csv", "tsv"):
+    if source.format not in IN_ORDER:
         kind = "typed" if source.schema else "json"
     own = [Column(ROW_NUMBER, "integer")] if source.id_column is None else []
     ours = [Column(name, "text") for name in RESULT_COLUMNS]
@@ -176,7 +177,7 @@ def _cells_of(
     source: InputSource, theirs: Sequence[str], fields: Sequence[Field], *, hand: bool, sure: bool, details: bool
 ) -> Callable[[tuple[Any, ...]], list[Any]]:
     """A function from a record to its cells, in the order of `_columns`."""
-    input_cells = _fields_of(source, len(theirs)) if source.format in ("csv", "tsv") else _values_of(source, theirs)
+    input_cells = _fields_of(source, len(theirs)) if source.format in IN_ORDER else _values_of(source, theirs)
     own_id = source.id_column is None
 
     def cells(record: tuple[Any, ...]) -> list[Any]:
