@@ -33,6 +33,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = compiled
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
 
+os.environ.pop("PYTHONUNBUFFERED", None)  # most users have buffers, and what stands in them when a command ends
 
 IN_MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 if "TMPDIR" not in os.environ and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > ROOM:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from batchjob.sandbox.classifier import EXAMPLES as LEARNED
 from batchjob.sandbox.classifier import classify
 from batchjob.sandbox.faults import FAULTS, Dice
 from batchjob.sandbox.quota import Quota, duration
-from batchjob.sandbox.server import RunningSandbox, serve
+from batchjob.sandbox.server import RunningSandbox, _is_of_host, _reason, serve
 from batchjob.sandbox.settings import SandboxSettings
 
 SYSTEM = "Pick one.\n\nLabels:\n- card_arrival\n- change_pin\n- exchange_rate"
@@ -628,6 +629,13 @@ async def test_a_port_in_use_is_one_sentence(start: Serve) -> None:
 async def test_a_host_that_is_not_this_machine_is_no_matter_of_ports(host: str) -> None:
     with pytest.raises(BatchjobError, match=rf"cannot listen on {host}:0 \(.*\): give a --host of this machine"):
         await serve(SandboxSettings(host=host))
+
+
+def test_that_a_host_is_not_this_machine_is_known_without_the_systems_number_too() -> None:
+    left_out = OSError("could not bind on any address out of [('192.0.2.1', 0)]")  # asyncio of Python 3.13 and later
+    assert _is_of_host(left_out)
+    assert _reason(left_out) == os.strerror(errno.EADDRNOTAVAIL).lower()
+    assert not _is_of_host(OSError(errno.EADDRINUSE, "error while attempting to bind"))
 
 
 def test_a_blank_host_is_refused_for_it_would_be_an_address_without_one() -> None:

@@ -148,7 +148,7 @@ def test_a_screen_that_is_watched_is_painted_anew_when_its_terminal_is_resized(
 ) -> None:
     write_tickets(batchjob, 500)
     more = ("--concurrency", "2", "--dedupe", "off", "--no-cache")  # it runs for longer than this test looks at it
-    job = batchjob.begin("start", "t.csv", "--base-url", sandbox("--latency", "0.2"), *LABELS, *more)
+    job = batchjob.begin("start", "t.csv", "--base-url", sandbox("--latency", "1"), *LABELS, *more)
     try:
         until(lambda: is_under_way(batchjob))
         terminal = Terminal(batchjob, 120, "status", "--watch", "--interval", "60", lines=40)

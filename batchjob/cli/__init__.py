@@ -125,7 +125,9 @@ def main(arguments: list[str] | None = None) -> None:
     process.collect_seldom()
     process.open_streams()
     process.end_on_signals()
-    sys.exit(_run(arguments))
+    code = _run(arguments)
+    process.give_up_unwritable()
+    sys.exit(code)
 
 
 def _run(arguments: list[str] | None) -> int:

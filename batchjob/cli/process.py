@@ -83,6 +83,17 @@ def give_up_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def give_up_unwritable() -> None:
+    """Drop what a stream has still to get that takes nothing any more, as of a terminal that was closed: Python would
+    end with code 120 for it, whatever became of the job.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def is_of_full_stdout(error: BaseException) -> TypeGuard[OSError]:
     """Whether there was no room for what stdout was to get, such as a help text: all else that is written says by
     itself where there is none.

@@ -60,11 +60,9 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     except (OSError, UnicodeError) as error:  # UnicodeError: what is no name of a host
         await runner.cleanup()
         ledger.close()
-        no_address = isinstance(error, socket.gaierror | UnicodeError)
-        elsewhere = no_address or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL
+        then = "a --host of this machine" if _is_of_host(error) else "another --port, or --port 0 for a free one"
         raise BatchjobError(
-            f"the sandbox cannot listen on {settings.host}:{settings.port} ({_reason(error)}): "
-            + ("give a --host of this machine" if elsewhere else "give another --port, or --port 0 for a free one")
+            f"the sandbox cannot listen on {settings.host}:{settings.port} ({_reason(error)}): give {then}"
         ) from None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     tongue = TONGUES.get(settings.tongue, PLAIN)
@@ -77,7 +75,17 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
 
 
+def _is_of_host(error: OSError | UnicodeError) -> bool:
+    """Whether the host is no name, or not this machine's."""
+    return isinstance(error, socket.gaierror | UnicodeError) or _number(error) == errno.EADDRNOTAVAIL
+
+
 def _reason(error: OSError | UnicodeError) -> str:
     """The system's own words; asyncio puts a sentence around them."""
-    number = error.errno if isinstance(error, OSError) else None
-    return os.strerror(number).lower() if number and number > 0 else str(error)
+    number = _number(error)
+    return os.strerror(number).lower() if number > 0 else str(error)
+
+
+def _number(error: OSError | UnicodeError) -> int:
+    """The system's, or 0. For an address that is not this machine's, asyncio of Python 3.13 and later leaves it out."""
+    return (error.errno or errno.EADDRNOTAVAIL) if isinstance(error, OSError) else 0
