@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from batchjob.api.words import in_python
 from batchjob.printable import printable
 from batchjob.views.lines import cut
 from batchjob.views.live import Live, live_lines
@@ -105,8 +106,8 @@ def where_it_is_shown(*, progress: bool) -> Shown:
 
 
 def line_of(live: Live) -> str:
-    """How far a run is, on one line."""
-    return "  ".join(live_lines(live, WHOLE))
+    """How far a run is, on one line, in a caller's words."""
+    return in_python("  ".join(live_lines(live, WHOLE)))
 
 
 class Lines:

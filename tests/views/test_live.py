@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from batchjob.api.shown import line_of
 from batchjob.states import JobState, Source
 from batchjob.views.lines import width
 from batchjob.views.live import Live, live_figures, live_lines, live_of, live_sentence
@@ -38,6 +39,10 @@ def test_in_a_wide_terminal_all_is_on_one_line_and_what_holds_back_below() -> No
         "  10 in flight  1 min 12 s so far",
         "held to 7,500 requests a minute by --rpm",
     ]
+
+
+def test_in_a_notebook_it_is_one_line_that_names_arguments() -> None:
+    assert line_of(LIVE).endswith("1 min 12 s so far  held to 7,500 requests a minute by rpm")
 
 
 @pytest.mark.parametrize("columns", [119, 79, 39, 24])
