@@ -15,14 +15,14 @@ from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.model import InputSource, Job, Row, Value
 from batchjob.money.cost import usd
 from batchjob.numbers import size
+from batchjob.page.finding import found_rows, kind_of
 from batchjob.ports import StoreReader
 from batchjob.printable import without_passwords
-from batchjob.records import Correction, ExportRow, Found, RequestRecord, RowFilter, Snapshot
+from batchjob.records import Correction, ExportRow, RequestRecord, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig, settings_of
 from batchjob.settings.declared import Setting, spelled
 from batchjob.settings.endpoint import SANDBOX_URL
 from batchjob.settings.jobfile import settings as all_settings
-from batchjob.states import Source
 from batchjob.task.columns import as_text, columns_of
 from batchjob.task.fields.looked_at import looked_at
 from batchjob.views.export import share
@@ -33,9 +33,6 @@ from batchjob.views.problems import ProblemKind, problems_of
 from batchjob.views.status import Status, status_of
 
 PAGE_ROWS = 50
-LOOKED_AT = 100_000
-"""Rows looked at for one answer, where no text is read."""
-TEXTS_LOOKED_AT = 20_000
 REQUESTS_LOOKED_AT = 40_000
 SHOWN_CHARACTERS = 300
 """Of a text in a list."""
@@ -207,44 +204,6 @@ def overlay_on(job: Job, corrections: Corrections) -> Overlay:
     return Overlay(corrections.of(job.uid), settings_of(job).fields)
 
 
-def found_rows(
-    reader: StoreReader,
-    job: Job,
-    wanted: RowFilter,
-    overlay: Overlay,
-    beyond: int,
-    *,
-    limit: int,
-    backwards: bool = False,
-) -> Found:
-    """The next rows that are wanted, as StoreReader.find_rows has them. The work table does not know which ones people
-    labelled: those are found among what they said.
-    """
-    if wanted.source != Source.HUMAN:
-        most = TEXTS_LOOKED_AT if wanted.text else LOOKED_AT
-        return reader.find_rows(job, wanted, beyond=beyond, limit=limit, most=most, backwards=backwards)
-    numbers = [n for n in sorted(overlay.numbers, reverse=backwards) if (n < beyond if backwards else n > beyond)]
-    shown = numbers[:limit]
-    rows = [record for record in reader.rows(job, shown) if _fits(ExportRow(*record), wanted, overlay)]
-    if wanted.matched is not None:  # a row's record does not have it
-        rows = [record for record in rows if reader.row(job, record[0]).matched == wanted.matched]
-    return Found(rows, shown[-1] if shown else beyond, ended=len(shown) == len(numbers))
-
-
-def _fits(row: ExportRow, wanted: RowFilter, overlay: Overlay) -> bool:
-    label = ExportRow(*overlay(row)).label
-    own = (wanted.state, row.state), (wanted.label, label), (wanted.kind, _kind(row))
-    same = all(asked in (None, is_so) for asked, is_so in own)
-    if wanted.below is not None and (row.confidence is None or row.confidence >= wanted.below):
-        return False
-    return same and (wanted.text.casefold() in row.text.casefold() or wanted.text == row.key)
-
-
-def _kind(row: ExportRow) -> str | None:
-    """Of the error that a row has ended with, as far as it has."""
-    return row.error_kind if row.state in ("failed", "unconfirmed") else None
-
-
 def _row_line(row: ExportRow, overlay: Overlay) -> RowLine:
     said = ExportRow(*overlay(row))
     return RowLine(
@@ -254,7 +213,7 @@ def _row_line(row: ExportRow, overlay: Overlay) -> RowLine:
         label=said.label,
         source=said.source,
         state=row.state,
-        kind=_kind(row),
+        kind=kind_of(row),
         confidence=row.confidence,
     )
 
@@ -332,7 +291,7 @@ def row_story(reader: StoreReader, corrections: Corrections, name: str, number: 
         origin=row.origin,
         matched=matched,
         state=row.state,
-        kind=_kind(row),
+        kind=kind_of(row),
         error=row.error,
         answer=row.answer and row.answer[:MOST_CHARACTERS],
         attempts=row.attempts,

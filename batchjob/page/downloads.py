@@ -9,7 +9,8 @@ from batchjob.corrections.standing import Corrections
 from batchjob.errors import SettingError
 from batchjob.outputs.delimited import write_csv
 from batchjob.outputs.jsonl import write_jsonl
-from batchjob.page.documents import found_rows, overlay_on
+from batchjob.page.documents import overlay_on
+from batchjob.page.finding import found_rows
 from batchjob.ports import StoreReader
 from batchjob.records import RowFilter
 from batchjob.views.export import RowTable

@@ -11,7 +11,7 @@ from batchjob.corrections.standing import SAMPLE, Standing
 from batchjob.errors import SettingError
 from batchjob.jobs.scores import gold_in_input
 from batchjob.model import Job, Notice, Value
-from batchjob.page.documents import LOOKED_AT
+from batchjob.page.finding import LOOKED_AT
 from batchjob.ports import StoreReader
 from batchjob.records import ExportRow, RowFilter, Snapshot
 from batchjob.settings.config import JobConfig, settings_of

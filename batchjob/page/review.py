@@ -9,7 +9,8 @@ from batchjob.corrections.saying import own_text
 from batchjob.corrections.standing import SAMPLE, Corrections, Standing, by_hand
 from batchjob.errors import SettingError
 from batchjob.model import Job, Value
-from batchjob.page.documents import LOOKED_AT, MOST_CHARACTERS, REQUESTS_LOOKED_AT, columns_shown
+from batchjob.page.documents import MOST_CHARACTERS, REQUESTS_LOOKED_AT, columns_shown
+from batchjob.page.finding import LOOKED_AT
 from batchjob.page.queues import (
     DISAGREED,
     GOLD,

@@ -102,6 +102,36 @@ def test_what_a_person_says_is_stored_before_it_is_answered_and_can_be_undone(pa
     assert [row["number"] for row in queued(page, "off_list")] == list(OFF_LIST)
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [{"label": "beta"}, {"label": "alpha"}, {"source": "model"}, {"label": "beta", "source": "model"}],
+    ids=["given", "taken", "source", "both"],
+)
+def test_a_view_by_label_or_source_has_the_rows_that_show_it(
+    page: Page, jobs: BatchJob, wanted: dict[str, str]
+) -> None:
+    (jobs.folder / "said.csv").write_text("id,label\n" + "".join(f"R-{n},beta\n" for n in range(8, 130, 2)))
+    assert jobs("correct", "one", "--file", "said.csv").code == 0
+    lines = csv.DictReader(io.StringIO(jobs("export", "one", "-o", "-").out))
+    shown = [line["id"] for line in lines if all(line[name] == value for name, value in wanted.items())]
+
+    def walked(back: bool) -> list[str]:
+        keys: list[str] = []
+        place: dict[str, object] = {"last": ""} if back else {}
+        while True:
+            told = page.ask("/api/rows", job="one", **wanted, **place)
+            found = [row["key"] for row in told["rows"]]
+            assert len(found) <= 50
+            keys = [*found, *keys] if back else [*keys, *found]
+            if told["ended"]:
+                return keys
+            place = {"before" if back else "after": told["looked_to"]}
+
+    assert walked(back=False) == walked(back=True) == shown
+    file = page.get("/download", job="one", format="csv", **wanted).body.decode()
+    assert [line["id"] for line in csv.DictReader(io.StringIO(file))] == shown
+
+
 def test_the_random_sample_gives_the_accuracy_that_a_recount_gives(page: Page, jobs: BatchJob) -> None:
     sample = queued(page, SAMPLE)
     assert len(sample) == 100, "a piece after the other, to its end"
