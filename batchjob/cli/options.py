@@ -130,7 +130,9 @@ job_argument = click.argument("job", required=False)
 
 
 def database(given: str | None, *, configured: str | None = None) -> str:
-    """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here."""
+    """Where the database is: the flag, else job.toml, else BATCHJOB_DB, else batchjob.db here. How it was named is kept
+    for `db_flag`.
+    """
     of_environment = next(filter(None, map(os.environ.get, DB.about.env)), None)
     found = _in_job_toml() or of_environment or str(DB.default)
     named = given or configured or found

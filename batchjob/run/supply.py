@@ -180,7 +180,7 @@ class Supply:
         self._elsewhere.append(parcel)
         self._looks = True
 
-    def ask_again(self) -> None:
+    def look_again(self) -> None:
         """Other runs may have left rows, or have an answer to what this one waits for."""
         self._looks = bool(self._elsewhere)
         if self._others_have_more:

@@ -201,7 +201,7 @@ class Together:
             self._failed(error)
 
     async def _ask_others(self) -> None:
-        self._supply.ask_again()
+        self._supply.look_again()
         if self._budget.limited and not self._gate.in_flight and self._drawing is None:
             await self._ask_for(0)
         if self._runs > 1:
