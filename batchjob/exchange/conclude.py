@@ -112,6 +112,22 @@ def conclude(
     return Conclusion(settle, over, tuple(again), refusal(decision))
 
 
+class Concludes(Protocol):
+    """`conclude`, as it is for the rows of a job."""
+
+    def __call__(
+        self,
+        exchange: Exchange,
+        reply: Reply,
+        decision: Decision,
+        terms: Terms,
+        *,
+        counts: bool,
+        at: float,
+        chance: Callable[[], float],
+    ) -> Conclusion: ...
+
+
 def refusal(decision: Decision) -> Ending | None:
     """How the job ends where the endpoint does not take it, with what to do; else None."""
     if decision.next is not Next.STOP:

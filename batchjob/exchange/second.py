@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
-from batchjob.exchange.conclude import Again, Conclusion, Read, conclude, results_of
-from batchjob.exchange.decide import PAID_KINDS
+from batchjob.exchange.conclude import Again, Concludes, Conclusion, Read, conclude, results_of
+from batchjob.exchange.decide import PAID_KINDS, Decision
 from batchjob.exchange.exchange import Exchange
 from batchjob.exchange.fields import field_results
-from batchjob.model import Parcel, Row, RowResult, SettleSecond
+from batchjob.exchange.rows import Terms
+from batchjob.model import LostRequest, Parcel, Reply, Row, RowResult, SettleSecond
 from batchjob.settings.config import JobConfig
 from batchjob.states import Event, Source, plain_kind
 from batchjob.task.first import First
@@ -37,9 +37,19 @@ class Seconded:
         self._model, self._below, self._fields = config.second_model or "", config.second_below, bool(config.fields)
         self._results = read
 
-    def conclude(self, exchange: Exchange, *given: Any, **more: Any) -> Conclusion:
+    def conclude(
+        self,
+        exchange: Exchange,
+        reply: Reply,
+        decision: Decision,
+        terms: Terms,
+        *,
+        counts: bool,
+        at: float,
+        chance: Callable[[], float],
+    ) -> Conclusion:
         """See exchange.conclude."""
-        found = conclude(exchange, *given, **more, read=self._read)
+        found = conclude(exchange, reply, decision, terms, counts=counts, at=at, chance=chance, read=self._read)
         if exchange.parcel.rows[0].first is not None and exchange.parcel.verifies is None:
             found = msgspec.structs.replace(found, settle=SettleSecond(**msgspec.structs.asdict(found.settle)))
         return msgspec.structs.replace(found, again=tuple(map(self._again, found.again))) if found.again else found
@@ -50,8 +60,10 @@ class Seconded:
             return again
         return again._replace(parcel=msgspec.structs.replace(parcel, model=self._model))
 
-    def _read(self, parcel: Parcel, *given: Any, **more: Any) -> tuple[RowResult, ...]:
-        found = self._results(parcel, *given, **more)
+    def _read(
+        self, parcel: Parcel, reply: Reply, decision: Decision, terms: Terms, lost: LostRequest | None, *, counts: bool
+    ) -> tuple[RowResult, ...]:
+        found = self._results(parcel, reply, decision, terms, lost, counts=counts)
         return tuple([self._result(parcel, row, one) for row, one in zip(parcel.rows, found, strict=True)])
 
     def _result(self, parcel: Parcel, row: Row, result: RowResult) -> RowResult:
@@ -83,7 +95,7 @@ class Seconded:
         return UNSURE if result.confidence is not None and result.confidence < self._below else ""
 
 
-def concluding(config: JobConfig) -> Callable[..., Conclusion]:
+def concluding(config: JobConfig) -> Concludes:
     """How exchanges are concluded: with one label a row, or with fields, or with a second model."""
     read = field_results if config.fields else results_of
     if config.second_model is not None:
