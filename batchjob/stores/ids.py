@@ -13,16 +13,19 @@ SHIFT = 40
 NUMBERS = (1 << SHIFT) - 1
 MOST_JOBS = (1 << 63 - SHIFT) - 1
 
-_PART = re.compile(r"\b(?:job|run)_of\(([\w.]+)\)")
-_NUMBER = re.compile(r"\bnumber_of\(([\w.]+)\)")
-_WHOLE = re.compile(r"\brow_of\(([\w.:]+), ([\w.]+)\)")
+_CALL = re.compile(r"\b(job_of|run_of|number_of|row_of)\(([\w.:]+)(?:, ([\w.]+))?\)")
 
 
 def expand(sql: str) -> str:
     """SQL with the arithmetic of its ids written out."""
-    sql = _PART.sub(rf"(\1 >> {SHIFT})", sql)
-    sql = _NUMBER.sub(rf"(\1 & {NUMBERS})", sql)
-    return _WHOLE.sub(rf"((\1 << {SHIFT}) + \2)", sql)
+    return _CALL.sub(_arithmetic, sql)
+
+
+def _arithmetic(call: re.Match[str]) -> str:
+    name, id_, number = call.groups()
+    if name == "row_of":
+        return f"(({id_} << {SHIFT}) + {number})"
+    return f"({id_} & {NUMBERS})" if name == "number_of" else f"({id_} >> {SHIFT})"
 
 
 def row_range(job_id: int) -> tuple[int, int]:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import msgspec
 
 from batchjob.task import forms
-from batchjob.task.marks import LONGEST_SHORT, SEVERAL, marked
 from batchjob.task.thoughts import spoken
-from batchjob.task.words import folded, stands_in
+from batchjob.task.words import LONGEST_SHORT, folded, stands_in
 
+SEVERAL = ""
+"""In the place of a label: a text that may be more than one of them."""
 MOST_KEPT = 2000
 """Characters that are kept of an answer which is not its label letter for letter."""
 _MOST_WRAPPING = 200
@@ -83,7 +84,7 @@ class LabelSet:
         found = self._exact.get(said)
         if found is not None or exact_only:
             return found
-        label = self.named(said) or marked(said, self)
+        label = self.named(said) or _marked(said, self)
         return Match(label, near=not (self._in_object and _of_object(said) == label)) if label else None
 
     def read_kept(self, answer: str) -> Match | None:
@@ -130,6 +131,12 @@ class LabelSet:
                 table[key] = label if table.get(key, label) == label else SEVERAL
         table.pop("", None)
         return table
+
+
+def _marked(text: str, labels: LabelSet) -> str | None:
+    from batchjob.task.marks import marked  # its patterns take 10 ms, which no job with plain answers waits for
+
+    return marked(text, labels)
 
 
 def kept(answer: str) -> str:

@@ -18,12 +18,8 @@ from typing import Any, NamedTuple
 from batchjob.task import prose, signals
 from batchjob.task.around import Labels, sets_aside, takes_back
 from batchjob.task.forms import enclosed, plain
+from batchjob.task.words import LONGEST_SHORT
 
-SEVERAL = ""
-"""In the place of a label: a text that may be more than one of them."""
-
-LONGEST_SHORT = 3
-"""Labels up to this length are words in some language (it, no, in): on a line of more they must stand in their case."""
 _MOST_MARKS = 16
 _DEEPEST = 8
 

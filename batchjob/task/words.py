@@ -7,6 +7,9 @@ from functools import lru_cache
 
 from batchjob.task.languages import UNSPACED, named_script
 
+LONGEST_SHORT = 3
+"""Labels up to this length are words in some language (it, no, in): on a line of more they must stand in their case."""
+
 
 def folded(text: str) -> str:
     """Text as words are looked for in it: without case, in one Unicode form, runs of white space one space."""

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchjob.task.labels import LabelSet
-from batchjob.task.marks import LONGEST_SHORT
+from batchjob.task.words import LONGEST_SHORT
 from tests.task.generator import cases
 from tests.task.sets import (
     AGES,
