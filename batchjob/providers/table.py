@@ -4,7 +4,7 @@
 where `--provider` names it.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: msgspec would compile the text of each annotation at every start.
 
 import tomllib
 from collections.abc import Mapping

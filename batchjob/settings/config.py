@@ -4,7 +4,7 @@ Settings come from the environment, job.toml and flags, the later winning over t
 declared once, at its field: the flags, `batchjob init` and docs/reference/settings.md are made from that.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: msgspec would compile the text of each annotation at every start.
 
 import re
 from functools import cache
