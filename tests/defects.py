@@ -2428,3 +2428,12 @@ def _(labels: Any) -> None:
 )
 def _(shortcuts: Any) -> None:
     put(shortcuts, "Walk.by_first", lambda self, page: ([], page))
+
+
+@defect(
+    "an error in a 200 is a paid answer where it has another form than OpenAI's",
+    "endpoints.replies",
+    f"{FAULT}[the-endpoint-is-busy-or-broken-200-with-errors]",
+)
+def _(replies: Any) -> None:
+    put(replies, "_error_in", lambda reply: reply if reply.get("error") or reply.get("base_resp") else None)

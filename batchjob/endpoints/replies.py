@@ -176,9 +176,10 @@ def _read_odd(status: int, headers: Mapping[str, str], body: bytes, provider_id:
         return Lost("garbled_answer", f"HTTP {status} whose body is not whole JSON", status, provider_id)
     if not isinstance(reply, dict):
         return Lost("garbled_answer", f"HTTP {status} whose body is JSON, but no completion", status, provider_id)
-    if (reply.get("error") or _is_refused(reply.get("base_resp"))) and not reply.get("choices"):
-        told = _told_status(reply.get("error")) or status
-        return read_rejection(Refusal(told, headers, body, now(), provider_id), reply)
+    if not reply.get("choices") and (error := _error_in(reply)) is not None:
+        inner = error.get("error")
+        told = _told_status(inner if isinstance(inner, dict) else error) or status
+        return read_rejection(Refusal(told, headers, body, now(), provider_id), error)
     given = reply.get("choices")
     choices = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     choice = _first_choice(choices)
@@ -221,9 +222,27 @@ def _says_error(error: Any) -> bool:
     return bool(text_of(said)) or _told_status(error) is not None
 
 
+def _error_in(reply: dict[str, Any]) -> dict[str, Any] | None:
+    """The error that a 200 without choices holds, in one form; None where it does not say that it is one."""
+    if reply.get("error") or _is_refused(reply.get("base_resp")):
+        return reply
+    errors = reply.get("errors")  # Cloudflare
+    if isinstance(errors, list) and errors:
+        return {"error": errors[0]}
+    code = reply.get("code") or reply.get("error_code")
+    said = next((text for name in _SAID if (text := text_of(reply.get(name)))), None)
+    fails = reply.get("object") == "error" or reply.get("success") is False or code not in (None, 0, "0", 200, "200")
+    return {**reply, "message": said, "code": code} if fails and said and reply.get("usage") is None else None
+
+
+_SAID = ("message", "msg", "error_msg", "detail")  # vLLM's and SiliconFlow's, Zhipu's, Baidu's, FastAPI's
+
+
 def _told_status(error: Any) -> int | None:
     """The status that an error inside a 200 gives as its code, as OpenRouter does; None where it gives none."""
     code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, str) and len(code) == 3 and code.isdecimal():  # as LiteLLM gives it
+        code = int(code)
     return code if isinstance(code, int) and 400 <= code <= 599 else None
 
 

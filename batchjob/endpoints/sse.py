@@ -63,6 +63,8 @@ def _merge(merged: dict[str, Any], event: dict[str, Any]) -> None:
     for key in ("id", "usage", "error"):
         if event.get(key) is not None:
             merged[key] = event[key]
+    if event.get("object") == "error":  # vLLM's, before 0.10
+        merged["error"] = event
     choices = event.get("choices")
     for choice in choices if isinstance(choices, list) else []:
         if isinstance(choice, dict):

@@ -233,6 +233,7 @@ def minimax(code: int, message: str) -> bytes:
     return http(json.dumps({"choices": None, "base_resp": {"status_code": code, "status_msg": message}}).encode())
 
 
+SERVER = "server_error"
 PER_DAY = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
 MONEY, QUOTA, OWN = "no_credit", "daily_quota", "stops the job after this request, in the endpoint's own words"
 
@@ -517,6 +518,15 @@ again(
     exit=4,
     does=AGAIN + "; then fails",
 )
+again("200 with an error in it whose code is text", error(200, "slow down", code="429"), "rate_limited")
+for fault, body, kind in (
+    ("object: error", {"object": "error", "message": "overloaded", "type": "x", "param": None, "code": 40303}, SERVER),
+    ("object: error and the code 429", {"object": "error", "message": "slow down", "code": 429}, "rate_limited"),
+    ("success: false", {"success": False, "msg": "busy", "code": 500}, SERVER),
+    ("errors", {"success": False, "errors": [{"code": 7505, "message": "busy"}], "result": None}, SERVER),
+    ("error_code", {"error_code": 336100, "error_msg": "try again later"}, SERVER),
+):
+    again(f"200 with {fault}", http(json.dumps(body).encode()), kind)
 again(
     "200 with an error, and choices that are null",
     http(b'{"error": {"message": "x"}, "choices": null}'),
@@ -531,6 +541,13 @@ def streamed(*contents: str) -> bytes:
     """Whole answers as events of one stream."""
     events = [json.dumps({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}) for said in contents]
     return "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
+
+
+def broken_stream() -> bytes:
+    """A part of an answer, and then an error as an event of its own."""
+    part = {"choices": [{"index": 0, "delta": {"content": "alpha"}}]}
+    events = [json.dumps(part), json.dumps({"object": "error", "message": "out of memory", "code": 500}), "[DONE]"]
+    return "".join(f"data: {event}\n\n" for event in events).encode()
 
 
 def in_vain(fault: str, body: bytes, kind: str, *, tokens: int = 30, **more: Any) -> None:
@@ -955,6 +972,7 @@ for _reason in ("error", "insufficient_system_resource", "abort"):
     )
 lost("a choice with an error in it", raw(http(_choice_error())), "broken_off_answer", same_key=False)
 lost("an error beside a choice", raw(http(_error_beside())), "broken_off_answer", same_key=False)
+lost("a stream with an error at its end", raw(http(broken_stream())), "broken_off_answer", same_key=False)
 lost("a stream that breaks off", built(lambda x: http(_deltas(x, end=False))), "garbled_answer")
 lost("closed without an answer", _closed_unanswered, "connection_lost")
 lost("reset without an answer", _reset_unanswered, "connection_lost")
