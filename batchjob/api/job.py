@@ -15,7 +15,7 @@ from batchjob.api.running import carry_out, key_for
 from batchjob.api.settings import given
 from batchjob.api.table import Table
 from batchjob.api.words import errors_in_python, in_python
-from batchjob.corrections.overlay import overlay_of
+from batchjob.corrections.overlay import labelled_rows, overlay_of
 from batchjob.corrections.standing import Corrections, by_hand
 from batchjob.errors import JobError, SettingError
 from batchjob.jobs import comparisons, exports, plans, reports, scores
@@ -110,17 +110,19 @@ class Job:
         return Table(table.header, rows)
 
     def errors(self) -> Table:
-        """Its failed and unconfirmed rows, the most frequent kind first, each with what to do about it. Of a text there
-        are the first 200 characters.
+        """Its failed and unconfirmed rows, the most frequent kind first, each with what to do about it; without
+        those that people labelled. Of a text there are the first 200 characters.
         """
         with self._read() as (reader, job):
             snapshot = reader.snapshot(job.name)
             status, counts = status_of(snapshot), snapshot.tally.get("error", {})
+            labelled = labelled_rows(reader, job)
             found = [
                 (one.number, one.key, one.text, kind, one.error, one.answer, one.attempts, one.request_id, said)
                 for kind, count in counts.items()
                 for said in (in_python(advice(kind, status)),)
                 for one in reader.problems(job, kind, count)
+                if one.number not in labelled.get(kind, ())
             ]
         return Table(ERROR_COLUMNS, (dict(zip(ERROR_COLUMNS, one, strict=True)) for one in found))
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 
 import click
 
 from batchjob.cli.options import database, db_flag, db_option, job_argument
 from batchjob.cli.show import show_document, show_lines
+from batchjob.corrections.overlay import labelled_rows
 from batchjob.errors import SettingError
 from batchjob.exchange.decide import ADVICE
+from batchjob.model import Job
+from batchjob.ports import StoreReader
+from batchjob.records import Problem
 from batchjob.settings.config import settings_of
 from batchjob.stores import open_reader
 from batchjob.views.problems import problems_lines, problems_of
@@ -42,13 +47,22 @@ def command(job: str | None, db: str | None, kind: str | None, limit: int | None
         if kind is not None:
             _check_kind(kind, kinds, [field.name for field in settings_of(snapshot.job).fields])
             kinds = [kind]
-        found = {name: reader.problems(snapshot.job, name, limit) for name in kinds}
-        problems = problems_of(status_of(snapshot), settings_of(snapshot.job), found, asked=kind, flag=db_flag())
+        labelled = labelled_rows(reader, snapshot.job)
+        found = {name: _left(reader, snapshot.job, name, limit, labelled.get(name, set())) for name in kinds}
+        by_hand = {name: len(numbers) for name, numbers in labelled.items()}
+        status, config = status_of(snapshot), settings_of(snapshot.job)
+        problems = problems_of(status, config, found, by_hand, asked=kind, flag=db_flag())
     if as_json:
         show_document(problems)
     else:
         show_lines(problems_lines(problems))
     return 0
+
+
+def _left(reader: StoreReader, job: Job, kind: str, limit: int, labelled: Collection[int]) -> list[Problem]:
+    """The first rows of a kind, without those that people labelled."""
+    rows = reader.problems(job, kind, limit + len(labelled))
+    return [row for row in rows if row.number not in labelled][:limit]
 
 
 def _check_kind(kind: str, there: list[str], fields: list[str]) -> None:

@@ -78,3 +78,14 @@ def overlay_of(reader: StoreReader, job: Job, field: str | None = None) -> Overl
     """What people said of a job's rows by now; `field` is the one that is read, if it has several."""
     fields = settings_of(job).fields
     return Overlay(Corrections(reader.url).of(job.uid), fields, looked_at=field)
+
+
+def labelled_rows(reader: StoreReader, job: Job) -> dict[str, set[int]]:
+    """The rows that failed or are held, and have all they lack from people: kind of error -> their numbers."""
+    overlay = overlay_of(reader, job)
+    found: dict[str, set[int]] = {}
+    for record in reader.rows(job, overlay.numbers):
+        row, said = ExportRow(*record), ExportRow(*overlay(record))
+        if row.state in (State.FAILED, State.UNCONFIRMED) and said.state == State.DONE:
+            found.setdefault(row.error_kind or "", set()).add(row.number)
+    return found

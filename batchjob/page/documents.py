@@ -125,7 +125,7 @@ def job_page(reader: StoreReader, corrections: Corrections, name: str, flag: str
         status=status,
         model=_model(status),
         next=next_command(status, config, flag),
-        problems=problems_of(status, config, found, asked=None, flag=flag).kinds,
+        problems=problems_of(status, config, found, {}, asked=None, flag=flag).kinds,
         waits_for=outage_words(status.outage) if status.outage else status.pacing,
         budget_usd=config.budget,
         labels=tuple(config.labels),

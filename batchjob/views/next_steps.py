@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 
 from batchjob.exchange.decide import advice_of
@@ -167,9 +167,12 @@ def _changed(kind: str, config: JobConfig) -> str:
     return "--model NAME" if kind in _ASKED_OTHERWISE else ""
 
 
-def after_errors(status: Status, config: JobConfig, asked: str | None, flag: str) -> str:
-    """What to type next after a look at the errors, of the kind `asked` where one was named."""
-    kinds = [error.kind for error in status.errors if error.count and asked in (None, error.kind)]
+def after_errors(status: Status, config: JobConfig, by_hand: Mapping[str, int], asked: str | None, flag: str) -> str:
+    """What to type next after a look at the errors, of the kind `asked` where one was named. `by_hand` says of how many
+    rows of a kind people gave the label, which nobody needs to ask for.
+    """
+    left = {error.kind: error.count - by_hand.get(error.kind, 0) for error in status.errors}
+    kinds = [kind for kind, count in left.items() if count > 0 and asked in (None, kind)]
     if status.busy or (status.unfinished and status.reason_kind not in kinds):
         return next_command(status, config, flag)
     typed = {kind: one for kind in kinds if (one := remedy(kind, status, config, flag))}

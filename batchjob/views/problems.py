@@ -34,6 +34,7 @@ class ProblemKind(Value, frozen=True):
 
     kind: str
     count: int
+    by_hand: int  # of these, those that people labelled
     advice: str
     command: str  # to type about them; "" where only the user can do something
     rows: tuple[ProblemRow, ...]
@@ -53,28 +54,52 @@ class Problems(Value, frozen=True):
 
 
 def problems_of(
-    status: Status, config: JobConfig, found: Mapping[str, Sequence[Problem]], *, asked: str | None, flag: str
+    status: Status,
+    config: JobConfig,
+    found: Mapping[str, Sequence[Problem]],
+    by_hand: Mapping[str, int],
+    *,
+    asked: str | None,
+    flag: str,
 ) -> Problems:
-    """The problems of a job by kind. `asked` is the kind that was named; `flag` is the part that names the database."""
+    """The problems of a job by kind.
+
+    Args:
+        found: kind -> some of its rows, without those that people labelled.
+        by_hand: kind -> how many these are.
+        asked: the kind that was named.
+        flag: the part of a command that names the database.
+    """
     return Problems(
         job=status.job,
         state=status.state,
         failed=status.rows.failed,
         unconfirmed=status.rows.unconfirmed,
         asked=asked,
-        kinds=tuple([_kind(kind, status, config, rows, flag) for kind, rows in found.items() if rows]),
-        next=after_errors(status, config, asked, flag),
+        kinds=tuple(
+            [
+                _kind(kind, status, config, rows, by_hand.get(kind, 0), flag)
+                for kind, rows in found.items()
+                if rows or by_hand.get(kind)
+            ]
+        ),
+        next=after_errors(status, config, by_hand, asked, flag),
     )
 
 
-def _kind(kind: str, status: Status, config: JobConfig, rows: Sequence[Problem], flag: str) -> ProblemKind:
+def _kind(
+    kind: str, status: Status, config: JobConfig, rows: Sequence[Problem], by_hand: int, flag: str
+) -> ProblemKind:
     counts = {error.kind: error.count for error in status.errors}
-    count = max(counts.get(kind, 0), len(rows))  # the rows are read after the counters, and may be more by then
+    count = max(
+        counts.get(kind, 0), len(rows) + by_hand
+    )  # the rows are read after the counters, and may be more by then
     return ProblemKind(
         kind=kind,
         count=count,
+        by_hand=by_hand,
         advice=advice(kind, status),
-        command=remedy(kind, status, config, flag),
+        command=remedy(kind, status, config, flag) if by_hand < count else "",
         rows=tuple(map(_row, rows)),
         more=command("errors", status.job, f"--kind {kind} --limit {count}", flag),
     )
@@ -107,11 +132,13 @@ def problems_lines(problems: Problems) -> list[str]:
 
 def _kind_lines(kind: ProblemKind) -> Iterator[str]:
     yield f"{kind.count:,} {kind.kind}: {kind.advice}"
+    if kind.by_hand:
+        yield f"  by hand   {kind.by_hand:,} of them got a label"
     if kind.command:
         yield f"  type      {kind.command}"
     for row in kind.rows:
         yield from _row_lines(row)
-    left = kind.count - len(kind.rows)
+    left = kind.count - kind.by_hand - len(kind.rows)
     if left > 0:
         yield f"  and {left:,} more: {kind.more}"
 

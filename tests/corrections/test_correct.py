@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import batchjob as bj
 from batchjob.jobs.plans import plan_retry
 from batchjob.jobs.run import run
 from batchjob.logs import make_logger
@@ -65,6 +66,22 @@ def test_a_person_has_the_last_word_and_the_jobs_own_label_stays(job: BatchJob) 
     assert told["by_hand"] == {"rows": 2, "changed": 1, "unlabelled": 1, "sample": None, "fields": {}}
     assert told["rows"]["failed"] == 1, "the work table is as it was"
     assert "by hand   2 rows, 1 had another label, 1 had none" in job("status").out
+
+
+def test_errors_leave_out_what_people_labelled_and_ask_nobody_to_retry_it(batchjob: BatchJob) -> None:
+    (batchjob.folder / "b.csv").write_text("id,text\n1,\n2,\n3,\n")
+    batchjob("start", "b.csv", "--labels", "card,other", "--sandbox", "--quiet")
+    for labelled, left in (("1", ["2", "3"]), ("2", ["3"]), ("3", [])):
+        batchjob("correct", "b", labelled, "card")
+        (kind,) = json.loads(batchjob("errors", "--json").out)["kinds"]
+        assert (kind["count"], kind["by_hand"]) == (3, int(labelled))
+        assert [row["key"] for row in kind["rows"]] == left
+        assert [row["id"] for row in bj.open(batchjob.folder / "batchjob.db").job("b").errors()] == left
+        said = batchjob("errors", "--kind", "blank_text").out
+        assert f"by hand   {labelled} of them got a label" in said
+        assert ("type      batchjob retry b --kind blank_text" in said) == bool(left)
+        assert " more: " not in said
+    assert said.endswith("next      batchjob export b -o b-labels.csv\n")
 
 
 def test_what_was_said_is_taken_back(job: BatchJob) -> None:

@@ -68,7 +68,7 @@ def test_what_to_type_about_failed_rows_is_taken_and_is_about_that_job(kind: str
 def test_after_a_refusal_the_same_command_alone_is_never_next(kind: str) -> None:
     for failed in ((), (kind,)):
         refused = status(JobState.REFUSED, *failed, reason_kind=kind, left=5)
-        for typed in (next_command(refused, CONFIG, ""), after_errors(refused, CONFIG, None, "")):
+        for typed in (next_command(refused, CONFIG, ""), after_errors(refused, CONFIG, {}, None, "")):
             assert typed != "batchjob resume t"
             taken(typed)
 
@@ -113,16 +113,18 @@ def test_a_budget_that_is_reached_comes_with_one_that_is_enough(
 
 
 def test_after_errors_the_largest_kind_that_needs_something_else_is_next() -> None:
-    assert after_errors(status(JobState.FINISHED, "conflict", "timeout"), CONFIG, None, "") == (
+    assert after_errors(status(JobState.FINISHED, "conflict", "timeout"), CONFIG, {}, None, "") == (
         "batchjob retry t --kind conflict"
     )
-    assert after_errors(status(JobState.FINISHED, "conflict", "server_error"), CONFIG, None, "") == "batchjob retry t"
-    assert after_errors(status(JobState.FINISHED, "unconfirmed"), CONFIG, None, "") == (
+    assert (
+        after_errors(status(JobState.FINISHED, "conflict", "server_error"), CONFIG, {}, None, "") == "batchjob retry t"
+    )
+    assert after_errors(status(JobState.FINISHED, "unconfirmed"), CONFIG, {}, None, "") == (
         "batchjob retry t --kind unconfirmed"
     )
     only_blank = status(JobState.FINISHED, "blank_text")
-    assert after_errors(only_blank, CONFIG, None, "") == "batchjob export t -o t-labels.csv"
-    assert "--fallback LABEL" in after_errors(only_blank, CONFIG, "blank_text", "")
+    assert after_errors(only_blank, CONFIG, {}, None, "") == "batchjob export t -o t-labels.csv"
+    assert "--fallback LABEL" in after_errors(only_blank, CONFIG, {}, "blank_text", "")
 
 
 @pytest.mark.parametrize("job", ["../x", "/etc/x", "a/b", "..", "-o"])
