@@ -2437,3 +2437,12 @@ def _(shortcuts: Any) -> None:
 )
 def _(replies: Any) -> None:
     put(replies, "_error_in", lambda reply: reply if reply.get("error") or reply.get("base_resp") else None)
+
+
+@defect(
+    "what another first model made of a row counts as the present one's",
+    "exchange.second",
+    "tests/test_second.py::test_what_another_first_model_made_of_a_row_does_not_count_also_after_a_stop",
+)
+def _(second: Any) -> None:
+    put(second, "asked_first", lambda config: "")

@@ -210,6 +210,37 @@ def test_without_a_second_model_rows_end_as_the_first_left_them_and_are_not_aske
     assert "counters    equal" in batchjob("doctor").out
 
 
+def test_what_another_first_model_made_of_a_row_does_not_count_also_after_a_stop(
+    batchjob: BatchJob, endpoint: FaultServer
+) -> None:
+    (batchjob.folder / "job.toml").write_text(DEAR)
+    assert batchjob(*task(endpoint, "--quiet", "--budget", "1")).code == 5
+    act = endpoint.act
+
+    async def refuse(x: Exchange) -> None:
+        await x.send(http(b'{"error":{"message":"no such key"}}', 401))
+
+    endpoint.act = refuse
+    others = ("--model", "medium", "--second-model", "huge", "--price", "1,1")
+    assert batchjob("resume", "--quiet", *others).code == 3
+    endpoint.act, before = act, asked(endpoint)
+    assert batchjob("resume", "--quiet").code == 4
+    assert {n for n, model in asked(endpoint) - before if model == "medium"} >= {*HARD}
+
+
+def test_without_a_second_model_what_another_first_one_made_of_a_row_does_not_count(
+    batchjob: BatchJob, endpoint: FaultServer
+) -> None:
+    alone = tuple(word for word in task(endpoint, "--quiet") if word not in ("--second-model", "large"))
+    (batchjob.folder / "job.toml").write_text(DEAR)
+    assert batchjob(*alone, "--limit", "1").code == 0
+    other = ("--model", "huge", "--second-model", "large", "--second-below", "0.9", "--budget", "1")
+    assert batchjob("resume", "--quiet", *other).code == 5
+    labelled = {int(row["id"]) for row in exported(batchjob) if row["label"]}
+    assert batchjob(*alone).code == 4
+    assert {n for n, model in asked(endpoint) if model == "small"} >= {*range(1, 41)} - labelled
+
+
 def test_what_was_put_back_for_a_second_model_is_asked_of_the_first_where_there_is_none_any_more(
     batchjob: BatchJob, endpoint: FaultServer
 ) -> None:

@@ -20,6 +20,7 @@ from batchjob.model import LostRequest, Parcel, Reply, Row, RowResult, SettleSec
 from batchjob.settings.config import JobConfig
 from batchjob.states import Event, Source, plain_kind
 from batchjob.task.first import First
+from batchjob.task.identity import asked_first
 
 ANSWERABLE = PAID_KINDS | {"missing_answer", "content_filter", "too_long"}
 """Kinds of failures that another model may have an answer for."""
@@ -35,7 +36,7 @@ class Seconded:
 
     def __init__(self, config: JobConfig, read: Read) -> None:
         self._model, self._below, self._fields = config.second_model or "", config.second_below, bool(config.fields)
-        self._results = read
+        self._results, self._asked = read, asked_first(config)
 
     def conclude(
         self,
@@ -72,7 +73,7 @@ class Seconded:
         why = "" if parcel.model == self._model else self._why(result)  # a route may lead to it, too
         if not why:
             return result
-        first = First(why, result.label, result.source, result.matched, result.confidence, result.answer)
+        first = First(why, result.label, result.source, result.matched, result.confidence, result.answer, self._asked)
         return RowResult(
             row.number,
             Event.RELEASE,

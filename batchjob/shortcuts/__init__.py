@@ -6,7 +6,7 @@ what becomes of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from batchjob.shortcuts.unsendable import Unsendable
 from batchjob.states import Event
 from batchjob.task.columns import columns_of, values_of
 from batchjob.task.first import First
-from batchjob.task.identity import Keys, Task, loose_keys
+from batchjob.task.identity import Keys, Task, asked_first, loose_keys
 from batchjob.task.patterns import PatternTimeout
 from batchjob.task.prompt import Prompt
 from batchjob.task.routes import Routes
@@ -76,6 +76,7 @@ class Walk:
         self._source, self._prompt = source, prompt
         question = Task.of(config).question
         self._config, self._question, self._same = config, question, same
+        self._asked_first = asked_first(config)
         self._keys: Keys | None = None
         if terms.dedupe or terms.cache:
             self.learn(learned or {})
@@ -106,12 +107,15 @@ class Walk:
 
     def by_first(self, page: Page) -> tuple[list[RowResult], Page]:
         """The results of rows that were a second model's turn, of a job that asks none now: what the first made of
-        them. And the page without them; what a user put back is asked as if it had not been.
+        them. And the page without them; what a user put back, or what was asked otherwise, is asked as any other row.
         """
         rows = [*page.rows, *[row for lost in page.parcels for row in lost.rows]]
-        done = [_as_the_first_left_it(row, row.first) for row in rows if row.first is not None and not row.put_back]
-        parcels = [msgspec.structs.replace(lost, rows=_without_first(lost.rows)) for lost in page.parcels]
-        return done, Page(tuple([lost for lost in parcels if lost.rows]), _without_first(page.rows))
+        firsts = {row.number: msgspec.json.decode(row.first, type=First) for row in rows if row.first is not None}
+        over = {n for n, first in firsts.items() if first.asked == self._asked_first}
+        over -= {row.number for row in rows if row.put_back}
+        done = [_as_the_first_left_it(row, firsts[row.number]) for row in rows if row.number in over]
+        parcels = [msgspec.structs.replace(lost, rows=_without_first(lost.rows, over)) for lost in page.parcels]
+        return done, Page(tuple([lost for lost in parcels if lost.rows]), _without_first(page.rows, over))
 
     def asking(self, row: Row, model: str | None = None) -> Case:
         """A row with the values and the model it is to be asked with, and the key of that question.
@@ -187,7 +191,8 @@ class SecondWalk(Walk):
         """See Walk.asking."""
         if row.first is None:
             return super().asking(row, model)
-        if not self._same.first:  # the model that is set now has not been asked
+        asked = msgspec.json.decode(row.first, type=First).asked or self._asked_first
+        if not self._same.first or asked != self._asked_first:  # the model that is set now has not been asked
             return super().asking(msgspec.structs.replace(row, first=None))
         return msgspec.structs.replace(super().asking(row), model=self._config.second_model or "")
 
@@ -211,14 +216,13 @@ def _carrying(case: Case, found: Mapping[Key, Remembered]) -> Case:
     return msgspec.structs.replace(case, row=msgspec.structs.replace(case.row, answer=one.label))
 
 
-def _without_first(rows: Sequence[Row]) -> tuple[Row, ...]:
+def _without_first(rows: Sequence[Row], over: Container[int]) -> tuple[Row, ...]:
     """Those that are to be asked."""
-    left = [row for row in rows if row.first is None or row.put_back]
+    left = [row for row in rows if row.number not in over]
     return tuple([row if row.first is None else msgspec.structs.replace(row, first=None) for row in left])
 
 
-def _as_the_first_left_it(row: Row, made: str) -> RowResult:
-    first = msgspec.json.decode(made, type=First)
+def _as_the_first_left_it(row: Row, first: First) -> RowResult:
     if first.label is None:
         said = f"{first.kind}: a second model was to be asked, and now there is none"
         return RowResult(row.number, Event.REJECT, error_kind=first.kind, error=said)

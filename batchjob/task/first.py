@@ -16,3 +16,4 @@ class First(msgspec.Struct, omit_defaults=True):
     matched: Matched | None = None
     confidence: float | None = None
     answer: str | None = None
+    asked: str = ""  # what it was asked: see identity.asked_first; "": what the run asks that puts the row back

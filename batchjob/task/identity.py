@@ -73,6 +73,13 @@ class Task(Value, frozen=True):
         return [name for name in deciding() if self.settings.get(name) != other.settings.get(name)]
 
 
+def asked_first(config: JobConfig) -> str:
+    """What decides the answer of the first model, or of the only one: question, model and routes. 16 hex digits."""
+    alone = msgspec.structs.replace(config, second_model=None, second_below=_PLAIN.second_below)
+    settings = Task.of(alone).settings
+    return _digest({name: settings[name] for name in (*QUESTION, "model", "routes") if name in settings})
+
+
 def _plain(name: str, value: Any) -> Any:
     """A setting without what makes no difference to a label."""
     if name == "base_url":
