@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import gc
 import importlib
 import io
 import os
@@ -127,6 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
     process.end_on_signals()
     code = _run(arguments)
     process.give_up_unwritable()
+    gc.freeze()  # Python would look through all objects once more, though their memory goes with the process
     sys.exit(code)
 
 

@@ -13,6 +13,9 @@ from batchjob.errors import JobBusy, StoreError
 from batchjob.model import AddRows, Chunk, Claim, RowResult, Settle
 from batchjob.states import Event, Outcome, Source
 from batchjob.stores import open_check, open_reader, open_store
+from batchjob.stores.postgres.line import connect
+from batchjob.stores.postgres.schema import version_of
+from batchjob.stores.postgres.scripts import migrations
 from tests import postgres
 from tests.stores.test_store import SOURCE, TASK, make_job
 
@@ -152,6 +155,19 @@ async def test_another_schema_in_the_search_path_is_no_matter() -> None:
         await store.commit([Claim(request, "key", (1,), "m", 2.0)])
         await store.commit([answer(request, 1)])
         assert states(url)[0] == "done"
+
+
+async def test_who_began_to_read_before_the_tables_were_made_sees_no_jobs() -> None:
+    url = postgres.new_database()
+    reader = await connect(url)
+    try:
+        async with reader.transaction(isolation="repeatable_read", readonly=True):
+            await reader.fetchval("SELECT 1")  # what it sees is of this instant
+            async with opened(url):
+                assert await version_of(reader, url) == 0
+        assert await version_of(reader, url) == len(migrations())
+    finally:
+        await reader.close()
 
 
 # ---------------------------------------------------------------- lines that are cut
