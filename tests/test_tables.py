@@ -288,6 +288,9 @@ def test_a_job_goes_on_as_it_was_read_and_not_in_another_way(batchjob: BatchJob)
         ("Report of May\n\nid,text\n1,a\n2,b\n", 2),
         ("Export;;\nmade 2024-01-05\n\nid;text;n\n1;a;x\n2;b;y\n", 3),
         ("Survey results\nid,text\n1,a\n2,b\n", 1),
+        ("Report,,\n,,\nid,text,n\n1,a,\n2,b,4\n", 2),
+        ("Report;;\n;;\nid;text;n\n1;a;\n2;b;\n", 2),
+        ("Customer;;What;\nid;text;n;x\n1;a;;4\n2;b;;\n", 1),
     ],
 )
 def test_lines_above_the_header_are_noticed_and_can_be_left_out(tmp_path: Path, content: str, skip: int) -> None:

@@ -362,7 +362,21 @@ def _below(parsed: Parsed) -> int:
     while at and (len(trimmed(records[at - 1].fields)) == width or _fits(records[at - 1].fields, width)):
         at -= 1
     above = all(len(trimmed(record.fields)) < width for record in records[:at])
-    return at if width > 1 and above and len(records) - at >= LEAST_BELOW else 0
+    if at and width > 1 and above and len(records) - at >= LEAST_BELOW:
+        return at
+    return _below_padded(records)
+
+
+def _below_padded(records: list[Record]) -> int:
+    """The same where the lines above are filled with empty cells, as spreadsheets save them: the place of the first
+    record that has a name in each column.
+    """
+    widths = [len(trimmed(record.fields)) for record in records]
+    width = max(widths)
+    at = widths.index(width)
+    fit = all(_fits(record.fields, width) for record in records[at:])
+    named = all(map(str.strip, records[at].fields[:width]))
+    return at if at and width > 1 and fit and named and len(records) - at >= LEAST_BELOW else 0
 
 
 def _is_quoted(plain: Parsed) -> bool:
