@@ -300,6 +300,12 @@ def test_lines_above_the_header_are_noticed_and_can_be_left_out(tmp_path: Path, 
     assert [(row[0], row[1], row[2]) for row in rows] == [(skip + 2, "1", "a"), (skip + 3, "2", "b")]
 
 
+@pytest.mark.parametrize("header_row", [True, False])
+def test_who_says_where_the_header_is_gets_no_whole_lines_for_texts(tmp_path: Path, header_row: bool) -> None:
+    with pytest.raises(InputError, match="'Report;;' looks separated by semicolons"):
+        rows_of(tmp_path / "a.csv", "Report;;\nmade in May\nid;text;n\n1;a;\n2;b;\n", header_row=header_row)
+
+
 def test_a_missing_header_is_noticed_where_a_text_stands_in_its_place(tmp_path: Path) -> None:
     content = "My card does not work\nWhere is my refund?\nThanks a lot\n"
     with pytest.raises(SettingError, match=r"'My card does not work'.*--no-header-row.*--header-row"):

@@ -265,17 +265,15 @@ class _Ways:
         options = " or ".join(
             f"--delimiter {SPELLED.get(way.layout.delimiter, repr(way.layout.delimiter))}" for way in agreeing
         )
+        titled = self._wanted.header_row is None and any(map(_below, self.all()))  # then that is said
         for separator, plural in SEPARATORS.items():
-            if separator in header and separator != first.layout.delimiter and (agreeing or not self._titled()):
+            if separator in header and separator != first.layout.delimiter and (agreeing or not titled):
                 option = options or f"--delimiter {SPELLED.get(separator, repr(separator))}, with which such rows fail"
                 raise InputError(
                     f"{self._name}: the header {header!r} looks separated by {plural}, but"
                     f" {_odd_row(self._read_with(separator))}; mend the rows, give {option}, or take the whole lines"
                     f" with --text-column '{header}'"
                 )
-
-    def _titled(self) -> bool:
-        return any(map(_below, self.all()))
 
     def all(self) -> Iterator[Parsed]:
         """Every way there is."""
