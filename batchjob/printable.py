@@ -9,8 +9,17 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet may take for a formula (OWASP, "CSV Injection")."""
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NO_NUMBER = re.compile(r"[+-]?0\d[\d.]*|\d{16,}|\d+[eE]\d+", re.ASCII)
-"""Digits that are none of a number: leading zeros, more than a spreadsheet keeps, 12E3 as a name."""
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)"
+)
+_NO_NUMBER = re.compile(
+    r"[+-]?0\d[\d.]*|\d{16,}|\d+e\d+|\d{1,4}[-/]\d{1,4}" rf"|{_MONTH}[- /.]?\d{{1,4}}|\d{{1,4}}[- /.]?{_MONTH}",
+    re.ASCII | re.IGNORECASE,
+)
+"""Digits that are none of a number: leading zeros, more than a spreadsheet keeps, 12E3 as a name. Nor are 1-2 or MAR1 a
+date: one has three parts.
+"""
 
 
 _PASSWORD = re.compile(r"(:/{1,2}[^\s/:@]*):\S*@")

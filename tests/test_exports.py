@@ -140,12 +140,21 @@ def test_a_file_for_a_spreadsheet_has_a_mark_and_nothing_that_runs(job: BatchJob
         assert job("export", "-o", name, "--spreadsheet").code == 2
 
 
-@pytest.mark.parametrize("value", ["007", "0", "00", "1234567890123456", "12E3", "-01", "+0049", "01.5"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("007", "0", "00", "1234567890123456", "12E3", "-01", "+0049", "01.5"),
+        *("1-2", "3/4", "12-2024", "MAR1", "2-Sep", "Sept 3"),
+    ],
+)
 def test_digits_that_are_no_number_stay_as_they_are(value: str) -> None:
     assert spreadsheet_cell(value) == (value if value == "0" else f'="{value}"')
 
 
-@pytest.mark.parametrize("value", ["5", "-5", "1.5", "0.5", "1e-9", "123456789012345", "2024-01-05", "a007", ""])
+@pytest.mark.parametrize(
+    "value",
+    ["5", "-5", "1.5", "0.5", "1e-9", "123456789012345", "2024-01-05", "5/1/2024", "a007", "", "Mark 1", "may"],
+)
 def test_numbers_and_texts_are_left_to_the_spreadsheet(value: str) -> None:
     assert spreadsheet_cell(value) == value
 
