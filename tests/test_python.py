@@ -357,6 +357,10 @@ def test_a_pandas_frame_is_labelled_in_its_order_and_may_get_the_labels_as_a_col
     assert list(table["n"]) == [1, 2, 3]
     assert table["when"][0].startswith("2026-01-02")
     assert labelled(frame["body"]).labels == job.labels
+    scored = [
+        job.score(gold)["rows"] for gold in (["top_up", pandas.NA, None], pandas.Series(["top_up", None, pandas.NaT]))
+    ]
+    assert [(rows["scored"], rows["right"], rows["without_gold"]) for rows in scored] == [(1, 1, 2)] * 2
     for missing in (pandas.Series([*TEXTS, None], dtype="string"), [*TEXTS, pandas.NA, pandas.NaT]):
         assert labelled(missing).labels[len(TEXTS) :] == [None] * (len(missing) - len(TEXTS))
 

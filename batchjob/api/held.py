@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from batchjob.errors import InputError, SettingError
@@ -67,7 +67,7 @@ def _listed(data: Sequence[Any]) -> Held:
         raise InputError("data has no rows")
     first = isinstance(data[0], Mapping)
     for number, one in enumerate(data, 1):
-        if isinstance(one, Mapping) != first or not (first or isinstance(one, str) or _is_missing(one)):
+        if isinstance(one, Mapping) != first or not (first or isinstance(one, str) or is_missing(one)):
             expected = "a dict, as the first one" if first else "a text, such as str() makes"
             raise InputError(f"data, row {number:,}: it is of the type {type(one).__name__} and not {expected}")
     if not first:
@@ -82,9 +82,9 @@ def _row_of(data: Sequence[Any]) -> Callable[[int], dict[str, Any]]:
     return lambda at: dict(data[at])
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether there is no value, as Python, numpy or pandas says it."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _MISSING
+    return value is None or type(value).__name__ in _MISSING or (isinstance(value, Real) and bool(value != value))
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from batchjob.api.held import is_missing
 from batchjob.api.running import carry_out, key_for
 from batchjob.api.settings import given
 from batchjob.api.table import Table
@@ -277,11 +278,10 @@ def _in_turn(gold: Sequence[str | None]) -> Callable[[str, str | None], str]:
 
 
 def _gold_text(value: Any) -> str:
-    """A label as a file would have it; None and NaN are none, 0 and False are."""
+    """A label as a file would have it; None, NaN and NA are none, 0 and False are."""
     if isinstance(value, list | tuple | bool):
         return msgspec.json.encode(value).decode()
-    missing = value is None or value != value
-    return "" if missing is True else str(value)
+    return "" if is_missing(value) else str(value)
 
 
 def _file(path: str | os.PathLike[str]) -> str:

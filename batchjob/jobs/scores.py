@@ -104,8 +104,7 @@ def score(reader: StoreReader, job: Job, gold: Gold, field: str | None = None) -
         said = gold.of(key, rest)
         return read(said) or said
 
-    gold_of = meant if config.fields else gold.of
-    for row in judged_rows(reader, job, gold_of, value, overlay_of(reader, job, field)):
+    for row in judged_rows(reader, job, meant, value, overlay_of(reader, job, field)):
         if isinstance(row, Judged):
             counts.add(row)
         else:

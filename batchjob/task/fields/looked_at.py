@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from batchjob.task.fields.values import several_said, several_written
 
 ValueOf = Callable[[str | None, str | None], str | None]
 """(label, answer) of a row -> what is judged of it; None where it has none."""
+_WHOLE = re.compile(r"(-?\d+)\.0+", re.ASCII)
 Written = Callable[[str], str | None]
 """What a person wrote of a row, trimmed -> that as ValueOf gives it; None where it is none that there may be."""
 
@@ -31,16 +33,15 @@ def looked_at(config: JobConfig, field: str | None) -> tuple[tuple[str, ...], Va
 
 
 def written(config: JobConfig, field: str | None) -> Written:
-    """How what a person wrote is read: labels letter for letter, numbers by their value, several labels in any order,
-    with commas between or as JSON.
+    """How what a person wrote is read: labels letter for letter, but for 1.0 where 1 is one, as tables write a column
+    with gaps; numbers by their value, several labels in any order, with commas between or as JSON.
 
     Raises:
         SettingError: as looked_at.
     """
     found = _field(config, field)
     if found is None or kind_of(found).one_label:
-        labels = frozenset(looked_at(config, field)[0])
-        return lambda text: text if text in labels else None
+        return _one_of(frozenset(looked_at(config, field)[0]))
     if found.kind == "several":
         return lambda text: _spelled(found, _several(found.labels, text))
     kind = kind_of(found)
@@ -48,6 +49,16 @@ def written(config: JobConfig, field: str | None) -> Written:
     def read(text: str) -> str | None:
         value = kind.read(text)
         return None if value is None else _spelled(found, value.value)
+
+    return read
+
+
+def _one_of(labels: frozenset[str]) -> Written:
+    def read(text: str) -> str | None:
+        if text in labels:
+            return text
+        number = _WHOLE.fullmatch(text)
+        return number[1] if number and number[1] in labels else None
 
     return read
 
