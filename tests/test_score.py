@@ -205,11 +205,11 @@ def test_values_that_are_too_many_are_not_told_apart() -> None:
     assert (counts.right, list(counts.labels()), counts.kappa) == (MOST_FOREIGN + 1, [], None)
 
 
-def test_gold_of_a_column_with_gaps_is_a_whole_number_where_that_is_a_label(batchjob: BatchJob) -> None:
-    (batchjob.folder / "t.csv").write_text("text,gold,other\na,1.0,1.0\nb,,\nc,2.0,1.5\n")
-    ask = ("--labels", "1,2", "--sandbox", "--rpm", "0", "--quiet", "--new")
+def test_gold_is_read_as_tables_write_it_a_column_with_gaps_or_by_another_system(batchjob: BatchJob) -> None:
+    (batchjob.folder / "t.csv").write_text("text,gold,other\na,1.0,1.0\nb,,\nc,cafe\u0301,1.5\n")
+    ask = ("--labels", "1,caf\u00e9", "--sandbox", "--rpm", "0", "--quiet", "--new")
     assert batchjob("start", "t.csv", *ask).code == 0
-    assert batchjob("correct", "t", "#3", "2").code == 0
+    assert batchjob("correct", "t", "#3", "caf\u00e9").code == 0
     found = report(batchjob, "--gold", "gold")
     assert (found["rows"]["scored"], found["rows"]["right"], found["foreign_gold"]) == (2, 2, [])
     assert [one["gold"] for one in report(batchjob, "--gold", "other")["foreign_gold"]] == ["1.5"]

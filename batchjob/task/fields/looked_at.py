@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
+from unicodedata import normalize
 
 from batchjob.errors import SettingError
 from batchjob.settings.config import JobConfig
@@ -33,15 +34,15 @@ def looked_at(config: JobConfig, field: str | None) -> tuple[tuple[str, ...], Va
 
 
 def written(config: JobConfig, field: str | None) -> Written:
-    """How what a person wrote is read: labels letter for letter, but for 1.0 where 1 is one, as tables write a column
-    with gaps; numbers by their value, several labels in any order, with commas between or as JSON.
+    """How what a person wrote is read: labels letter for letter, in any form of Unicode, but for 1.0 where 1 is one, as
+    tables write a column with gaps; numbers by their value; several labels in any order, as JSON or with commas.
 
     Raises:
         SettingError: as looked_at.
     """
     found = _field(config, field)
     if found is None or kind_of(found).one_label:
-        return _one_of(frozenset(looked_at(config, field)[0]))
+        return _one_of(looked_at(config, field)[0])
     if found.kind == "several":
         return lambda text: _spelled(found, _several(found.labels, text))
     kind = kind_of(found)
@@ -53,12 +54,13 @@ def written(config: JobConfig, field: str | None) -> Written:
     return read
 
 
-def _one_of(labels: frozenset[str]) -> Written:
+def _one_of(labels: Sequence[str]) -> Written:
+    known = {normalize("NFC", label): label for label in labels}
+
     def read(text: str) -> str | None:
-        if text in labels:
-            return text
+        text = normalize("NFC", text)
         number = _WHOLE.fullmatch(text)
-        return number[1] if number and number[1] in labels else None
+        return known.get(text) or (known.get(number[1]) if number else None)
 
     return read
 
