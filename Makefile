@@ -123,6 +123,8 @@ $(READY): $(RUNS)
 	@echo "Installing what its tests need; this takes a minute or two, once."
 	@$(PIP) --upgrade "pip>=25.1"
 	@$(PIP) --editable . --group dev || { $(NOT_INSTALLED); exit 1; }
+	@$(PIP) --only-binary :all: --group dev-glibc || \
+		echo "The tests against scikit-learn and PostgreSQL are left out: one of the two has no wheel for this machine."
 	@touch $@
 
 clean:

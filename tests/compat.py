@@ -45,7 +45,8 @@ def make(name: str, pins: dict[str, str]) -> Path:
     extras = f"{ROOT}[{','.join(EXTRAS)}]"
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)  # knows --group
-    subprocess.run([*pip, "--constraint", constraints, "--editable", extras, "--group", "dev"], cwd=ROOT, check=True)
+    tools = ("--group", "dev", "--group", "dev-glibc")
+    subprocess.run([*pip, "--constraint", constraints, "--editable", extras, *tools], cwd=ROOT, check=True)
     return python
 
 

@@ -128,7 +128,9 @@ def test_make_run_needs_no_tool_of_the_tests_and_says_what_to_do_where_pip_fails
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     make = ("make", "-C", str(tmp_path), f"PYTHON={sys.executable}")
-    assert "--group dev" in run(*make, "--dry-run", "lint", cwd=tmp_path).stdout
+    tools = run(*make, "--dry-run", "lint", cwd=tmp_path).stdout
+    assert "--group dev " in tools
+    assert "--only-binary :all: --group dev-glibc || \\\n\techo" in tools
     assert "--group dev" not in run(*make, "--dry-run", "run", cwd=tmp_path).stdout
     nothing_to_install_from = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
     ended = subprocess.run([*make, "run"], env=nothing_to_install_from, capture_output=True, text=True, check=False)
