@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -267,7 +268,7 @@ def test_a_name_that_is_too_long_gets_a_sentence(batchjob: Any) -> None:
     for arguments in (("status",), ("start", "in.csv", "--sandbox", *LABELS)):
         ended = batchjob(*arguments, "--db", "x" * 300)
         assert ended.code == 1
-        assert "xx: file name too long. Name another place" in ended.err
+        assert f"xx: {os.strerror(errno.ENAMETOOLONG).lower()}. Name another place" in ended.err
 
 
 @pytest.mark.parametrize("command", [(), ("start",), ("cache",), ("cache", "prune")])

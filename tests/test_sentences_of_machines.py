@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -270,7 +271,8 @@ def test_a_table_that_is_read_with_a_doubt_says_which(said: Say, name: str, cont
 
 def test_a_disk_that_cannot_be_read_is_named(said: Say) -> None:
     told = said("start", "/proc/self/mem", "--format", "csv", *JOB)
-    assert "/proc/self/mem cannot be read: Input/output error; check the disk it is on, then resume" in told
+    why = os.strerror(errno.EIO)
+    assert f"/proc/self/mem cannot be read: {why}; check the disk it is on, then resume" in told
 
 
 def test_an_export_of_more_columns_than_a_table_has_wants_them_named(said: Say, place: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -285,7 +287,8 @@ def test_a_job_that_is_not_there_and_a_port_in_use_are_told(job: BatchJob, page:
     assert "there is no database" in job("view", "--db", str(tmp_path / "no.db"), "--no-open").err
     taken = job("view", "--port", str(page.port), "--no-open")
     assert (taken.code, taken.out) == (1, "")
-    assert f"cannot listen on port {page.port} (address already in use): leave --port out" in taken.err
+    why = os.strerror(errno.EADDRINUSE).lower()  # glibc and musl have words of their own
+    assert f"cannot listen on port {page.port} ({why}): leave --port out" in taken.err
 
 
 def test_it_sees_a_job_grow_and_says_when_the_database_went_away(
