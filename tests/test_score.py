@@ -213,6 +213,7 @@ def test_gold_is_read_as_tables_write_it_a_column_with_gaps_or_by_another_system
     found = report(batchjob, "--gold", "gold")
     assert (found["rows"]["scored"], found["rows"]["right"], found["foreign_gold"]) == (2, 2, [])
     assert [one["gold"] for one in report(batchjob, "--gold", "other")["foreign_gold"]] == ["1.5"]
+    assert batchjob("start", "t.csv", *ask, "--examples", "2", "--gold", "gold", "--dry-run").code == 0
     compared = json.loads(batchjob("compare", "t", "t", "--gold", "gold", "--json").out)
     assert compared["foreign_gold"] == []
 

@@ -16,6 +16,7 @@ from batchjob.settings.config import JobConfig
 from batchjob.settings.tables import Example
 from batchjob.task.columns import column_reader
 from batchjob.task.examples import Draw
+from batchjob.task.fields.looked_at import written
 
 ROWS_READ = 50_000
 """Rows from the beginning of the input that examples are drawn from."""
@@ -52,13 +53,14 @@ def with_examples(config: JobConfig, input: Input, before: Sequence[JobConfig] =
 def _drawn(config: JobConfig, input: Input) -> tuple[Example, ...]:
     reader = open_as_set(input, config)
     column = input_column(config.gold or "", reader.source)
-    value = column_reader(reader.source, column)
+    value, read = column_reader(reader.source, column), written(config, None)
     draw = Draw(config.labels, config.draw_examples or 0, config.examples_seed, column)
     left = ROWS_READ
     for chunk in reader.chunks(position=0, digest="", number=1, chunk_rows=CHUNK_ROWS):
         for line, key, text, rest, defect in chunk.rows[:left]:
             if defect is None:
-                draw.add(text, value(key, rest).strip(), line)
+                said = value(key, rest).strip()
+                draw.add(text, read(said) or said, line)
         left -= len(chunk.rows)
         if left <= 0:
             break
