@@ -209,7 +209,8 @@ def test_gold_is_read_as_tables_write_it_a_column_with_gaps_or_by_another_system
     (batchjob.folder / "t.csv").write_text("text,gold,other\na,1.0,1.0\nb,,\nc,cafe\u0301,1.5\n")
     ask = ("--labels", "1,caf\u00e9", "--sandbox", "--rpm", "0", "--quiet", "--new")
     assert batchjob("start", "t.csv", *ask).code == 0
-    assert batchjob("correct", "t", "#3", "caf\u00e9").code == 0
+    for row, label in (("#1", "1.0"), ("#3", "cafe\u0301")):
+        assert batchjob("correct", "t", row, label).code == 0
     found = report(batchjob, "--gold", "gold")
     assert (found["rows"]["scored"], found["rows"]["right"], found["foreign_gold"]) == (2, 2, [])
     assert [one["gold"] for one in report(batchjob, "--gold", "other")["foreign_gold"]] == ["1.5"]

@@ -19,7 +19,7 @@ from batchjob.settings.tables import Field
 from batchjob.stores.moving import refuse_moved
 from batchjob.task.fields.answers import field_values
 from batchjob.task.fields.kinds import Kind, kind_of
-from batchjob.task.fields.looked_at import looked_at
+from batchjob.task.fields.looked_at import looked_at, one_of
 from batchjob.task.fields.values import several_said, value_text
 
 _PLACE = re.compile("#[0-9]{1,18}")
@@ -109,7 +109,7 @@ def _labels_of(field: Field) -> str:
 
 
 def meant(given: str, labels: Sequence[str], what: str = "this job") -> str:
-    """The label that is meant, in capitals or not.
+    """The label that is meant, in capitals or not, or as tables write it.
 
     Raises:
         SettingError: it is none; the text names the nearest.
@@ -120,6 +120,8 @@ def meant(given: str, labels: Sequence[str], what: str = "this job") -> str:
     alike = [label for label in labels if label.casefold() == given.casefold()]
     if len(alike) == 1:
         return alike[0]
+    if label := one_of(labels)(given):
+        return label
     near = difflib.get_close_matches(given, labels, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(labels[:SHOWN_LABELS])}"
     raise SettingError(f"{given!r} is no label of {what}: {hint}")

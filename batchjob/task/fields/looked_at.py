@@ -42,7 +42,7 @@ def written(config: JobConfig, field: str | None) -> Written:
     """
     found = _field(config, field)
     if found is None or kind_of(found).one_label:
-        return _one_of(looked_at(config, field)[0])
+        return one_of(looked_at(config, field)[0])
     if found.kind == "several":
         return lambda text: _spelled(found, _several(found.labels, text))
     kind = kind_of(found)
@@ -54,7 +54,8 @@ def written(config: JobConfig, field: str | None) -> Written:
     return read
 
 
-def _one_of(labels: Sequence[str]) -> Written:
+def one_of(labels: Sequence[str]) -> Written:
+    """How one of these labels is read."""
     known = {normalize("NFC", label): label for label in labels}
 
     def read(text: str) -> str | None:
