@@ -200,7 +200,9 @@ def test_without_a_second_model_rows_end_as_the_first_left_them_and_are_not_aske
     assert batchjob("resume", "--quiet", "--second-model", "large", "--second-below", "0.9", "--budget", "1").code == 5
     assert batchjob(*alone).code == 4
     assert asked(endpoint) == Counter({(n, "small"): 1 for n in range(1, 41)})
-    ends = {int(row["id"]): (row["label"], row["error"].partition(":")[0]) for row in exported(batchjob)}
+    rows = exported(batchjob)
+    ends = {int(row["id"]): (row["label"], row["error"].partition(":")[0]) for row in rows}
+    assert float(rows[10]["confidence"]) == pytest.approx(0.3, abs=0.01)
     assert [ends[n] for n in (11, 10, 2, 3)] == [
         (other(11), ""),
         ("", "off_list"),

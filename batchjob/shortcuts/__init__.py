@@ -226,7 +226,8 @@ def _as_the_first_left_it(row: Row, first: First) -> RowResult:
     if first.label is None:
         said = f"{first.kind}: a second model was to be asked, and now there is none"
         return RowResult(row.number, Event.REJECT, error_kind=first.kind, error=said)
-    return RowResult(row.number, Event.ASSIGN, label=first.label, source=first.source, matched=first.matched)
+    label, sure = first.label, first.confidence
+    return RowResult(row.number, Event.ASSIGN, 0, 0, label, first.source, matched=first.matched, confidence=sure)
 
 
 def _sent(config: JobConfig, learned: Mapping[str, Learned], model: str) -> bytes:

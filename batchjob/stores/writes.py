@@ -228,7 +228,8 @@ def _unanswered(row: int, request: int, result: RowResult) -> tuple[Any, ...]:
 
 
 def _assigned(row: int, _: int, result: RowResult) -> tuple[Any, ...]:
-    return row, result.label, result.source, result.origin, result.matched
+    assigned = row, result.label, result.source, result.origin, result.matched
+    return assigned if result.confidence is None else (*assigned, result.confidence)
 
 
 def _refused(row: int, _: int, result: RowResult) -> tuple[Any, ...]:

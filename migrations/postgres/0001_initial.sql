@@ -382,18 +382,18 @@ BEGIN
     PERFORM expect(n, given, 'complete');
 END $$;
 
--- pending -> done, without a request: [row, label, source, origin, matched].
+-- pending -> done, without a request: [row, label, source, origin, matched, confidence].
 CREATE FUNCTION assign(given jsonb, task int) RETURNS void LANGUAGE plpgsql
 SET search_path = batchjob AS $$
 DECLARE n bigint;
 BEGIN
-    INSERT INTO row (id, state, task_id, label, source, origin, matched)
-    SELECT input.id, 'done', task, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+    INSERT INTO row (id, state, task_id, label, source, origin, matched, confidence)
+    SELECT input.id, 'done', task, value ->> 1, value ->> 2, value ->> 3, value ->> 4, (value ->> 5)::float8
     FROM jsonb_array_elements(given) JOIN input ON input.id = (value ->> 0)::bigint
     WHERE NOT EXISTS (SELECT 1 FROM flight WHERE row_id = input.id)
     ON CONFLICT (id) DO UPDATE SET state = 'done', task_id = excluded.task_id, label = excluded.label,
-        source = excluded.source, origin = excluded.origin, matched = excluded.matched, put_back = false,
-        error_kind = NULL, error = NULL
+        source = excluded.source, origin = excluded.origin, matched = excluded.matched,
+        confidence = excluded.confidence, put_back = false, error_kind = NULL, error = NULL
     WHERE row.state = 'pending';
     GET DIAGNOSTICS n = ROW_COUNT;
     PERFORM expect(n, given, 'assign');

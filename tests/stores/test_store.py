@@ -538,6 +538,8 @@ async def test_rows_that_got_another_label_when_asked_once_more_are_found(bench:
         again = await bench.claim(number, purpose=Purpose.VERIFY)
         kind = None if agreed else "disagreed"
         await bench.store.commit([Settle(again, Outcome.ANSWERED, (), 3.0, agreed=agreed, error_kind=kind)])
+    first = RowResult(4, Event.ASSIGN, label="yes", source=Source.FALLBACK, confidence=0.2)
+    await bench.store.commit([Skip((first, RowResult(5, Event.ASSIGN, label="yes", source=Source.RULE)), 3.0)])
     with bench.read() as reader:
         job = reader.job("job")
         assert reader.disagreements(job, beyond=0, most=9) == ([3, 2], None)
@@ -545,7 +547,7 @@ async def test_rows_that_got_another_label_when_asked_once_more_are_found(bench:
         assert (numbers, looked_to is None) == ([3], False)
         assert reader.disagreements(job, beyond=looked_to or 0, most=9) == ([2], None)
         unsure = reader.find_rows(job, RowFilter(below=0.3), beyond=0, limit=9, most=9)
-        assert [record[0] for record in unsure.rows] == [1, 2]
+        assert [record[0] for record in unsure.rows] == [1, 2, 4]
 
 
 def numbers(found: Found) -> tuple[list[int], int, bool]:

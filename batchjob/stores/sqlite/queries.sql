@@ -96,12 +96,12 @@ FROM (
 WHERE row.id = given.id AND row.state = 'in_flight' AND row.request_id = given.request;
 
 -- name: assign
--- pending -> done, without a request: [row, label, source, origin, matched].
+-- pending -> done, without a request: [row, label, source, origin, matched, confidence].
 UPDATE row SET state = 'done', task_id = :task, label = given.label, source = given.source, origin = given.origin,
-    matched = given.matched, put_back = 0, error_kind = NULL, error = NULL
+    matched = given.matched, confidence = given.confidence, put_back = 0, error_kind = NULL, error = NULL
 FROM (
     SELECT value ->> 0 AS id, value ->> 1 AS label, value ->> 2 AS source, value ->> 3 AS origin,
-        value ->> 4 AS matched
+        value ->> 4 AS matched, value ->> 5 AS confidence
     FROM json_each(:rows)
 ) AS given
 WHERE row.id = given.id AND row.state = 'pending';
