@@ -365,6 +365,18 @@ def test_a_pandas_frame_is_labelled_in_its_order_and_may_get_the_labels_as_a_col
         assert labelled(missing).labels[len(TEXTS) :] == [None] * (len(missing) - len(TEXTS))
 
 
+def test_gold_and_another_job_are_what_they_are_said_to_be() -> None:
+    class Frame(list[str]):
+        columns = ("gold",)
+
+    job = labelled(TEXTS)
+    for gold in (Frame(TEXTS), dict.fromkeys(TEXTS, "top_up"), {*TEXTS}, iter(TEXTS), 3):
+        with pytest.raises(bj.errors.SettingError, match="name a column, or give a list with a label for each row"):
+            job.score(gold)  # type: ignore[arg-type]
+    with pytest.raises(bj.errors.SettingError, match="other is of the type str: give a job"):
+        job.compare("texts")  # type: ignore[arg-type]
+
+
 def test_a_polars_frame_is_labelled_in_its_order() -> None:
     polars = pytest.importorskip("polars", reason=NO_POLARS)
     frame = polars.DataFrame({"body": [TEXTS[2], None, TEXTS[0]], "n": [1, None, 3]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set, Sized
 from functools import cached_property
 from itertools import chain, repeat
 from typing import Any, TypeVar
@@ -185,6 +185,10 @@ class Job:
         Raises:
             SettingError: the other job is in another database, or there is no such column.
         """
+        if not isinstance(other, Job):
+            raise SettingError(
+                f"other is of the type {type(other).__name__}: give a job, such as batchjob.open(db).job(name)"
+            )
         if other.db != self.db:
             raise SettingError(
                 f"job {other.name!r} is in another database: jobs can be compared that are in one database"
@@ -259,6 +263,10 @@ class Job:
             return scores.gold_in_file(job, os.fspath(file), gold if isinstance(gold, str) and gold else None)
         if isinstance(gold, str):
             return scores.gold_in_input(reader, job, gold)
+        if not _is_listed(gold):
+            raise SettingError(
+                f"gold is of the type {type(gold).__name__}: name a column, or give a list with a label for each row"
+            )
         rows = self._rows or job.rows
         if len(gold) != rows:
             raise SettingError(
@@ -269,6 +277,11 @@ class Job:
 
 def _fields(label: str | None, state: str) -> dict[str, Any] | None:
     return field_values(label, None) if state == State.DONE else None
+
+
+def _is_listed(gold: object) -> bool:
+    """Whether it has a label for each row, in their order; a frame would give the names of its columns."""
+    return isinstance(gold, Sized) and not isinstance(gold, Mapping | Set) and not hasattr(gold, "columns")
 
 
 def _in_turn(gold: Sequence[str | None]) -> Callable[[str, str | None], str]:
