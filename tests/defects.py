@@ -2446,3 +2446,26 @@ def _(replies: Any) -> None:
 )
 def _(second: Any) -> None:
     put(second, "asked_first", lambda config: "")
+
+
+@defect(
+    "an input is read as its own labels, and each of its rows is one",
+    "jobs.guard",
+    "tests/test_files_kept.py::test_an_input_is_not_read_as_labels_or_prompt_too",
+)
+def _(guard: Any) -> None:
+    put(guard, "check_settings_apart", lambda inputs, beside: None)
+
+
+@defect(
+    "a view by label goes by the job's own, whatever people said",
+    "page.finding",
+    "tests/page/test_review.py::test_a_view_by_label_or_source_has_the_rows_that_show_it",
+)
+def _(finding: Any) -> None:
+    put(finding, "_with_said", lambda reader, job, wanted, overlay, found, numbers, *, limit, backwards: found)
+
+
+@defect("a missing value of pandas is gold", "api.held", PYTHON)
+def _(held: Any) -> None:
+    put(held, "is_missing", lambda value: value is None)
