@@ -58,7 +58,7 @@ def test_other_settings_forgotten_labels_and_readers_beside_a_kill_harm_no_job(t
     with World(tmp_path, Plan(11, "settings, hold", 80, ".several", 4, (0.3, 0.3), ()), warm=True) as world:
         process = world.spawn(world.arguments("start"))
         world.runs += 1
-        assert wait_for(lambda: world.endpoint.received() > 0, seconds=20)
+        assert wait_for(lambda: world.endpoint.received() > 0, seconds=60)
         read_all(world)
         process.kill()
         world.ended(process)
@@ -83,7 +83,7 @@ def test_one_signal_ends_a_run_when_what_is_in_flight_is_committed(tmp_path: Pat
     plan = Plan(6, "resend", 40, ".csv", 8, (0.2, 0.3), ())
     with World(tmp_path, plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
-        assert wait_for(lambda: world.endpoint.received() > 0, seconds=20)
+        assert wait_for(lambda: world.endpoint.received() > 0, seconds=60)
         time.sleep(0.1)  # the others of the eight are out now
         process.send_signal(number)
         assert world.ended(process) == 130
@@ -103,7 +103,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_what_was_out_is_counted(tmp_path: Pa
     with World(tmp_path, plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
         # The first request goes out alone; so many more are out when it has been answered.
-        assert wait_for(lambda: world.endpoint.received() > 0, seconds=20)
+        assert wait_for(lambda: world.endpoint.received() > 0, seconds=60)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
@@ -132,7 +132,7 @@ def test_a_second_runner_is_refused_by_name_and_may_start_when_the_first_is_dead
 
         began = time.monotonic()
         first = world.spawn(world.arguments("start"))
-        assert wait_for(works(first.pid), seconds=20)
+        assert wait_for(works(first.pid), seconds=60)
         to_start = time.monotonic() - began
         see_rival(world, first)
         assert first.poll() is None
@@ -140,7 +140,7 @@ def test_a_second_runner_is_refused_by_name_and_may_start_when_the_first_is_dead
         first.wait()
         began = time.monotonic()
         second = world.spawn(world.arguments("resume"))
-        assert wait_for(works(second.pid), seconds=20)
+        assert wait_for(works(second.pid), seconds=60)
         assert time.monotonic() - began < 1.0 + to_start
         assert world.ended(second) in FINISHED
         world.judge(final=True)

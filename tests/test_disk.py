@@ -105,7 +105,7 @@ def test_a_full_disk_stops_the_run_the_answers_in_hand_are_kept_and_with_room_it
     with World(tmp_path / "job", plan, warm=True) as world:
         world.database = small / "job.db"
         process = world.spawn(world.arguments("start"))
-        assert wait_for(lambda: len(world.endpoint.bills()) > 20, seconds=20)
+        assert wait_for(lambda: len(world.endpoint.bills()) > 20, seconds=60)
         filler = fill(small)
         assert world.ended(process) == 1
         check_sentence(world.said_by(process), "is full. Make room and resume: every committed label is kept")
@@ -236,7 +236,7 @@ def test_a_database_that_is_taken_away_under_a_run_stops_it_and_put_back_loses_n
     plan = Plan(1, "resend", 400, ".csv", 4, SLOW, ())
     with World(tmp_path / "job", plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
-        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
+        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=60)
         kept = world.database.with_name("kept.db")
         world.database.rename(kept)
         if how == "replaced":
@@ -257,7 +257,7 @@ def test_a_reader_that_never_lets_go_stops_nobody(tmp_path: Path) -> None:
     plan = Plan(1, "resend", 300, ".csv", 8, (0.0, 0.01), ())
     with World(tmp_path / "job", plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
-        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
+        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=60)
         reader = sqlite3.connect(f"file:{world.database}?mode=ro", uri=True, isolation_level=None)
         reader.execute("BEGIN")
         seen = reader.execute("SELECT count(*) FROM row WHERE state = 'done'").fetchone()
@@ -279,7 +279,7 @@ def test_a_clock_that_is_wrong_costs_nothing(tmp_path: Path, clock: str) -> None
     plan = Plan(1, "resend, faults", 60, ".csv", 8, (0.005, 0.02), ())
     with World(tmp_path / "job", plan, warm=True) as world:
         process = world.spawn(world.arguments("start"))
-        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=20)
+        assert wait_for(lambda: len(world.endpoint.bills()) > 5, seconds=60)
         process.kill()
         process.wait()
         world.judge()

@@ -8,7 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from batchjob.cli import _run
 
 if TYPE_CHECKING:
     from tests.conftest import BatchJob
@@ -50,6 +54,28 @@ def test_a_removed_job_leaves_no_text_and_the_others_as_they_were(batchjob: Batc
     assert "equal to what they count" in batchjob("doctor").out
     assert batchjob("status", "one").code == 1
     assert (batchjob.folder / "one.jsonl").is_file()
+
+
+def test_nor_does_it_where_sqlite_is_built_without_secure_delete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page that both jobs share was left with copies of what had moved from it."""
+
+    def without(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        connection = begun(*arguments, **more)
+        connection.execute("PRAGMA secure_delete = OFF").fetchone()
+        return connection
+
+    begun = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", without)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "one.jsonl", "zebrafish")
+    write(tmp_path, "two.jsonl", "armadillo", rows=50)
+    for name in ("two.jsonl", "one.jsonl"):
+        assert _run(["start", name, *JOB, "--fallback", "b"]) == 0
+    assert on_disk(tmp_path, "zebrafish")
+    assert _run(["remove", "one"]) == 0, capsys.readouterr().err
+    assert on_disk(tmp_path, "zebrafish") == []
 
 
 def test_the_labels_of_a_removed_job_are_not_paid_again_and_belong_to_nobody(batchjob: BatchJob) -> None:

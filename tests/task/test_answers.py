@@ -356,7 +356,7 @@ def test_time_grows_no_faster_than_the_content(head: str, part: str) -> None:
     content = head + part * (1_000_000 // len(part))
     started = time.process_time()
     split_answer(content, 5)
-    assert time.process_time() - started < 3, "a megabyte takes a fraction of a second; squared, it would take hours"
+    assert time.process_time() - started < 60, "a megabyte takes a fraction of a second; squared, it would take hours"
 
 
 def test_ten_megabytes_are_read_to_the_end() -> None:

@@ -296,4 +296,4 @@ def test_time_grows_no_faster_than_the_answer(part: str, tail: str) -> None:
     answer = part * (300_000 // len(part)) + tail
     started = time.process_time()
     DESK.read(answer)
-    assert time.process_time() - started < 4, "a fraction of a second each; squared, it would take hours"
+    assert time.process_time() - started < 60, "a fraction of a second each; squared, it would take hours"

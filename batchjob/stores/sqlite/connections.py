@@ -40,6 +40,8 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # macOS: its fsync alone leaves the disk's own cache unwritten
+        # Not just while a job is removed: what moves to another page leaves a copy behind. Debian's SQLite has it on.
+        connection.execute("PRAGMA secure_delete = ON").fetchone()
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA temp_store = MEMORY")
         schema.migrate(connection, path)

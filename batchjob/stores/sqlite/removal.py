@@ -12,7 +12,7 @@ OF_JOB = ("remove_notice", "remove_tally", "remove_run", "disown_cache", "disown
 
 
 def remove_job(db: sqlite3.Connection, job_id: int) -> None:
-    """Delete a job, in the caller's transaction, which has begun behind `overwrite_deleted`."""
+    """Delete a job, in the caller's transaction; what is deleted is overwritten with zeros (connections.py)."""
     for (run_id,) in db.execute("SELECT id FROM run WHERE job_id = ?", (job_id,)).fetchall():
         first, last = ids.request_range(run_id)
         for query in ("remove_requests", "remove_intents"):
@@ -22,11 +22,6 @@ def remove_job(db: sqlite3.Connection, job_id: int) -> None:
         db.execute(QUERIES[query], {"first": first, "last": last})
     for query in OF_JOB:
         db.execute(QUERIES[query], {"job": job_id})
-
-
-def overwrite_deleted(db: sqlite3.Connection) -> None:
-    """From here on what is deleted is overwritten with zeros, and not just forgotten."""
-    db.execute("PRAGMA secure_delete = ON").fetchone()
 
 
 def flush_deleted(db: sqlite3.Connection) -> bool:

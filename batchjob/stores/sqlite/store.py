@@ -244,7 +244,6 @@ class SqliteStore(Alone, Counters):
 
     async def remove(self) -> bool:
         """See ports.Store.remove."""
-        await self._read(removal.overwrite_deleted)
         await self._write(lambda db: removal.remove_job(db, self._job_id))
         return await self._read(removal.flush_deleted)
 
