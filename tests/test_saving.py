@@ -209,6 +209,21 @@ def test_duplicates_of_a_row_that_fails_fail_with_it_and_are_retried_as_one(benc
     assert len(at.lines()) == 3
 
 
+def test_a_row_that_was_asked_and_then_got_the_label_of_another_is_counted_as_asked_and_has_no_request_of_its_own(
+    bench: Callable[..., Bench], sandbox: Start
+) -> None:
+    at = bench("--poison", "rotten")
+    at.start(at.write(["a rotten age limit"] * 2), "--dedupe", "off", code=4)
+    retried = at.batchjob("retry", "--dedupe", "exact", "--base-url", sandbox())
+    assert retried.code == 0, retried.err
+    first, second = at.exported("--details")
+    assert (first["source"], first["model"]) == ("model", "toy")
+    assert (second["source"], second["model"], second["request_id"]) == ("duplicate", "", "")
+    at.start(at.write(["age limit"], "other.csv"))
+    found = json.loads(at.batchjob("compare", "in", "other", "--json").out)
+    assert (found["a"]["asked"], found["b"]["asked"]) == (2, 1)
+
+
 HOLD = ("--on-unconfirmed", "hold")
 LOST = {"BATCHJOB_FAILPOINT": "request.after_last_byte=kill@1"}
 

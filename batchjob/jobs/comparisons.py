@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
 from batchjob.corrections.overlay import overlay_of
 from batchjob.errors import SettingError
 from batchjob.forecast.counting import Lengths
@@ -22,6 +24,9 @@ from batchjob.task.examples import is_example
 from batchjob.task.fields.looked_at import looked_at, written
 from batchjob.views.compare import Comparison, Side, comparison, side_of
 from batchjob.views.status import status_of
+
+SENT = frozenset({Outcome.REJECTED, Outcome.ANSWERED, Outcome.LOST})
+"""What became of requests that left this machine."""
 
 
 class Half(NamedTuple):
@@ -55,7 +60,6 @@ class Counted:
         self.unpaired = self.unended = self.unlabelled = self.examples = 0
         self._values = [value for _, value in looks]
         self._shown = [is_example(config) for config in configs]
-        self.asked = [0, 0]
         self._gold = gold
         self._fields = [field if config.fields else None for config in configs]
         self._right: Counter[tuple[bool, bool]] = Counter()
@@ -90,12 +94,11 @@ class Counted:
     # ------------------------------------------------------------ pairing
 
     def halves(self, reader: StoreReader, job: Job, which: int) -> Iterator[tuple[int, Half]]:
-        """The rows of one of the jobs by number; those that were asked for are counted."""
+        """The rows of one of the jobs by number."""
         value, overlay = self._values[which], overlay_of(reader, job, self._fields[which])
         gold = self._gold.of if self._gold and which == 0 else None  # asked of each row in turn: it may be a list
         for record in map(overlay, reader.export_rows(job)):
-            number, key, text, rest, label, _, state, _, _, _, answer, attempts, *_ = record
-            self.asked[which] += attempts > 0
+            number, key, text, rest, label, _, state, _, _, _, answer, *_ = record
             right = "" if gold is None else gold(key, rest)
             yield number, Half(key, text, right, value(label, answer), state in SCORED_STATES)
 
@@ -164,7 +167,7 @@ def compare(
         check_export(reader, a, "--disagreements", disagreements)
         check_export(reader, b, "--disagreements", disagreements)
         open_output(disagreements, None).write(("id", "text", *_names(a, b), "gold"), differing)
-    sides = (side_by_itself(reader, job, asked) for job, asked in zip((a, b), counted.asked, strict=True))
+    sides = (side_by_itself(reader, job) for job in (a, b))
     return comparison(
         *sides,
         by="row" if same_input else "text",
@@ -185,13 +188,19 @@ def _names(a: Job, b: Job) -> tuple[str, str]:
     return f"label_{a.name}", f"label_{b.name}"
 
 
-def side_by_itself(reader: StoreReader, job: Job, asked: int) -> tuple[Side, JobConfig]:
-    """What a job costs and how long its requests take, and its settings. `asked`: its rows that went out in one."""
-    milliseconds = Lengths()
-    for _, _, _, _, purpose, _, sent_at, ended_at, outcome, *_ in reader.requests(job):
+def side_by_itself(reader: StoreReader, job: Job) -> tuple[Side, JobConfig]:
+    """What a job costs and how long its requests take, and its settings."""
+    milliseconds, asked = Lengths(), bytearray()  # by row: one that is put back forgets what it was in
+    decode = msgspec.json.Decoder(list[int]).decode
+    for _, _, _, rows, purpose, _, sent_at, ended_at, outcome, *_ in reader.requests(job):
+        if outcome in SENT:
+            for number in decode(rows):
+                if number >= len(asked):
+                    asked.extend(bytes(number + 1))
+                asked[number] = 1
         if outcome == Outcome.ANSWERED and purpose != Purpose.VERIFY:
             milliseconds.add(max(round(1000 * (ended_at - sent_at)), 0))
     found: dict[str, Any] = milliseconds.document()
     snapshot = reader.snapshot(job.name)
-    side = side_of(status_of(snapshot), asked, median=found["median"], p95=found["p95"])
+    side = side_of(status_of(snapshot), sum(asked), median=found["median"], p95=found["p95"])
     return side, settings_of(snapshot.job)

@@ -138,12 +138,11 @@ def tried(reader: StoreReader, name: str, gold: Gold | None, field: str | None) 
     """What a job of a sample has found; `field`: whose values are looked at, of several for each row."""
     job = reader.job(name)
     config = settings_of(job)
-    answers, asked, bought = dict[int, Answer](), 0, 0
+    answers, bought = dict[int, Answer](), 0
     for record in map(ExportRow._make, reader.export_rows(job)):
-        asked += record.attempts > 0
         bought += record.attempts > 0 and record.state == State.DONE
         answers[record.number] = _answer_of_fields(record, config, field) if config.fields else _answer(record)
-    side, _ = side_by_itself(reader, job, asked)
+    side, _ = side_by_itself(reader, job)
     return Tried(side, None if gold is None else score(reader, job, gold, field).accuracy, answers, bought)
 
 

@@ -198,6 +198,8 @@ def _cells_of(
             row.append(None if how_sure is None else round(how_sure, 6))
         if details:
             row.append(origin)
+            if origin is not None:  # its label came without a request, whatever it was in before
+                request = [None] * len(request)
             row += _details(number, None if answer is None else neutral_cell(printable(answer)), attempts, request)
         return row
 

@@ -194,8 +194,8 @@ def _said(one: Answer) -> str:
 def _variant(letter: str, one: Variant) -> Iterator[str]:
     found = [] if one.accuracy is None else [f"accuracy {share_words(one.accuracy)}"]
     side = one.side
-    if side.asked:
-        tokens = f"{(side.input_tokens_per_1000 or 0) / 1000:,.0f} + {(side.output_tokens_per_1000 or 0) / 1000:,.0f}"
+    if side.input_tokens_per_1000 is not None:
+        tokens = f"{side.input_tokens_per_1000 / 1000:,.0f} + {(side.output_tokens_per_1000 or 0) / 1000:,.0f}"
         found.append(f"{tokens} tokens a row")
     if side.seconds_median is not None:
         found.append(f"{side.seconds_median:.2f} s a request")
