@@ -122,9 +122,13 @@ class Counted:
         """The rows of two inputs: the first row of b with a text stands for all. Memory grows with the rows of b."""
         known: dict[int, Half] = {}
         names: dict[str, str] = {}  # each label once
+        further: Counter[int] = Counter()  # rows of b behind the first with their text
         for _, half in self.halves(reader, b, 1):
             label = half.label and names.setdefault(half.label, half.label)
-            known.setdefault(hash(half.text), Half("", "", "", label, half.ended))
+            if (code := hash(half.text)) in known:
+                further[code] += 1
+            else:
+                known[code] = Half("", "", "", label, half.ended)
         met = set()
         for _, half in self.halves(reader, a, 0):
             other = known.get(code := hash(half.text))
@@ -133,7 +137,7 @@ class Counted:
             else:
                 met.add(code)
                 yield Pair(half, other)
-        self.unpaired += len(known) - len(met)
+        self.unpaired += sum(1 + further[code] for code in known if code not in met)
 
 
 def compare(
