@@ -54,7 +54,8 @@ def pragmas() -> dict[str, str]:
 
 
 def test_these_are_the_pragmas_the_cuts_are_tried_with() -> None:
-    assert list(pragmas()) == ["journal_mode", "synchronous", "fullfsync", "wal_autocheckpoint", "temp_store"]
+    known = ["journal_mode", "synchronous", "fullfsync", "secure_delete", "wal_autocheckpoint", "temp_store"]
+    assert list(pragmas()) == known
 
 
 def connect(disk: Disk, *, synchronous: str | None, checkpoint: int) -> apsw.Connection:
